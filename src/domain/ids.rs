@@ -1,0 +1,178 @@
+//! Names of things: generation IDs, our own call IDs, key fingerprints.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::time::Timestamp;
+
+/// Longest generation ID accepted, in bytes; today's are about 35.
+pub const MAX_GENERATION_ID: usize = 128;
+
+/// How far a second embedded in a generation ID may lie from now before it is ignored: 31 days back, 5 minutes ahead.
+const EMBEDDED_BACK_MS: i64 = 31 * super::time::DAY_MS;
+const EMBEDDED_AHEAD_MS: i64 = 5 * 60 * 1000;
+
+/// Why a text is not an ID.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// It does not look like `gen-…`.
+    #[error(
+        "a generation ID looks like gen-1789000001-A1b2C3d4E5f6G7h8I9j0: 'gen-', then letters, digits, '-' and '_', at most 128 characters"
+    )]
+    NotAGenerationId,
+    /// It is not one of our call IDs.
+    #[error("a call ID is 26 letters and digits, as the column call_id shows it")]
+    NotACallId,
+}
+
+/// OpenRouter's ID of one generation: `^gen-[A-Za-z0-9_-]+$`. No meaning is ever parsed out of it but a hint of its second.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct GenerationId(String);
+
+impl GenerationId {
+    /// The ID as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The unix second embedded as `gen-<seconds>-…`, if it is plausible beside `now`. A hint only.
+    pub fn embedded_second(&self, now: Timestamp) -> Option<Timestamp> {
+        let seconds: i64 = self.0[4..].split('-').find(|part| part.len() == 10)?.parse().ok()?;
+        let at = Timestamp(seconds.checked_mul(1000)?);
+        let (from, until) = (now.plus_millis(-EMBEDDED_BACK_MS), now.plus_millis(EMBEDDED_AHEAD_MS));
+        (from <= at && at <= until).then_some(at)
+    }
+}
+
+impl FromStr for GenerationId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let tail = text.strip_prefix("gen-").ok_or(IdError::NotAGenerationId)?;
+        let good = !tail.is_empty()
+            && text.len() <= MAX_GENERATION_ID
+            && tail.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if good { Ok(Self(text.to_owned())) } else { Err(IdError::NotAGenerationId) }
+    }
+}
+
+impl TryFrom<String> for GenerationId {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<GenerationId> for String {
+    fn from(id: GenerationId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for GenerationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Our own ID of one call, unique and ordered by time: a ULID in lower case, 26 characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CallId(ulid::Ulid);
+
+impl CallId {
+    /// The ID of a call seen at `at`, told apart from others of the same millisecond by `random` (80 bits used).
+    pub fn new(at: Timestamp, random: u128) -> Self {
+        Self(ulid::Ulid::from_parts(u64::try_from(at.millis()).unwrap_or(0), random))
+    }
+}
+
+impl FromStr for CallId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        ulid::Ulid::from_string(text).map(Self).map_err(|_| IdError::NotACallId)
+    }
+}
+
+impl TryFrom<String> for CallId {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<CallId> for String {
+    fn from(id: CallId) -> Self {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string().to_ascii_lowercase())
+    }
+}
+
+/// What stands for an OpenRouter key wherever one is stored, shown or logged: its SHA-256 (hex) and last four characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeyFingerprint {
+    /// SHA-256 of the key, 64 lower-case hex digits: OpenRouter's own `hash` of a key.
+    pub sha256: String,
+    /// The key's last four characters.
+    pub tail: String,
+}
+
+impl KeyFingerprint {
+    /// The fingerprint of `key`.
+    pub fn of(key: &str) -> Self {
+        use fmt::Write as _;
+        use sha2::{Digest as _, Sha256};
+        let mut sha256 = String::with_capacity(64);
+        for byte in Sha256::digest(key.as_bytes()) {
+            let _ = write!(sha256, "{byte:02x}");
+        }
+        let start = key.char_indices().rev().nth(3).map_or(0, |(at, _)| at);
+        Self { sha256, tail: key[start..].to_owned() }
+    }
+}
+
+impl fmt::Display for KeyFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "…{}", self.tail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generation_ids_of_every_age_are_taken_and_nothing_else() {
+        for good in
+            ["gen-1785882264-Dc8eXAHSnjmKOswYtXdR", "gen-3bhGkxlo4XFrqiabUM7NDtwDzWwG", "gen-emb-1785882264-x_y"]
+        {
+            assert!(good.parse::<GenerationId>().is_ok(), "{good}");
+        }
+        for bad in ["gen-", "chatcmpl-1", "gen-a b", "gen-ü", "", "GEN-1", &format!("gen-{}", "a".repeat(125))] {
+            assert!(bad.parse::<GenerationId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_embedded_second_is_a_hint_only_when_plausible() {
+        let id: GenerationId = "gen-1785882264-Dc8eXAHSnjmKOswYtXdR".parse().unwrap();
+        assert_eq!(id.embedded_second(Timestamp(1_785_882_300_000)), Some(Timestamp(1_785_882_264_000)));
+        assert_eq!(id.embedded_second(Timestamp(1_700_000_000_000)), None);
+        let typed: GenerationId = "gen-emb-1785882264-abc".parse().unwrap();
+        assert!(typed.embedded_second(Timestamp(1_785_882_300_000)).is_some());
+    }
+
+    #[test]
+    fn call_ids_read_back() {
+        let id = CallId::new(Timestamp(1_785_882_264_123), 42);
+        assert_eq!(id.to_string().parse::<CallId>(), Ok(id));
+        assert_eq!(id.to_string().len(), 26);
+    }
+}

@@ -1,0 +1,36 @@
+//! tallyd knows what every OpenRouter completion really cost.
+//!
+//! The modules stand in layer order: a module imports only from those above it, and
+//! `tests/it/layering.rs` says so. `ARCHITECTURE.md` walks one completion through them.
+
+// Pure values and rules: no I/O, no clock, no runtime.
+pub mod domain;
+
+// What everything else is given.
+pub mod clock;
+pub mod config;
+pub mod shutdown;
+pub mod telemetry;
+
+// Adapters: each speaks to one thing outside; they never import each other.
+pub mod journal;
+pub mod mail;
+pub mod openrouter;
+pub mod store;
+
+// Services.
+pub mod alert;
+pub mod budget;
+pub mod capture;
+pub mod ledger;
+pub mod report;
+pub mod settle;
+
+// When things run, and how people and programs reach them.
+pub mod jobs;
+pub mod sim;
+pub mod web;
+
+// Composition.
+pub mod app;
+pub mod cli;
