@@ -1,1 +1,3 @@
-//! (being built)
+//! What people read: figures in words and columns.
+
+pub mod format;
