@@ -139,12 +139,9 @@ pub fn duration(milliseconds: i64) -> String {
     if magnitude < 10 * SECOND_MS {
         return format!("{}{NBSP}ms", count(magnitude));
     }
-    let (unit, name) = match magnitude {
-        ..60_000 => (SECOND_MS, "s"),
-        ..3_600_000 => (MINUTE_MS, "min"),
-        ..86_400_000 => (HOUR_MS, "h"),
-        _ => (DAY_MS, "d"),
-    };
+    let units = [(SECOND_MS, "s", MINUTE_MS), (MINUTE_MS, "min", HOUR_MS), (HOUR_MS, "h", DAY_MS)];
+    let fitting = units.into_iter().find(|(_, _, below)| magnitude < *below);
+    let (unit, name) = fitting.map_or((DAY_MS, "d"), |(unit, name, _)| (unit, name));
     let tenths = half_even(u128::from(magnitude.unsigned_abs()) * 10, u128::from(unit.unsigned_abs()));
     format!("{}.{}{NBSP}{name}", grouped(&(tenths / 10).to_string()), tenths % 10)
 }
@@ -223,7 +220,7 @@ fn with_minus(text: &str) -> String {
 fn grouped(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
