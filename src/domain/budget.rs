@@ -204,7 +204,10 @@ pub enum Threshold {
 
 impl Threshold {
     /// What a budget has that names none: 50 %, 80 %, 100 %.
-    pub const DEFAULT: [Threshold; 3] = [Self::Percent(5_000), Self::Percent(8_000), Self::Percent(10_000)];
+    pub const DEFAULT: [Threshold; 3] = [Self::Percent(5_000), Self::Percent(8_000), Self::LIMIT];
+
+    /// The limit itself.
+    pub const LIMIT: Threshold = Self::Percent(10_000);
 
     /// The sum at which the threshold lies under `limit`.
     ///

@@ -16,5 +16,7 @@ pub mod window;
 pub mod zone;
 
 // Budgets and what they say.
+pub mod alert;
 pub mod budget;
+pub mod pace;
 pub mod scope;
