@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use url::Url;
 
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 
 /// The settings of `[dashboard]`.
 #[derive(Clone, Debug)]
@@ -24,9 +24,9 @@ impl Dashboard {
         }
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let url = reader.parsed_unless_empty("dashboard.url", parse)?;
-        Some(Self { url, hostname: reader.sources.hostname.clone() })
+        Ok(Self { url, hostname: reader.sources.hostname.clone() })
     }
 }
 

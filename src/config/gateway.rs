@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 
 /// The settings of `[gateway]`.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Read<Self> {
         const KIB: u64 = 1 << 10;
         const GIB: u64 = 1 << 30;
         let gateway = Self {
@@ -43,6 +43,6 @@ impl Gateway {
                 "is smaller than gateway.request_buffer, so no request of that size could be read; raise it",
             );
         }
-        Some(gateway)
+        Ok(gateway)
     }
 }

@@ -3,13 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use chrono_tz::{TZ_VARIANTS, Tz};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::nearest::nearest;
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 use super::secret::SecretUrl;
 
 /// An admin token shorter than this is worth a warning.
@@ -44,17 +42,15 @@ pub(super) fn is_loopback_host(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     // Schemes that `url` does not know keep an IPv6 address's brackets and an IPv4 address as a name.
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>() {
-        Ok(ip) => is_loopback(ip),
-        Err(_) => {
-            let name = bare.trim_end_matches('.').to_ascii_lowercase();
-            name == "localhost" || name.ends_with(".localhost")
-        }
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return is_loopback(ip);
     }
+    let name = bare.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// `listen`.
-pub(super) fn read_listen(reader: &mut Reader<'_>) -> Option<SocketAddr> {
+pub(super) fn read_listen(reader: &mut Reader<'_>) -> Read<SocketAddr> {
     reader.parsed("listen", |text| {
         text.parse().map_err(|_| {
             let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(7117);
@@ -64,16 +60,16 @@ pub(super) fn read_listen(reader: &mut Reader<'_>) -> Option<SocketAddr> {
 }
 
 /// `database_url`, or the default place.
-pub(super) fn read_database(reader: &mut Reader<'_>) -> Option<Database> {
+pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<Database> {
     const KEY: &str = "database_url";
     if let Some(url) = reader.secret(KEY)? {
         return match parse_database(url.expose_secret(), &reader.base(KEY)) {
-            Ok(database) => Some(database),
+            Ok(database) => Ok(database),
             Err(message) => reader.wrong_setting(KEY, message),
         };
     }
     match reader.sources.data_home() {
-        Some(folder) => Some(Database::Sqlite(folder.join("tallyd").join("tallyd.db"))),
+        Some(folder) => Ok(Database::Sqlite(folder.join("tallyd").join("tallyd.db"))),
         None => reader.wrong_setting(
             KEY,
             "neither $XDG_DATA_HOME nor $HOME tells where data belong; write \"sqlite:/path/to/tallyd.db\"",
@@ -106,20 +102,20 @@ fn parse_database(text: &str, base: &Path) -> Result<Database, String> {
 }
 
 /// `journal_dir`, or the default place beside the database.
-pub(super) fn read_journal_dir(reader: &mut Reader<'_>, database: &Database) -> Option<PathBuf> {
+pub(super) fn read_journal_dir(reader: &mut Reader<'_>, database: &Database) -> Read<PathBuf> {
     const KEY: &str = "journal_dir";
     let text = reader.text(KEY)?;
     if !text.is_empty() {
-        return Some(reader.base(KEY).join(text));
+        return Ok(reader.base(KEY).join(text));
     }
     match database {
         Database::Sqlite(path) => {
             let mut name = path.clone().into_os_string();
             name.push(".journal");
-            Some(PathBuf::from(name))
+            Ok(PathBuf::from(name))
         }
         Database::Postgres(_) => match reader.sources.data_home() {
-            Some(folder) => Some(folder.join("tallyd").join("journal")),
+            Some(folder) => Ok(folder.join("tallyd").join("journal")),
             None => reader.wrong_setting(
                 KEY,
                 "neither $XDG_DATA_HOME nor $HOME tells where data belong; write \"/path/to/journal\"",
@@ -128,16 +124,8 @@ pub(super) fn read_journal_dir(reader: &mut Reader<'_>, database: &Database) -> 
     }
 }
 
-/// The IANA zone of that name; the error names the nearest.
-pub(super) fn parse_zone(text: &str) -> Result<Tz, String> {
-    text.parse().map_err(|_| {
-        let near = nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name())).unwrap_or("UTC");
-        format!("{text:?} is no IANA time zone; the nearest is {near:?}")
-    })
-}
-
 /// `admin_token`; required when others than this machine reach the listener.
-pub(super) fn read_admin_token(reader: &mut Reader<'_>, listen: SocketAddr) -> Option<Option<SecretString>> {
+pub(super) fn read_admin_token(reader: &mut Reader<'_>, listen: SocketAddr) -> Read<Option<SecretString>> {
     const KEY: &str = "admin_token";
     let token = reader.secret(KEY)?;
     match &token {
@@ -162,7 +150,7 @@ pub(super) fn read_admin_token(reader: &mut Reader<'_>, listen: SocketAddr) -> O
         }
         _ => {}
     }
-    Some(token)
+    Ok(token)
 }
 
 /// One of `allowed_hosts`, in lower case.

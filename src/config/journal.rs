@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 
 const MIB: u64 = 1 << 20;
 
@@ -29,7 +29,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let journal = Self {
             sync_timeout: reader
                 .duration("journal.sync_timeout", Duration::from_millis(100)..=Duration::from_mins(5))?,
@@ -46,6 +46,6 @@ impl Journal {
                 "must hold two segments at least: raise it, or lower journal.segment_size",
             );
         }
-        Some(journal)
+        Ok(journal)
     }
 }

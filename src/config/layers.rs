@@ -89,22 +89,22 @@ impl Layers {
     fn add_table(&mut self, section: &str, table: Table) {
         for (name, value) in table {
             let key = join(section, &name);
-            if self.values.contains_key(&key) {
-                self.values.insert(key, value);
+            if let Some(setting) = self.values.get_mut(&key) {
+                *setting = value;
             } else if self.open.contains(section) {
                 self.add_named(section, &name, value);
             } else if key == BUDGETS {
-                match value.kind {
-                    Kind::List(elements) => self.budgets = elements,
-                    _ => self.problem(value.origin, key, "write each budget under a line [[budgets]]"),
+                if let Kind::List(elements) = value.kind {
+                    self.budgets = elements;
+                } else {
+                    self.problem(value.origin, key, "write each budget under a line [[budgets]]");
                 }
             } else if self.is_section(&key) {
-                match value.kind {
-                    Kind::Table(inner) => self.add_table(&key, inner),
-                    _ => {
-                        let message = format!("is a section; write [{key}] and its settings below that line");
-                        self.problem(value.origin, key, message);
-                    }
+                if let Kind::Table(inner) = value.kind {
+                    self.add_table(&key, inner);
+                } else {
+                    let message = format!("is a section; write [{key}] and its settings below that line");
+                    self.problem(value.origin, key, message);
                 }
             } else {
                 let message = format!("there is no such setting; the nearest is {}", self.nearest_key(&key));

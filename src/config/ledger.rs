@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 
 /// The settings of `[ledger]`.
 #[derive(Clone, Debug)]
@@ -16,8 +16,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        Ok(Self {
             batch_rows: reader.count("ledger.batch_rows", 1..=100_000)?,
             batch_wait: reader.duration("ledger.batch_wait", Duration::from_millis(1)..=Duration::from_secs(10))?,
             read_connections: reader.count("ledger.read_connections", 1..=64)?,

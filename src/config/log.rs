@@ -3,7 +3,7 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,9 @@ pub struct Log {
 }
 
 impl Log {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let formats = [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
-        Some(Self { level: reader.parsed("log.level", parse_level)?, format: reader.choice("log.format", &formats)? })
+        Ok(Self { level: reader.parsed("log.level", parse_level)?, format: reader.choice("log.format", &formats)? })
     }
 }
 

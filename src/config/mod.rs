@@ -3,6 +3,7 @@
 //! Everything is checked here, once, before anything starts; every message names the place and the
 //! remedy, and none holds a secret. Where the layers come from is passed in as [`Sources`].
 
+mod budgets;
 mod dashboard;
 mod document;
 mod error;
@@ -41,8 +42,10 @@ pub use settle::Settle;
 pub use smtp::Smtp;
 pub use sources::{Flags, Sources};
 
+use crate::domain::budget::Budget;
+use crate::domain::zone;
 use layers::Layers;
-use reader::Reader;
+use reader::{Read, Reader};
 
 /// What a name in the file looks like, for messages.
 const NAME_RULE: &str = "[a-z0-9][a-z0-9._-]{0,63}: lower-case letters, digits, dots, hyphens and underscores";
@@ -78,6 +81,8 @@ pub struct Config {
     pub dashboard: Dashboard,
     /// What is logged.
     pub log: Log,
+    /// The budgets that stand in the file, in its order; names are unique.
+    pub budgets: Vec<Budget>,
 }
 
 /// A configuration and what is to be said about it.
@@ -111,8 +116,11 @@ impl Config {
         let Reader { problems, mut warnings, .. } = reader;
         let problems: Vec<Problem> = layers.problems.iter().cloned().chain(problems).collect();
         warnings.extend(layers.warnings.iter().cloned());
+        if let Ok(config) = &config {
+            warnings.extend(config.unsendable());
+        }
         match config {
-            Some(config) if problems.is_empty() => {
+            Ok(config) if problems.is_empty() => {
                 Ok(Loaded { config, origin: file.map(|(path, _)| path.to_path_buf()), warnings })
             }
             _ => Err(ConfigError::Invalid(problems)),
@@ -124,12 +132,23 @@ impl Config {
         !general::is_loopback(self.listen.ip())
     }
 
+    /// The warning that budgets would notify people and no mail server is configured.
+    fn unsendable(&self) -> Option<String> {
+        let notifying = self.budgets.iter().filter(|budget| !budget.notify.is_empty());
+        let names: Vec<&str> = notifying.map(|budget| budget.name.as_str()).collect();
+        (self.smtp.url.is_none() && !names.is_empty())
+            .then(|| format!("smtp.url (SMTP_URL) is not set: the mails of {} wait in the outbox", names.join(", ")))
+    }
+
     /// Reads every section before it gives up, so that one start tells all that is wrong.
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let listen = general::read_listen(reader);
         let database = general::read_database(reader);
-        let journal_dir = database.as_ref().and_then(|database| general::read_journal_dir(reader, database));
-        let time_zone = reader.parsed("time_zone", general::parse_zone);
+        let journal_dir = match &database {
+            Ok(database) => general::read_journal_dir(reader, database),
+            Err(noted) => Err(*noted),
+        };
+        let time_zone = reader.parsed("time_zone", zone::parse);
         let admin_token = listen.and_then(|listen| general::read_admin_token(reader, listen));
         let allowed_hosts = reader.list("allowed_hosts", general::parse_host);
         let openrouter = listen.and_then(|listen| OpenRouter::read(reader, listen));
@@ -140,7 +159,8 @@ impl Config {
         let smtp = Smtp::read(reader);
         let dashboard = Dashboard::read(reader);
         let log = Log::read(reader);
-        Some(Self {
+        let budgets = time_zone.and_then(|zone| budgets::read(reader, zone));
+        Ok(Self {
             listen: listen?,
             database: database?,
             journal_dir: journal_dir?,
@@ -155,6 +175,7 @@ impl Config {
             smtp: smtp?,
             dashboard: dashboard?,
             log: log?,
+            budgets: budgets?,
         })
     }
 }
@@ -177,7 +198,7 @@ mod tests {
         sources.env.insert("HOME".to_owned(), "/home/me".to_owned());
         let layers = Layers::defaults().unwrap();
         let mut reader = Reader::new(&layers, &sources);
-        assert!(Config::read(&mut reader).is_some(), "{:?}", reader.problems);
+        assert!(Config::read(&mut reader).is_ok(), "{:?}", reader.problems);
         assert_eq!(reader.unread(), Vec::<&str>::new());
     }
 }

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::general::{is_loopback, is_loopback_host};
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 
 /// What every OpenRouter inference key starts with.
 pub const KEY_PREFIX: &str = "sk-or-v1-";
@@ -38,12 +38,12 @@ impl OpenRouter {
     }
 
     /// Reads the section; `listen` is where a base URL must not lead.
-    pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Read<Self> {
         let base_url = reader.parsed("openrouter.base_url", |text| parse_base_url(text, listen))?;
         if base_url.scheme() == "http" && !is_loopback_host(&base_url) {
             reader.warnings.push("openrouter.base_url is http: keys and prompts travel readable; use https".to_owned());
         }
-        Some(Self {
+        Ok(Self {
             base_url,
             keys: read_keys(reader)?,
             connect_timeout: reader
@@ -52,7 +52,7 @@ impl OpenRouter {
     }
 }
 
-fn read_keys(reader: &mut Reader<'_>) -> Option<BTreeMap<String, SecretString>> {
+fn read_keys(reader: &mut Reader<'_>) -> Read<BTreeMap<String, SecretString>> {
     let mut keys = BTreeMap::new();
     if let Some(key) = read_key(reader, "openrouter.api_key")? {
         keys.insert(DEFAULT_KEY_NAME.to_owned(), key);
@@ -69,10 +69,10 @@ fn read_keys(reader: &mut Reader<'_>) -> Option<BTreeMap<String, SecretString>> 
         }
         keys.insert(name, key);
     }
-    Some(keys)
+    Ok(keys)
 }
 
-fn read_key(reader: &mut Reader<'_>, setting: &str) -> Option<Option<SecretString>> {
+fn read_key(reader: &mut Reader<'_>, setting: &str) -> Read<Option<SecretString>> {
     let key = reader.secret(setting)?;
     if let Some(key) = &key {
         let rest = key.expose_secret().strip_prefix(KEY_PREFIX);
@@ -84,7 +84,7 @@ fn read_key(reader: &mut Reader<'_>, setting: &str) -> Option<Option<SecretStrin
             return reader.wrong_setting(setting, message);
         }
     }
-    Some(key)
+    Ok(key)
 }
 
 fn parse_base_url(text: &str, listen: SocketAddr) -> Result<Url, String> {

@@ -1,6 +1,6 @@
 //! Settings as the types the program uses, each checked once; what is wrong is gathered, not thrown.
 //!
-//! A getter that returns `None` has said why in [`Reader::problems`].
+//! A getter that fails has noted why in [`Reader::problems`]; its [`Noted`] says no more than that.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -17,6 +17,13 @@ use super::layers::Layers;
 use super::quantity::{parse_duration, parse_size, show_duration, show_size};
 use super::secret::resolve;
 
+/// What a getter gives.
+pub(super) type Read<T> = Result<T, Noted>;
+
+/// There is no value, and the reader has noted why.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noted;
+
 /// Reads settings out of the layers.
 pub(super) struct Reader<'a> {
     pub(super) sources: &'a Sources,
@@ -31,42 +38,41 @@ impl<'a> Reader<'a> {
         Self { sources, layers, problems: Vec::new(), warnings: Vec::new(), read: BTreeSet::new() }
     }
 
-    /// Notes what is wrong with `key`, which stands at `origin`; always `None`, to be returned.
-    pub(super) fn wrong<T>(&mut self, origin: &Origin, key: &str, message: impl Display) -> Option<T> {
+    /// Notes what is wrong with `key`, which stands at `origin`; always fails, to be returned.
+    pub(super) fn wrong<T>(&mut self, origin: &Origin, key: &str, message: impl Display) -> Read<T> {
         self.problems.push(Problem { origin: origin.clone(), key: key.to_owned(), message: message.to_string() });
-        None
+        Err(Noted)
     }
 
     /// Notes what is wrong with a setting, wherever it was last written.
-    pub(super) fn wrong_setting<T>(&mut self, key: &str, message: impl Display) -> Option<T> {
+    pub(super) fn wrong_setting<T>(&mut self, key: &str, message: impl Display) -> Read<T> {
         let origin = self.layers.get(key).map_or(Origin::Default, |value| value.origin.clone());
         self.wrong(&origin, key, message)
     }
 
-    fn value(&mut self, key: &str) -> Option<&'a Value> {
+    fn value(&mut self, key: &str) -> Read<&'a Value> {
         self.read.insert(key.to_owned());
-        let value = self.layers.get(key);
-        if value.is_none() {
-            return self.wrong(&Origin::Default, key, "does not stand in config.example.toml");
+        match self.layers.get(key) {
+            Some(value) => Ok(value),
+            None => self.wrong(&Origin::Default, key, "does not stand in config.example.toml"),
         }
-        value
     }
 
     /// A string.
-    pub(super) fn text(&mut self, key: &str) -> Option<&'a str> {
+    pub(super) fn text(&mut self, key: &str) -> Read<&'a str> {
         let value = self.value(key)?;
         match &value.kind {
-            Kind::Text(text) => Some(text),
+            Kind::Text(text) => Ok(text),
             Kind::Table(_) => self.wrong(&value.origin, key, "write a string; only secrets take { env } or { file }"),
             _ => self.wrong(&value.origin, key, "write a string, in quotation marks"),
         }
     }
 
     /// A string that `parse` understands; its error is the message.
-    pub(super) fn parsed<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn parsed<T, E: Display>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Read<T> {
         let text = self.text(key)?;
         match parse(text) {
-            Ok(value) => Some(value),
+            Ok(value) => Ok(value),
             Err(message) => self.wrong_setting(key, message),
         }
     }
@@ -76,12 +82,12 @@ impl<'a> Reader<'a> {
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
-        if self.text(key)?.is_empty() { Some(None) } else { self.parsed(key, parse).map(Some) }
+    ) -> Read<Option<T>> {
+        if self.text(key)?.is_empty() { Ok(None) } else { self.parsed(key, parse).map(Some) }
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Read<T> {
         self.parsed(key, |text| {
             words.iter().find(|(word, _)| *word == text).map(|&(_, choice)| choice).ok_or_else(|| {
                 let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
@@ -91,16 +97,16 @@ impl<'a> Reader<'a> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, key: &str) -> Option<bool> {
+    pub(super) fn boolean(&mut self, key: &str) -> Read<bool> {
         let value = self.value(key)?;
         match value.kind {
-            Kind::Bool(value) => Some(value),
+            Kind::Bool(value) => Ok(value),
             _ => self.wrong(&value.origin, key, "write true or false, without quotation marks"),
         }
     }
 
     /// A whole number within bounds.
-    pub(super) fn count<T>(&mut self, key: &str, bounds: RangeInclusive<T>) -> Option<T>
+    pub(super) fn count<T>(&mut self, key: &str, bounds: RangeInclusive<T>) -> Read<T>
     where
         T: TryFrom<i64> + PartialOrd + Display,
     {
@@ -109,59 +115,62 @@ impl<'a> Reader<'a> {
             Kind::Integer(number) => T::try_from(number).ok().filter(|number| bounds.contains(number)),
             _ => None,
         };
-        number.or_else(|| {
-            let message = format!("write a whole number from {} to {}", bounds.start(), bounds.end());
-            self.wrong(&value.origin, key, message)
-        })
+        if let Some(number) = number {
+            return Ok(number);
+        }
+        let message = format!("write a whole number from {} to {}", bounds.start(), bounds.end());
+        self.wrong(&value.origin, key, message)
     }
 
     /// A duration within bounds.
-    pub(super) fn duration(&mut self, key: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(super) fn duration(&mut self, key: &str, bounds: RangeInclusive<Duration>) -> Read<Duration> {
         let value = self.value(key)?;
         let parsed = match &value.kind {
             Kind::Text(text) => parse_duration(text).filter(|duration| bounds.contains(duration)),
             _ => None,
         };
-        parsed.or_else(|| {
-            let (low, high) = (show_duration(*bounds.start()), show_duration(*bounds.end()));
-            self.wrong(
-                &value.origin,
-                key,
-                format!("write a duration from {low:?} to {high:?}: a whole number and ms, s, m, h or d"),
-            )
-        })
+        if let Some(parsed) = parsed {
+            return Ok(parsed);
+        }
+        let (low, high) = (show_duration(*bounds.start()), show_duration(*bounds.end()));
+        self.wrong(
+            &value.origin,
+            key,
+            format!("write a duration from {low:?} to {high:?}: a whole number and ms, s, m, h or d"),
+        )
     }
 
     /// A size in bytes, within bounds.
-    pub(super) fn size(&mut self, key: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn size(&mut self, key: &str, bounds: RangeInclusive<u64>) -> Read<u64> {
         let value = self.value(key)?;
         let parsed = match &value.kind {
             Kind::Text(text) => parse_size(text).filter(|bytes| bounds.contains(bytes)),
             _ => None,
         };
-        parsed.or_else(|| {
-            let (low, high) = (show_size(*bounds.start()), show_size(*bounds.end()));
-            self.wrong(
-                &value.origin,
-                key,
-                format!("write a size from {low:?} to {high:?}: a whole number and B, KiB, MiB or GiB"),
-            )
-        })
+        if let Some(parsed) = parsed {
+            return Ok(parsed);
+        }
+        let (low, high) = (show_size(*bounds.start()), show_size(*bounds.end()));
+        self.wrong(
+            &value.origin,
+            key,
+            format!("write a size from {low:?} to {high:?}: a whole number and B, KiB, MiB or GiB"),
+        )
     }
 
     /// A list of strings, each of which `parse` understands.
-    pub(super) fn list<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
+    pub(super) fn list<T, E: Display>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Read<Vec<T>> {
         let value = self.value(key)?;
         self.list_of(key, value, parse)
     }
 
     /// The strings of `value`, each of which `parse` understands; an error names the element.
-    pub(super) fn list_of<T>(
+    pub(super) fn list_of<T, E: Display>(
         &mut self,
         key: &str,
         value: &Value,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Vec<T>> {
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Read<Vec<T>> {
         let Kind::List(elements) = &value.kind else {
             return self.wrong(&value.origin, key, "write a list of strings: [\"one\", \"two\"]");
         };
@@ -176,11 +185,11 @@ impl<'a> Reader<'a> {
                 Err(message) => return self.wrong(&element.origin, &place, message),
             }
         }
-        Some(parsed)
+        Ok(parsed)
     }
 
     /// A secret; `None` inside when it is not set.
-    pub(super) fn secret(&mut self, key: &str) -> Option<Option<SecretString>> {
+    pub(super) fn secret(&mut self, key: &str) -> Read<Option<SecretString>> {
         let value = self.value(key)?;
         match resolve(&value.kind, self.sources, &self.folder_of(&value.origin)) {
             Ok(resolved) => {
@@ -192,7 +201,7 @@ impl<'a> Reader<'a> {
                         value.origin
                     ));
                 }
-                Some(resolved.secret)
+                Ok(resolved.secret)
             }
             Err(message) => self.wrong(&value.origin, key, message),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 
 /// The settings of `[settle]`.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ pub struct Settle {
 }
 
 impl Settle {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        Ok(Self {
             concurrency: reader.count("settle.concurrency", 1..=256)?,
             rate_per_second: reader.count("settle.rate_per_second", 1..=1000)?,
             give_up_after: reader

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::general::is_loopback_host;
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 use super::secret::SecretUrl;
 
 /// The settings of `[smtp]`.
@@ -23,7 +23,7 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Read<Self> {
         const URL: &str = "smtp.url";
         let url = match reader.secret(URL)? {
             None => None,
@@ -46,7 +46,7 @@ impl Smtp {
             },
         };
         let timeout = reader.duration("smtp.timeout", Duration::from_secs(1)..=Duration::from_mins(10))?;
-        Some(Self { url, from, timeout })
+        Ok(Self { url, from, timeout })
     }
 }
 

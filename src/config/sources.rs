@@ -36,7 +36,7 @@ pub struct Flags {
 impl Flags {
     /// The flags that are given and set a setting: flag, setting, text.
     pub(super) fn settings(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
-        let database_url = self.database_url.as_ref().map(|url| url.expose_secret());
+        let database_url = self.database_url.as_ref().map(SecretString::expose_secret);
         [
             ("--listen", "listen", self.listen.as_deref()),
             ("--database-url", "database_url", database_url),
