@@ -1,3 +1,4 @@
-//! What people read: figures in words and columns.
+//! What people ask of the ledger: sums, series and tables, the forms they are taken away in, and how figures are written.
 
 pub mod format;
+pub mod output;

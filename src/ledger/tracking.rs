@@ -1,0 +1,308 @@
+//! Counts budgets inside the writer's transaction and tells what they have to tell.
+//!
+//! Each budget has counters in 15-minute buckets, which depend on its scope alone; its window is a range
+//! of them. The current window's sum is kept here and moves with every row; a window that turns, and a
+//! closed one that a late settlement changes, is summed from the buckets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::fold::Move;
+use crate::budget::Standing;
+use crate::domain::alert::{Arm, BudgetState, Cause, Crossing, Delivery, Evaluation, Told};
+use crate::domain::budget::Budget;
+use crate::domain::call::{Call, CallState};
+use crate::domain::money::{Money, Total};
+use crate::domain::scope::Subject;
+use crate::domain::time::Timestamp;
+use crate::domain::window::Window;
+use crate::store::budgets::{BucketDelta, Spent, Status};
+use crate::store::{self, StoreError, Tx};
+
+/// Rows looked at in one piece when a new budget is filled.
+const FILL_PAGE: i64 = 5_000;
+
+/// One budget and what it stands at.
+#[derive(Clone, Debug)]
+struct Tracked {
+    budget: Arc<Budget>,
+    defined_at: Timestamp,
+    window: Window,
+    spent: Spent,
+    told: Vec<Told>,
+    arms: Vec<Arm>,
+}
+
+/// All budgets; cloned for each transaction, so that one that fails leaves no trace.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tracker {
+    budgets: Vec<Tracked>,
+}
+
+/// What one row adds to one budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    picos: i64,
+    inline: i64,
+    unknown: i64,
+}
+
+impl Tracker {
+    /// Takes over `budgets`, fills the counters of new ones, and tells what they find passed already.
+    pub(super) async fn start(
+        &mut self,
+        tx: &mut Tx,
+        budgets: Vec<Budget>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let stored = store::budgets::sync(tx, &budgets, now).await?;
+        let mut alerts = 0;
+        for (budget, state) in budgets.into_iter().zip(stored) {
+            if state.needs_fill {
+                fill(tx, &budget).await?;
+            }
+            let window = budget.window.window_at(budget.zone, now);
+            let spent = store::budgets::spent(tx, &budget.name, window.start, window.end).await?;
+            let told = store::alerts::told(tx, &budget.name).await?;
+            let arms = store::budgets::arms(tx, &budget.name).await?;
+            let mut tracked =
+                Tracked { budget: Arc::new(budget), defined_at: state.defined_at, window, spent, told, arms };
+            let cause = if state.changed { Cause::Definition } else { Cause::Spend };
+            alerts += tracked.judge(tx, window, spent.spent, cause, now).await?;
+            tracked.save(tx, now).await?;
+            self.budgets.push(tracked);
+        }
+        Ok(alerts)
+    }
+
+    /// Whether a window has ended that nothing has turned yet.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.budgets.iter().any(|tracked| !tracked.window.contains(now))
+    }
+
+    /// Counts the moved rows, turns the windows that have ended, and raises alerts. Returns how many.
+    pub(super) async fn count(&mut self, tx: &mut Tx, moves: &[Move], now: Timestamp) -> Result<usize, StoreError> {
+        let mut alerts = 0;
+        for tracked in &mut self.budgets {
+            let changes = tracked.changes(moves);
+            let deltas: Vec<BucketDelta> = changes
+                .iter()
+                .map(|(bucket, share)| BucketDelta {
+                    bucket: *bucket,
+                    picos: share.picos,
+                    inline_picos: share.inline,
+                    unknown: share.unknown,
+                })
+                .collect();
+            let turned = !tracked.window.contains(now);
+            if deltas.is_empty() && !turned {
+                continue;
+            }
+            if !deltas.is_empty() {
+                store::budgets::add_spend(tx, &tracked.budget.name, &deltas).await?;
+            }
+            if turned {
+                tracked.turn(tx, now).await?;
+            } else {
+                tracked.add(&changes);
+            }
+            alerts += tracked.judge(tx, tracked.window, tracked.spent.spent, Cause::Spend, now).await?;
+            if !tracked.budget.window.is_rolling() {
+                alerts += tracked.judge_closed(tx, &changes, now).await?;
+            }
+            tracked.save(tx, now).await?;
+        }
+        Ok(alerts)
+    }
+
+    /// What admission is to know.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        self.budgets
+            .iter()
+            .map(|tracked| Standing {
+                budget: Arc::clone(&tracked.budget),
+                window: tracked.window,
+                spent: tracked.spent.spent,
+                inline: tracked.spent.inline,
+                unknown: tracked.spent.unknown,
+            })
+            .collect()
+    }
+}
+
+impl Tracked {
+    /// What the moved rows change in this budget's buckets; changes of nothing are left out.
+    fn changes(&self, moves: &[Move]) -> BTreeMap<Timestamp, Share> {
+        let mut changes: BTreeMap<Timestamp, Share> = BTreeMap::new();
+        for change in moves {
+            if let Some((bucket, share)) = change.before.as_ref().and_then(|call| share(&self.budget, call)) {
+                let slot = changes.entry(bucket).or_default();
+                slot.picos = slot.picos.saturating_sub(share.picos);
+                slot.inline = slot.inline.saturating_sub(share.inline);
+                slot.unknown -= share.unknown;
+            }
+            if let Some((bucket, share)) = change.after.as_ref().and_then(|call| share(&self.budget, call)) {
+                let slot = changes.entry(bucket).or_default();
+                slot.picos = slot.picos.saturating_add(share.picos);
+                slot.inline = slot.inline.saturating_add(share.inline);
+                slot.unknown += share.unknown;
+            }
+        }
+        changes.retain(|_, share| *share != Share::default());
+        changes
+    }
+
+    fn add(&mut self, changes: &BTreeMap<Timestamp, Share>) {
+        for (bucket, share) in changes {
+            if self.window.contains(*bucket) {
+                self.spent.spent += Total::from(Money::from_picos(share.picos));
+                self.spent.inline += Total::from(Money::from_picos(share.inline));
+                self.spent.unknown += share.unknown;
+            }
+        }
+    }
+
+    /// The window has ended (a rolling one has moved on): the one that holds `now` is summed from the buckets.
+    async fn turn(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+        let budget = Arc::clone(&self.budget);
+        if budget.window.is_rolling() {
+            let step = now.bucket();
+            let before = budget.window.window_at(budget.zone, step.plus_millis(-1));
+            let spent = store::budgets::spent(tx, &budget.name, before.start, before.end).await?;
+            let armed = self.evaluation(&budget).rearm(step, spent.spent);
+            if !armed.is_empty() {
+                store::budgets::save_arms(tx, &budget.name, &armed).await?;
+                self.arms
+                    .retain(|old| !armed.iter().any(|new| new.threshold == old.threshold && new.limit == old.limit));
+                self.arms.extend(armed);
+            }
+        }
+        self.window = budget.window.window_at(budget.zone, now);
+        self.spent = store::budgets::spent(tx, &budget.name, self.window.start, self.window.end).await?;
+        if !budget.window.is_rolling() {
+            // Only what may still be asked is kept in memory: this window's; closed ones are asked of the database.
+            self.told.retain(|told| told.key.window_key >= self.window.start);
+        }
+        Ok(())
+    }
+
+    /// Closed windows that late settlements changed.
+    async fn judge_closed(
+        &mut self,
+        tx: &mut Tx,
+        changes: &BTreeMap<Timestamp, Share>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let budget = Arc::clone(&self.budget);
+        let mut windows: Vec<Window> = changes
+            .keys()
+            .filter(|bucket| **bucket < self.window.start)
+            .map(|bucket| budget.window.window_at(budget.zone, *bucket))
+            .collect();
+        windows.dedup();
+        let mut alerts = 0;
+        for window in windows {
+            let spent = store::budgets::spent(tx, &budget.name, window.start, window.end).await?;
+            let told = store::alerts::told_in(tx, &budget.name, window.start).await?;
+            self.told.retain(|known| known.key.window_key != window.start);
+            self.told.extend(told);
+            alerts += self.judge(tx, window, spent.spent, Cause::Spend, now).await?;
+        }
+        self.told.retain(|told| told.key.window_key >= self.window.start);
+        Ok(alerts)
+    }
+
+    async fn judge(
+        &mut self,
+        tx: &mut Tx,
+        window: Window,
+        spent: Total,
+        cause: Cause,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let budget = Arc::clone(&self.budget);
+        let crossings = self.evaluation(&budget).decide(window, spent, cause, now);
+        for crossing in &crossings {
+            self.raise(tx, crossing).await?;
+        }
+        Ok(crossings.len())
+    }
+
+    async fn raise(&mut self, tx: &mut Tx, crossing: &Crossing) -> Result<(), StoreError> {
+        let recipients: &[String] = if crossing.delivery == Delivery::Mail { &self.budget.notify } else { &[] };
+        store::alerts::raise(tx, crossing, recipients).await?;
+        self.told.push(Told { key: crossing.key.clone(), crossed_at: crossing.crossed_at });
+        tracing::info!(
+            budget = %self.budget.name,
+            threshold = %crossing.key.threshold,
+            spent_usd = %crossing.spent,
+            limit_usd = %self.budget.limit,
+            recipients = recipients.len(),
+            "a budget has reached a threshold"
+        );
+        Ok(())
+    }
+
+    fn evaluation<'a>(&'a self, budget: &'a Budget) -> Evaluation<'a> {
+        Evaluation { budget, defined_at: self.defined_at, told: &self.told, arms: &self.arms }
+    }
+
+    async fn save(&self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+        let state = BudgetState::of(&self.budget, self.spent.spent);
+        let status = Status { window: self.window, spent: self.spent, state, as_of: now };
+        store::budgets::set_status(tx, &self.budget.name, &status).await
+    }
+}
+
+/// What `call` adds to `budget`, and in which bucket; `None` where it does not count.
+fn share(budget: &Budget, call: &Call) -> Option<(Timestamp, Share)> {
+    if matches!(call.state, CallState::Open | CallState::Failed) {
+        return None;
+    }
+    let subject = Subject {
+        app: call.attribution.app.as_deref(),
+        key_name: call.key.as_ref().map(|key| key.name.as_str()),
+        end_user: call.attribution.user.as_deref(),
+        session: call.attribution.session.as_deref(),
+        reply_model: call.facts.reply_model.as_deref(),
+        permaslug: call.facts.permaslug.as_deref(),
+        provider: call.facts.provider.as_deref(),
+        tags: &call.attribution.tags,
+    };
+    if !budget.scope.matches(&subject) {
+        return None;
+    }
+    let picos = call.cost().map_or(0, Money::picos);
+    let share =
+        Share { picos, inline: if call.is_inline() { picos } else { 0 }, unknown: i64::from(call.cost().is_none()) };
+    Some((call.created_at().bucket(), share))
+}
+
+/// Fills a budget's counters from the rows, once.
+async fn fill(tx: &mut Tx, budget: &Budget) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = store::calls::scan(tx, after, FILL_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.call_id);
+        let mut buckets: BTreeMap<Timestamp, Share> = BTreeMap::new();
+        for (bucket, share) in page.iter().filter_map(|call| share(budget, call)) {
+            let slot = buckets.entry(bucket).or_default();
+            slot.picos = slot.picos.saturating_add(share.picos);
+            slot.inline = slot.inline.saturating_add(share.inline);
+            slot.unknown += share.unknown;
+        }
+        let deltas: Vec<BucketDelta> = buckets
+            .into_iter()
+            .map(|(bucket, share)| BucketDelta {
+                bucket,
+                picos: share.picos,
+                inline_picos: share.inline,
+                unknown: share.unknown,
+            })
+            .collect();
+        if !deltas.is_empty() {
+            store::budgets::add_spend(tx, &budget.name, &deltas).await?;
+        }
+    }
+}
