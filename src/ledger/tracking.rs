@@ -11,9 +11,8 @@ use super::fold::Move;
 use crate::budget::Standing;
 use crate::domain::alert::{AlertKey, Arm, BudgetState, Cause, Crossing, Delivery, Evaluation, NotMailed, Told};
 use crate::domain::budget::Budget;
-use crate::domain::call::{Call, CallState};
 use crate::domain::money::{Money, Total};
-use crate::domain::scope::Subject;
+use crate::domain::rollup::{self, Share};
 use crate::domain::time::Timestamp;
 use crate::domain::window::Window;
 use crate::store::alerts::Alert;
@@ -39,14 +38,6 @@ struct Tracked {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tracker {
     budgets: Vec<Tracked>,
-}
-
-/// What one row adds to one budget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Share {
-    picos: i64,
-    inline: i64,
-    unknown: i64,
 }
 
 impl Tracker {
@@ -132,17 +123,11 @@ impl Tracked {
     fn changes(&self, moves: &[Move]) -> BTreeMap<Timestamp, Share> {
         let mut changes: BTreeMap<Timestamp, Share> = BTreeMap::new();
         for change in moves {
-            if let Some((bucket, share)) = change.before.as_ref().and_then(|call| share(&self.budget, call)) {
-                let slot = changes.entry(bucket).or_default();
-                slot.picos = slot.picos.saturating_sub(share.picos);
-                slot.inline = slot.inline.saturating_sub(share.inline);
-                slot.unknown -= share.unknown;
+            if let Some((bucket, share)) = change.before.as_ref().and_then(|call| rollup::share(&self.budget.scope, call)) {
+                changes.entry(bucket).or_default().subtract(&share);
             }
-            if let Some((bucket, share)) = change.after.as_ref().and_then(|call| share(&self.budget, call)) {
-                let slot = changes.entry(bucket).or_default();
-                slot.picos = slot.picos.saturating_add(share.picos);
-                slot.inline = slot.inline.saturating_add(share.inline);
-                slot.unknown += share.unknown;
+            if let Some((bucket, share)) = change.after.as_ref().and_then(|call| rollup::share(&self.budget.scope, call)) {
+                changes.entry(bucket).or_default().add(&share);
             }
         }
         changes.retain(|_, share| *share != Share::default());
@@ -152,8 +137,8 @@ impl Tracked {
     fn add(&mut self, changes: &BTreeMap<Timestamp, Share>) {
         for (bucket, share) in changes {
             if self.window.contains(*bucket) {
-                self.spent.cost += Total::from(Money::from_picos(share.picos));
-                self.spent.inline += Total::from(Money::from_picos(share.inline));
+                self.spent.cost += Total::from(Money::from_picos(share.cost_picos));
+                self.spent.inline += Total::from(Money::from_picos(share.inline_picos));
                 self.spent.unknown += share.unknown;
             }
         }
@@ -289,38 +274,11 @@ fn deltas(budget: &Budget, changes: &BTreeMap<Timestamp, Share>) -> Vec<SpendDel
         .map(|(bucket, share)| SpendDelta {
             budget: budget.name.clone(),
             bucket: *bucket,
-            cost_picos: share.picos,
-            inline_picos: share.inline,
+            cost_picos: share.cost_picos,
+            inline_picos: share.inline_picos,
             unknown: share.unknown,
         })
         .collect()
-}
-
-/// What `call` adds to `budget`, and in which bucket; `None` where it does not count.
-fn share(budget: &Budget, call: &Call) -> Option<(Timestamp, Share)> {
-    if matches!(call.state, CallState::Open | CallState::Failed) {
-        return None;
-    }
-    let subject = Subject {
-        app: call.attribution.app.as_deref(),
-        key_name: call.key.as_ref().map(|key| key.name.as_str()),
-        end_user: call.attribution.user.as_deref(),
-        session: call.attribution.session.as_deref(),
-        reply_model: call.facts.reply_model.as_deref(),
-        permaslug: call.facts.permaslug.as_deref(),
-        provider: call.facts.provider.as_deref(),
-        tags: &call.attribution.tags,
-    };
-    if !budget.scope.matches(&subject) {
-        return None;
-    }
-    let picos = call.cost().map_or(0, Money::picos);
-    let share = Share {
-        picos,
-        inline: if call.is_inline() { picos } else { 0 },
-        unknown: i64::from(call.cost().is_none()),
-    };
-    Some((call.created_at().bucket(), share))
 }
 
 /// Fills a budget's counters from the rows, once.
@@ -331,11 +289,8 @@ async fn fill(tx: &mut Tx, budget: &Budget) -> Result<(), StoreError> {
         let Some(last) = page.last() else { break };
         cursor = Some(Cursor::after(last));
         let mut buckets: BTreeMap<Timestamp, Share> = BTreeMap::new();
-        for (bucket, share) in page.iter().filter_map(|call| share(budget, call)) {
-            let slot = buckets.entry(bucket).or_default();
-            slot.picos = slot.picos.saturating_add(share.picos);
-            slot.inline = slot.inline.saturating_add(share.inline);
-            slot.unknown += share.unknown;
+        for (bucket, share) in page.iter().filter_map(|call| rollup::share(&budget.scope, call)) {
+            buckets.entry(bucket).or_default().add(&share);
         }
         if !buckets.is_empty() {
             store::budgets::add_spend(tx, &deltas(budget, &buckets)).await?;
