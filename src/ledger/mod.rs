@@ -9,6 +9,7 @@
 
 mod apply;
 pub mod fold;
+pub mod intake;
 mod tracking;
 mod writer;
 
