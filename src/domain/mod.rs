@@ -12,6 +12,7 @@ pub mod settling;
 pub mod time;
 
 // Local time, and what stands on it.
+pub mod schedule;
 pub mod window;
 pub mod zone;
 
