@@ -9,6 +9,7 @@ pub mod money;
 pub mod observation;
 pub mod rollup;
 pub mod settling;
+pub mod table;
 pub mod time;
 
 // Local time, and what stands on it.
