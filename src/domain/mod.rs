@@ -1,7 +1,14 @@
 //! Pure values and rules of the ledger: no I/O, no clock, no runtime.
 
+pub mod attribution;
+pub mod call;
+pub mod facts;
+pub mod flags;
 pub mod ids;
 pub mod money;
+pub mod observation;
+pub mod rollup;
+pub mod settling;
 pub mod time;
 
 // Local time, and what stands on it.

@@ -1,0 +1,622 @@
+//! The ledger's row: one call, whatever is known of it, and how every source changes it.
+//!
+//! All rules of design.md 3.5 are here, as methods that take what was learnt and return nothing:
+//! the ledger service compares the row before and after to move the sums.
+
+use std::collections::BTreeSet;
+
+use super::attribution::{Attribution, AttributionProvenance, Attributor, KeyRef};
+use super::facts::{Facts, Provenance, Source};
+use super::flags;
+use super::ids::{CallId, GenerationId};
+use super::money::Money;
+use super::observation::{Ending, ErrorFacts, Head, Outcome, Reading, Sent, Told};
+use super::settling::Settling;
+use super::time::Timestamp;
+
+/// What is known of a call; not whether it succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallState {
+    /// Under way and without an ID: not shown, becomes one of the others when it ends or the daemon restarts.
+    Open,
+    /// The ID is known, its record not yet read.
+    Pending,
+    /// The record was read, or imported from the log export.
+    Settled,
+    /// Given up, or sent and never answered: may have been billed.
+    Unsettled,
+    /// Refused by OpenRouter before a generation existed: cost nothing.
+    Failed,
+}
+
+impl CallState {
+    /// As the column `state` holds it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Pending => "pending",
+            Self::Settled => "settled",
+            Self::Unsettled => "unsettled",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads the column.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Open, Self::Pending, Self::Settled, Self::Unsettled, Self::Failed]
+            .into_iter()
+            .find(|s| s.as_str() == text)
+    }
+}
+
+/// Who saw the call first in the order of design.md 3.5 (not of arrival).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CapturedBy {
+    /// It went through the gateway.
+    Gateway,
+    /// Its ID was told.
+    Record,
+    /// OpenRouter pushed it.
+    Broadcast,
+    /// It was imported.
+    Import,
+}
+
+impl CapturedBy {
+    /// As the column `captured_by` holds it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Record => "record",
+            Self::Broadcast => "broadcast",
+            Self::Import => "import",
+        }
+    }
+
+    /// Reads the column.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Gateway, Self::Record, Self::Broadcast, Self::Import].into_iter().find(|by| by.as_str() == text)
+    }
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Ours, unique.
+    pub call_id: CallId,
+    /// OpenRouter's; `None` where none is known.
+    pub generation_id: Option<GenerationId>,
+    /// See [`CallState`].
+    pub state: CallState,
+    /// See [`CapturedBy`].
+    pub captured_by: CapturedBy,
+    /// The journal (its ID) that has the call under way; `None` once it is over.
+    pub under_way_in: Option<String>,
+    /// When we first wrote of it.
+    pub recorded_at: Timestamp,
+    /// Our own time of it, until OpenRouter's is known: the reply head, else the sending, else the telling.
+    pub seen_at: Timestamp,
+    /// When its record was read.
+    pub settled_at: Option<Timestamp>,
+    /// The key that made it; `None` where none was named.
+    pub key: Option<KeyRef>,
+    /// Who it was for.
+    pub attribution: Attribution,
+    /// Who said so.
+    pub attribution_provenance: AttributionProvenance,
+    /// The request's model.
+    pub requested_model: Option<String>,
+    /// What was asked of providers, as JSON text.
+    pub routing: Option<String>,
+    /// The path below `/api/v1/`; `None` where the call did not pass through us.
+    pub endpoint: Option<String>,
+    /// The reply's HTTP status.
+    pub http_status: Option<u16>,
+    /// The reply's or record's error.
+    pub error: Option<ErrorFacts>,
+    /// What OpenRouter says.
+    pub facts: Facts,
+    /// Which source said it.
+    pub provenance: Provenance,
+    /// First byte of the body after sending, in milliseconds, measured here.
+    pub first_byte_ms: Option<i64>,
+    /// End after sending, in milliseconds, measured here.
+    pub duration_ms: Option<i64>,
+    /// See [`flags`].
+    pub flags: BTreeSet<String>,
+    /// Where it stands on its way to being settled.
+    pub settling: Settling,
+    /// The record's remaining fields as JSON, to be stored beside the row; `None` when there is nothing new.
+    pub record_json: Option<String>,
+}
+
+impl Call {
+    fn new(call_id: CallId, at: Timestamp, captured_by: CapturedBy) -> Self {
+        Self {
+            call_id,
+            generation_id: None,
+            state: CallState::Open,
+            captured_by,
+            under_way_in: None,
+            recorded_at: at,
+            seen_at: at,
+            settled_at: None,
+            key: None,
+            attribution: Attribution::default(),
+            attribution_provenance: AttributionProvenance::default(),
+            requested_model: None,
+            routing: None,
+            endpoint: None,
+            http_status: None,
+            error: None,
+            facts: Facts::default(),
+            provenance: Provenance::default(),
+            first_byte_ms: None,
+            duration_ms: None,
+            flags: BTreeSet::new(),
+            settling: Settling::default(),
+            record_json: None,
+        }
+    }
+
+    /// The row of a call that the gateway is about to send; `journal` is the journal that will hear the rest.
+    pub fn sent(sent: &Sent, journal: &str) -> Self {
+        let mut call = Self::new(sent.call_id, sent.at, CapturedBy::Gateway);
+        call.under_way_in = Some(journal.to_owned());
+        call.key = Some(sent.key.clone());
+        call.attribution_provenance.merge(&mut call.attribution, &sent.attribution, Attributor::Gateway);
+        call.requested_model.clone_from(&sent.requested_model);
+        call.routing.clone_from(&sent.routing);
+        call.endpoint = Some(sent.endpoint.clone());
+        let asked = Facts { streamed: sent.streamed, ..Facts::default() };
+        call.facts.merge(&mut call.provenance, &asked, Source::Told);
+        call.flags.extend(sent.flags.iter().cloned());
+        call
+    }
+
+    /// The reply's head came.
+    pub fn head(&mut self, head: &Head) {
+        if self.under_way_in.is_none() {
+            return;
+        }
+        self.seen_at = head.at;
+        self.http_status = Some(head.status);
+        if self.generation_id.is_none() {
+            self.generation_id.clone_from(&head.generation_id);
+        }
+        if self.generation_id.is_some() && self.state == CallState::Open {
+            self.state = CallState::Pending;
+        }
+    }
+
+    /// The call is over. A second outcome of the same call changes nothing.
+    pub fn outcome(&mut self, outcome: &Outcome) {
+        if self.under_way_in.take().is_none() {
+            return;
+        }
+        self.http_status = outcome.status.or(self.http_status);
+        if self.generation_id.is_none() {
+            self.generation_id.clone_from(&outcome.generation_id);
+        }
+        self.facts.merge(&mut self.provenance, &outcome.facts, Source::Reply);
+        self.first_byte_ms = outcome.first_byte_ms;
+        self.duration_ms = Some(outcome.duration_ms);
+        self.error = outcome.error.clone().or(self.error.take());
+        self.flags.extend(outcome.flags.iter().cloned());
+        match outcome.ending {
+            Ending::ClientLeft => self.flag(flags::CLIENT_LEFT),
+            Ending::Cut => self.flag(flags::CUT),
+            Ending::Complete | Ending::NoReply | Ending::NeverSent => {}
+        }
+        if outcome.response_cache_hit {
+            self.flag(flags::RESPONSE_CACHE_HIT);
+        }
+        self.name_error();
+        if self.settled_at.is_some() {
+            return;
+        }
+        if self.generation_id.is_some() {
+            self.state = CallState::Pending;
+            self.settling.start(outcome.at, self.cost().is_some());
+        } else {
+            self.state = match (outcome.ending, self.http_status) {
+                (Ending::NeverSent, _) => CallState::Failed,
+                (_, Some(status)) if status >= 400 => CallState::Failed,
+                // Answered well (or not at all) and without an ID: what it cost can not be asked for.
+                _ => CallState::Unsettled,
+            };
+        }
+    }
+
+    /// The daemon that had it under way is gone; what the journal held has been applied.
+    pub fn interrupted(&mut self, now: Timestamp) {
+        if self.under_way_in.take().is_none() {
+            return;
+        }
+        self.flag(flags::INTERRUPTED);
+        if self.settled_at.is_some() {
+            return;
+        }
+        if self.generation_id.is_some() {
+            self.state = CallState::Pending;
+            self.settling.start(now, self.cost().is_some());
+        } else {
+            self.state = CallState::Unsettled;
+        }
+    }
+
+    /// The row of an ID that was told and is not in the ledger yet.
+    pub fn told(told: &Told) -> Self {
+        let at = told.generation_id.embedded_second(told.at).unwrap_or(told.at);
+        let mut call = Self::new(told.call_id, told.at, CapturedBy::Record);
+        call.seen_at = at;
+        call.generation_id = Some(told.generation_id.clone());
+        call.key.clone_from(&told.key);
+        call.attribution_provenance.merge(&mut call.attribution, &told.attribution, Attributor::Told);
+        call.state = CallState::Pending;
+        call.settling.start(told.at, false);
+        call
+    }
+
+    /// An ID that the ledger knows was told again: labels fill gaps, and what was given up is asked for once more.
+    pub fn told_again(&mut self, told: &Told) {
+        self.captured_by = self.captured_by.min(CapturedBy::Record);
+        self.attribution_provenance.merge(&mut self.attribution, &told.attribution, Attributor::Told);
+        if self.key.is_none() {
+            self.key.clone_from(&told.key);
+        }
+        if self.state == CallState::Unsettled {
+            self.state = CallState::Pending;
+            self.settling.start(told.at, false);
+            self.settling.resume(told.at);
+        }
+    }
+
+    /// A reading of the generation record.
+    pub fn read(&mut self, reading: &Reading, now: Timestamp, give_up_after_ms: i64) {
+        if matches!(self.state, CallState::Settled | CallState::Failed) {
+            return;
+        }
+        let cost_known = self.cost().is_some();
+        match reading {
+            Reading::Record(record) => {
+                let cancelled = record.facts.cancelled == Some(true);
+                let free =
+                    self.is_free() || record.response_cache_hit || self.flags.contains(flags::RESPONSE_CACHE_HIT);
+                if record.is_zero()
+                    && !cancelled
+                    && !free
+                    && !self.answered_with_error()
+                    && record.failed_provider_status.is_none()
+                {
+                    if !self.settling.zero_record(now) {
+                        return;
+                    }
+                    self.flag(flags::ZERO_RECORD);
+                } else {
+                    self.settling.attempts += 1;
+                }
+                self.settle(record, now);
+            }
+            Reading::NotYet => {
+                if self.settling.not_yet(now, cost_known, give_up_after_ms) {
+                    self.give_up();
+                }
+            }
+            Reading::Failed { reason, retry_after_ms } => {
+                if self.settling.failed(now, *retry_after_ms, reason.clone(), give_up_after_ms) {
+                    self.give_up();
+                }
+            }
+            Reading::KeyNotHeld => {
+                self.settling.key_not_held();
+                if now >= self.settling.since.unwrap_or(now).plus_millis(super::settling::KEY_NOT_HELD_MS) {
+                    self.give_up();
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, record: &super::facts::GenerationRecord, now: Timestamp) {
+        let before = self.facts.inline_cost;
+        self.facts.merge(&mut self.provenance, &record.facts, Source::Record);
+        let filler = Attribution {
+            user: record.external_user.clone(),
+            session: record.session_id.clone(),
+            ..Attribution::default()
+        };
+        self.attribution_provenance.merge(&mut self.attribution, &filler, Attributor::Record);
+        self.record_json = Some(record.kept_json.clone());
+        if record.id_differs {
+            self.flag(flags::ID_DIFFERS);
+        }
+        if let (Some(inline), Some(settled)) = (before, self.facts.settled_cost)
+            && inline != settled
+        {
+            self.flag(flags::COST_DIFFERS);
+        }
+        if record.response_cache_hit {
+            self.flag(flags::RESPONSE_CACHE_HIT);
+        }
+        if self.error.is_none() && self.facts.finish_reason.as_deref() == Some("error") {
+            self.error = Some(ErrorFacts {
+                code: record.failed_provider_status.map(|s| s.to_string()),
+                ..ErrorFacts::default()
+            });
+        }
+        self.name_error();
+        self.settled_at = Some(now);
+        self.state = CallState::Settled;
+        let attempts = self.settling.attempts;
+        self.settling.finish();
+        self.settling.attempts = attempts;
+    }
+
+    fn give_up(&mut self) {
+        let reason = self.settling.reason.take();
+        let never_was = self.answered_with_error() && reason.is_none();
+        // An error status whose ID was still 404 at the end never became a generation: it cost nothing.
+        self.state = if never_was { CallState::Failed } else { CallState::Unsettled };
+        let attempts = self.settling.attempts;
+        self.settling.finish();
+        self.settling.attempts = attempts;
+        self.settling.reason = Some(reason.unwrap_or_else(|| "OpenRouter never showed a record".to_owned()));
+    }
+
+    /// Takes over everything that `other`, a row of the same generation, knows.
+    pub fn absorb(&mut self, other: Call) {
+        self.captured_by = self.captured_by.min(other.captured_by);
+        self.recorded_at = self.recorded_at.min(other.recorded_at);
+        self.facts.absorb(&mut self.provenance, &other.facts, &other.provenance);
+        self.attribution_provenance.absorb(&mut self.attribution, &other.attribution, &other.attribution_provenance);
+        self.generation_id = self.generation_id.take().or(other.generation_id);
+        self.key = self.key.take().or(other.key);
+        self.requested_model = self.requested_model.take().or(other.requested_model);
+        self.routing = self.routing.take().or(other.routing);
+        self.endpoint = self.endpoint.take().or(other.endpoint);
+        self.http_status = self.http_status.or(other.http_status);
+        self.error = self.error.take().or(other.error);
+        self.first_byte_ms = self.first_byte_ms.or(other.first_byte_ms);
+        self.duration_ms = self.duration_ms.or(other.duration_ms);
+        self.flags.extend(other.flags);
+        self.record_json = self.record_json.take().or(other.record_json);
+        if self.settled_at.is_none() && other.settled_at.is_some() {
+            self.settled_at = other.settled_at;
+            self.state = CallState::Settled;
+            self.settling.finish();
+        } else if self.under_way_in.is_none() && self.state == CallState::Pending && self.settling.due.is_none() {
+            self.settling = other.settling;
+        }
+    }
+
+    /// OpenRouter's time once known, before that ours.
+    pub fn created_at(&self) -> Timestamp {
+        self.facts.created_at.unwrap_or(self.seen_at)
+    }
+
+    /// The model shown and summed: the reply's ID where known, else the record's permaslug.
+    pub fn model(&self) -> Option<&str> {
+        self.facts.reply_model.as_deref().or(self.facts.permaslug.as_deref())
+    }
+
+    /// What OpenRouter charged: settled, else inline; `None` if unknown. A failed call was charged nothing.
+    pub fn charged(&self) -> Option<Money> {
+        match self.state {
+            CallState::Failed => Some(Money::ZERO),
+            _ => self.facts.settled_cost.or(self.facts.inline_cost),
+        }
+    }
+
+    /// What the provider charged the caller's own key; `None` unless the call was BYOK and it is known.
+    pub fn upstream(&self) -> Option<Money> {
+        if self.facts.is_byok != Some(true) {
+            return None;
+        }
+        self.facts.settled_upstream_cost.or(self.facts.inline_upstream_cost)
+    }
+
+    /// Charged plus upstream, what budgets count; `None` if either is unknown.
+    pub fn cost(&self) -> Option<Money> {
+        let charged = self.charged()?;
+        if self.facts.is_byok == Some(true) && self.state != CallState::Failed {
+            return Some(charged.saturating_add(self.upstream()?));
+        }
+        Some(charged)
+    }
+
+    /// Whether its cost comes from the reply and is not yet settled.
+    pub fn is_inline(&self) -> bool {
+        self.state == CallState::Pending && self.cost().is_some()
+    }
+
+    fn is_free(&self) -> bool {
+        let free = |model: &Option<String>| model.as_deref().is_some_and(|name| name.ends_with(":free"));
+        free(&self.requested_model) || free(&self.facts.reply_model) || free(&self.facts.permaslug)
+    }
+
+    fn answered_with_error(&self) -> bool {
+        self.http_status.is_some_and(|status| status >= 400)
+    }
+
+    fn flag(&mut self, flag: &str) {
+        self.flags.insert(flag.to_owned());
+    }
+
+    /// Derives `error_type` from the code where the wire names none (design.md 3.5).
+    fn name_error(&mut self) {
+        let status = self.http_status.filter(|status| *status >= 400);
+        if self.error.is_none() && status.is_none() {
+            return;
+        }
+        let error = self.error.get_or_insert_default();
+        if error.error_type.is_some() {
+            return;
+        }
+        let code = error.code.as_deref().and_then(|code| code.parse().ok()).or(status);
+        error.error_type = Some(error_type_of(code).to_owned());
+    }
+}
+
+/// The `error_type` of a status where the wire names none.
+pub fn error_type_of(status: Option<u16>) -> &'static str {
+    match status {
+        Some(502) => "provider_unavailable",
+        Some(503 | 529) => "provider_overloaded",
+        Some(429) => "rate_limit_exceeded",
+        Some(408 | 504 | 524) => "timeout",
+        _ => "unmapped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::GenerationRecord;
+    use super::super::rollup::Deltas;
+    use super::*;
+    use proptest::prelude::*;
+
+    const GIVE_UP: i64 = 72 * 3_600_000;
+
+    fn id() -> GenerationId {
+        "gen-1789000001-A1b2C3d4E5f6G7h8I9j0".parse().unwrap()
+    }
+
+    fn sent() -> Sent {
+        Sent {
+            call_id: CallId::new(Timestamp(1_000), 1),
+            at: Timestamp(1_000),
+            endpoint: "chat/completions".to_owned(),
+            key: KeyRef { name: "default".to_owned(), fingerprint: None },
+            attribution: Attribution { app: Some("bot".to_owned()), ..Attribution::default() },
+            requested_model: Some("openai/gpt-4o-mini".to_owned()),
+            routing: None,
+            streamed: Some(true),
+            flags: Vec::new(),
+        }
+    }
+
+    fn outcome(ending: Ending, status: Option<u16>, generation_id: Option<GenerationId>) -> Outcome {
+        Outcome {
+            call_id: CallId::new(Timestamp(1_000), 1),
+            at: Timestamp(3_000),
+            ending,
+            status,
+            generation_id,
+            facts: Facts::default(),
+            error: None,
+            first_byte_ms: None,
+            duration_ms: 2_000,
+            response_cache_hit: false,
+            flags: Vec::new(),
+        }
+    }
+
+    fn record(cost: i64) -> Reading {
+        let facts = Facts {
+            settled_cost: Some(Money::from_picos(cost)),
+            native_tokens_prompt: Some(cost / 10),
+            permaslug: Some("openai/gpt-4o-mini-2024-07-18".to_owned()),
+            ..Facts::default()
+        };
+        Reading::Record(Box::new(GenerationRecord {
+            facts,
+            external_user: Some("u".to_owned()),
+            ..GenerationRecord::default()
+        }))
+    }
+
+    #[test]
+    fn a_call_without_an_id_is_failed_only_when_it_can_not_have_cost_anything() {
+        for (ending, status, state) in [
+            (Ending::Complete, Some(400), CallState::Failed),
+            (Ending::NeverSent, None, CallState::Failed),
+            (Ending::NoReply, None, CallState::Unsettled),
+            (Ending::Complete, Some(200), CallState::Unsettled),
+        ] {
+            let mut call = Call::sent(&sent(), "j");
+            call.outcome(&outcome(ending, status, None));
+            assert_eq!(call.state, state, "{ending:?} {status:?}");
+            assert_eq!(call.cost().is_some(), state == CallState::Failed);
+        }
+    }
+
+    #[test]
+    fn an_error_status_whose_id_never_shows_is_failed_at_give_up() {
+        let mut call = Call::sent(&sent(), "j");
+        call.outcome(&outcome(Ending::Complete, Some(502), Some(id())));
+        assert_eq!(call.state, CallState::Pending);
+        call.read(&Reading::NotYet, Timestamp(3_000 + GIVE_UP), GIVE_UP);
+        assert_eq!(call.state, CallState::Failed);
+        assert_eq!(call.error.unwrap().error_type.as_deref(), Some("provider_unavailable"));
+    }
+
+    #[test]
+    fn byok_costs_the_fee_and_the_upstream_and_is_unknown_without_it() {
+        let mut call = Call::sent(&sent(), "j");
+        let mut over = outcome(Ending::Complete, Some(200), Some(id()));
+        over.facts.inline_cost = Some(Money::from_picos(5));
+        over.facts.inline_upstream_cost = Some(Money::from_picos(7));
+        call.outcome(&over);
+        assert_eq!(call.cost(), Some(Money::from_picos(5)), "upstream is not added unless the caller's key paid it");
+        call.facts.is_byok = Some(true);
+        assert_eq!(call.cost(), Some(Money::from_picos(12)));
+        call.facts.inline_upstream_cost = None;
+        assert_eq!(call.cost(), None);
+    }
+
+    proptest! {
+        /// Whatever the order in which the gateway, a told ID and the record arrive, the row and the sums are the same.
+        #[test]
+        fn every_order_gives_the_same_row(order in Just([0_usize, 1, 2]).prop_shuffle(), told_twice in any::<bool>()) {
+            let told = Told {
+                call_id: CallId::new(Timestamp(900), 9),
+                at: Timestamp(900),
+                generation_id: id(),
+                key: None,
+                attribution: Attribution { app: Some("other".to_owned()), session: Some("s".to_owned()), ..Attribution::default() },
+            };
+            let mut gateway: Option<Call> = None;
+            let mut row: Option<Call> = None;
+            let mut deltas = Deltas::default();
+            for step in order {
+                let before = row.clone();
+                match step {
+                    0 => {
+                        let mut call = Call::sent(&sent(), "j");
+                        let mut over = outcome(Ending::Complete, Some(200), Some(id()));
+                        over.facts.inline_cost = Some(Money::from_picos(100));
+                        over.facts.reply_model = Some("openai/gpt-4o-mini".to_owned());
+                        call.outcome(&over);
+                        if let Some(known) = row.take() { call.absorb(known); }
+                        gateway = Some(call.clone());
+                        row = Some(call);
+                    }
+                    1 => for _ in 0..=u8::from(told_twice) {
+                        match row.as_mut() {
+                            Some(call) => call.told_again(&told),
+                            None => row = Some(Call::told(&told)),
+                        }
+                    },
+                    _ => {
+                        if row.is_none() { row = Some(Call::told(&told)); }
+                        row.as_mut().unwrap().read(&record(90), Timestamp(9_000), GIVE_UP);
+                    }
+                }
+                deltas.moved(before.as_ref(), row.as_ref());
+            }
+            let call = row.unwrap();
+            prop_assert!(gateway.is_some());
+            prop_assert_eq!(call.state, CallState::Settled);
+            prop_assert_eq!(call.cost(), Some(Money::from_picos(90)));
+            prop_assert_eq!(call.facts.inline_cost, Some(Money::from_picos(100)));
+            prop_assert_eq!(call.attribution.app.as_deref(), Some("bot"));
+            prop_assert_eq!(call.attribution.user.as_deref(), Some("u"));
+            prop_assert_eq!(call.attribution.session.as_deref(), Some("s"));
+            prop_assert_eq!(call.model(), Some("openai/gpt-4o-mini"));
+            prop_assert_eq!(call.captured_by, CapturedBy::Gateway);
+            let mut total = super::super::rollup::Amounts::default();
+            for (_, amounts) in deltas.iter() { total.add(amounts); }
+            prop_assert_eq!((total.completions, total.cost_picos, total.inline), (1, 90, 0));
+        }
+    }
+}

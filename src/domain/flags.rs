@@ -1,0 +1,26 @@
+//! Marks on a row (`usage.flags`): what was odd about a call, in words that documents explain.
+
+/// A label was malformed and dropped.
+pub const ATTRIBUTION_MALFORMED: &str = "attribution_malformed";
+/// The request's body was larger than `gateway.request_buffer` or not JSON: attributed by key and headers only.
+pub const REQUEST_NOT_READ: &str = "request_not_read";
+/// The reply's coding, size or form could not be read; the rest comes from settling.
+pub const REPLY_NOT_READ: &str = "reply_not_read";
+/// The reply ended without its end (`[DONE]`, `Content-Length`): cut by the provider or the network.
+pub const CUT: &str = "cut";
+/// The client went away before the end.
+pub const CLIENT_LEFT: &str = "client_left";
+/// The daemon stopped while the call was under way; its outcome was not seen.
+pub const INTERRUPTED: &str = "interrupted";
+/// The generation record carries another ID than the one asked for.
+pub const ID_DIFFERS: &str = "id_differs";
+/// The reply's cost and the record's differ.
+pub const COST_DIFFERS: &str = "cost_differs";
+/// The reply came from OpenRouter's response cache.
+pub const RESPONSE_CACHE_HIT: &str = "response_cache_hit";
+/// The outcome reached the client before the disk had confirmed it (`journal.sync_timeout`).
+pub const NOT_SYNCED: &str = "not_synced";
+/// The record showed no tokens and no cost three times and was believed.
+pub const ZERO_RECORD: &str = "zero_record";
+/// The reply's amount does not fit into ±$9.2 million or is no number, and was not taken.
+pub const COST_NOT_READ: &str = "cost_not_read";
