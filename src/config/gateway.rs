@@ -38,9 +38,9 @@ impl Gateway {
             max_connections: reader.count("gateway.max_connections", 1..=1_000_000)?,
         };
         if gateway.request_buffer_total < gateway.request_buffer {
-            return reader.wrong_setting(
-                "gateway.request_buffer_total",
-                "is smaller than gateway.request_buffer, so no request of that size could be read; raise it",
+            return reader.wrong_together(
+                ["gateway.request_buffer_total", "gateway.request_buffer"],
+                "one request may take more than all together; raise gateway.request_buffer_total",
             );
         }
         Ok(gateway)

@@ -41,9 +41,9 @@ impl Journal {
             )?,
         };
         if journal.limit < 2 * journal.segment_size {
-            return reader.wrong_setting(
-                "journal.limit",
-                "must hold two segments at least: raise it, or lower journal.segment_size",
+            return reader.wrong_together(
+                ["journal.limit", "journal.segment_size"],
+                "the limit must hold two segments at least: raise journal.limit or lower journal.segment_size",
             );
         }
         Ok(journal)

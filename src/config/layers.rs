@@ -32,9 +32,11 @@ pub(super) struct Layers {
     /// The lowest layer, which also says what kind of value a setting takes.
     defaults: BTreeMap<String, Value>,
     values: BTreeMap<String, Value>,
+    /// Every table of settings.
+    sections: BTreeSet<String>,
     /// Tables that take names of the user's own.
     open: BTreeSet<String>,
-    /// The variable that is a setting's default, if it has one.
+    /// Settings that a variable sets under a name of its own, by that name.
     own_names: BTreeMap<String, String>,
     /// The elements of `[[budgets]]`.
     pub(super) budgets: Vec<Value>,
@@ -48,6 +50,7 @@ impl Layers {
         let mut layers = Self {
             defaults: BTreeMap::new(),
             values: BTreeMap::new(),
+            sections: BTreeSet::new(),
             open: BTreeSet::new(),
             own_names: OWN_NAMES.iter().map(|&(name, key)| (name.to_owned(), key.to_owned())).collect(),
             budgets: Vec::new(),
@@ -64,6 +67,7 @@ impl Layers {
             let key = join(section, &name);
             match value.kind {
                 Kind::Table(inner) if inner.is_empty() => {
+                    self.sections.insert(key.clone());
                     self.open.insert(key);
                 }
                 Kind::Table(inner) => {
@@ -71,6 +75,7 @@ impl Layers {
                         self.own_names.insert(variable.clone(), key.clone());
                         self.values.insert(key, Value { origin: value.origin, kind: Kind::Table(inner) });
                     } else {
+                        self.sections.insert(key.clone());
                         self.add_defaults(&key, inner);
                     }
                 }
@@ -99,7 +104,7 @@ impl Layers {
                 } else {
                     self.problem(value.origin, key, "write each budget under a line [[budgets]]");
                 }
-            } else if self.is_section(&key) {
+            } else if self.sections.contains(&key) {
                 if let Kind::Table(inner) = value.kind {
                     self.add_table(&key, inner);
                 } else {
@@ -202,6 +207,11 @@ impl Layers {
         self.values.get(key)
     }
 
+    /// Whether `variable` sets `key` by default: its absence is nothing to mention.
+    pub(super) fn is_own_name(&self, variable: &str, key: &str) -> bool {
+        self.own_names.get(variable).is_some_and(|own| own == key)
+    }
+
     /// The entries of a table of the user's own names, by those names.
     pub(super) fn named(&self, section: &str) -> Vec<String> {
         let names = self.values.keys().filter_map(|key| key.strip_prefix(section)?.strip_prefix('.'));
@@ -213,12 +223,8 @@ impl Layers {
         self.values.keys().map(String::as_str)
     }
 
-    fn is_section(&self, key: &str) -> bool {
-        self.open.contains(key) || self.keys().any(|name| name.strip_prefix(key).is_some_and(|r| r.starts_with('.')))
-    }
-
     fn nearest_key(&self, key: &str) -> &str {
-        nearest(key, self.keys().chain(self.open.iter().map(String::as_str)).chain([BUDGETS])).unwrap_or(BUDGETS)
+        nearest(key, self.keys().chain(self.sections.iter().map(String::as_str)).chain([BUDGETS])).unwrap_or(BUDGETS)
     }
 
     fn problem(&mut self, origin: Origin, key: String, message: impl Into<String>) {

@@ -98,7 +98,7 @@ fn parse_base_url(text: &str, listen: SocketAddr) -> Result<Url, String> {
         return Err(format!("a user or password has no place here; {remedy}"));
     }
     if url.query().is_some() || url.fragment().is_some() || !url.path().ends_with(BASE_PATH) {
-        return Err(format!("{url} does not end in {BASE_PATH}; {remedy}"));
+        return Err(format!("this URL does not end in {BASE_PATH}; {remedy}"));
     }
     if leads_to(&url, listen) {
         return Err(format!(

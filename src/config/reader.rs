@@ -44,6 +44,13 @@ impl<'a> Reader<'a> {
         Err(Noted)
     }
 
+    /// Notes that two settings do not go together, at the one that was written (the first, if both were).
+    pub(super) fn wrong_together<T>(&mut self, keys: [&str; 2], message: impl Display) -> Read<T> {
+        let written = |key: &&str| self.layers.get(key).is_some_and(|value| value.origin != Origin::Default);
+        let key = keys.into_iter().find(written).unwrap_or(keys[0]);
+        self.wrong_setting(key, message)
+    }
+
     /// Notes what is wrong with a setting, wherever it was last written.
     pub(super) fn wrong_setting<T>(&mut self, key: &str, message: impl Display) -> Read<T> {
         let origin = self.layers.get(key).map_or(Origin::Default, |value| value.origin.clone());
@@ -193,13 +200,12 @@ impl<'a> Reader<'a> {
         let value = self.value(key)?;
         match resolve(&value.kind, self.sources, &self.folder_of(&value.origin)) {
             Ok(resolved) => {
-                if let (None, Some(variable), false) =
-                    (&resolved.secret, resolved.variable, value.origin == Origin::Default)
+                if let (None, Some(variable)) = (&resolved.secret, resolved.variable)
+                    && !self.layers.is_own_name(variable, key)
                 {
-                    self.warnings.push(format!(
-                        "{}: {key} reads environment variable {variable}, which is not set",
-                        value.origin
-                    ));
+                    let origin = &value.origin;
+                    self.warnings
+                        .push(format!("{origin}: {key} reads environment variable {variable}, which is not set"));
                 }
                 Ok(resolved.secret)
             }

@@ -52,8 +52,8 @@ impl Smtp {
 
 /// A mail address, with or without a name; the error is a message.
 pub(super) fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
-    text.parse().map_err(|error| {
-        format!("{text:?} is not a mail address ({error}); write \"name@example.com\" or \"Name <name@example.com>\"")
+    text.parse().map_err(|_| {
+        format!("{text:?} is not a mail address; write \"name@example.com\" or \"Name <name@example.com>\"")
     })
 }
 

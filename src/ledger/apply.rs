@@ -13,10 +13,11 @@ use crate::domain::observation::Observation;
 use crate::domain::rollup::Deltas;
 use crate::domain::time::Timestamp;
 use crate::journal::Position;
+use crate::store::progress::Drained;
 use crate::store::{self, Store, StoreError, Tx};
 
 /// Calls of a dead daemon that are closed in one transaction.
-const CLOSE_AT_ONCE: i64 = 2_000;
+const CLOSE_AT_ONCE: u32 = 2_000;
 
 /// Why a transaction did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +64,7 @@ impl Applier {
     /// How far the journal had been drained at the last commit.
     pub(super) async fn drained_to(&self) -> Result<Option<Position>, ApplyError> {
         let stored = store::progress::get(&self.store, &self.journal_id).await?;
-        Ok(stored.map(|(segment, offset)| Position::from_parts(segment, offset)))
+        Ok(stored.map(|drained| Position { segment: drained.segment, offset: drained.offset }))
     }
 
     /// Counts `budgets` from now on; those that are new, or whose scope changed, are filled from the rows.
@@ -105,10 +106,11 @@ impl Applier {
         let judged_at = work.as_of.unwrap_or(now);
         let mut applied = self.write(&mut tx, &moves, judged_at).await?;
         if !refused.is_empty() {
-            store::refusals::add(&mut tx, &refused).await?;
+            store::refusals::add(&mut tx, &refused.iter().collect::<Vec<_>>()).await?;
         }
         if let Some(end) = end {
-            store::progress::set(&mut tx, &self.journal_id, end.to_parts()).await?;
+            let drained = Drained { segment: end.segment, offset: end.offset };
+            store::progress::set(&mut tx, &self.journal_id, drained).await?;
         }
         self.commit(tx).await?;
         applied.1.verdicts = verdicts;
@@ -121,7 +123,7 @@ impl Applier {
     pub(super) async fn close_interrupted(&mut self, now: Timestamp) -> Result<(), ApplyError> {
         loop {
             let mut tx = self.store.write().await?;
-            let left = store::calls::under_way(&mut tx, &self.journal_id, CLOSE_AT_ONCE).await?;
+            let left = store::calls::under_way(&mut tx, &self.journal_id, None, CLOSE_AT_ONCE).await?;
             if left.is_empty() {
                 return Ok(());
             }
@@ -135,10 +137,7 @@ impl Applier {
             self.commit(tx).await?;
             self.tracker = tracker;
             self.book.publish(self.tracker.standings());
-            tracing::warn!(
-                calls = ids.len(),
-                "calls were under way when the daemon stopped; they settle by their IDs where they have one"
-            );
+            tracing::warn!(calls = ids.len(), "calls were under way when the daemon stopped; they settle by their IDs where they have one");
         }
     }
 

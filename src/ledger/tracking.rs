@@ -9,18 +9,19 @@ use std::sync::Arc;
 
 use super::fold::Move;
 use crate::budget::Standing;
-use crate::domain::alert::{Arm, BudgetState, Cause, Crossing, Delivery, Evaluation, Told};
+use crate::domain::alert::{AlertKey, Arm, BudgetState, Cause, Crossing, Delivery, Evaluation, NotMailed, Told};
 use crate::domain::budget::Budget;
-use crate::domain::call::{Call, CallState};
 use crate::domain::money::{Money, Total};
-use crate::domain::scope::Subject;
+use crate::domain::rollup::{self, Share};
 use crate::domain::time::Timestamp;
 use crate::domain::window::Window;
-use crate::store::budgets::{BucketDelta, Spent, Status};
+use crate::store::alerts::Alert;
+use crate::store::budgets::{BudgetStatus, SpendDelta, Spent};
+use crate::store::calls::Cursor;
 use crate::store::{self, StoreError, Tx};
 
 /// Rows looked at in one piece when a new budget is filled.
-const FILL_PAGE: i64 = 5_000;
+const FILL_PAGE: u32 = 5_000;
 
 /// One budget and what it stands at.
 #[derive(Clone, Debug)]
@@ -39,14 +40,6 @@ pub(super) struct Tracker {
     budgets: Vec<Tracked>,
 }
 
-/// What one row adds to one budget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Share {
-    picos: i64,
-    inline: i64,
-    unknown: i64,
-}
-
 impl Tracker {
     /// Takes over `budgets`, fills the counters of new ones, and tells what they find passed already.
     pub(super) async fn start(
@@ -55,20 +48,23 @@ impl Tracker {
         budgets: Vec<Budget>,
         now: Timestamp,
     ) -> Result<usize, StoreError> {
-        let stored = store::budgets::sync(tx, &budgets, now).await?;
+        store::budgets::sync(tx, &budgets, now).await?;
         let mut alerts = 0;
-        for (budget, state) in budgets.into_iter().zip(stored) {
-            if state.needs_fill {
+        for stored in store::budgets::load(tx).await? {
+            let budget = stored.budget;
+            if stored.counted_from.is_none() {
                 fill(tx, &budget).await?;
             }
             let window = budget.window.window_at(budget.zone, now);
             let spent = store::budgets::spent(tx, &budget.name, window.start, window.end).await?;
-            let told = store::alerts::told(tx, &budget.name).await?;
             let arms = store::budgets::arms(tx, &budget.name).await?;
-            let mut tracked =
-                Tracked { budget: Arc::new(budget), defined_at: state.defined_at, window, spent, told, arms };
-            let cause = if state.changed { Cause::Definition } else { Cause::Spend };
-            alerts += tracked.judge(tx, window, spent.spent, cause, now).await?;
+            // A rolling threshold armed long ago is told under that instant; a calendar one under its window's start.
+            let since = if budget.window.is_rolling() { stored.limit_since } else { window.start };
+            let told = store::alerts::told(tx, &budget.name, budget.limit, since).await?;
+            let budget = Arc::new(budget);
+            let mut tracked = Tracked { budget, defined_at: stored.limit_since, window, spent, told, arms };
+            let cause = if stored.limit_since == now { Cause::Definition } else { Cause::Spend };
+            alerts += tracked.judge(tx, window, spent.cost, cause, now).await?;
             tracked.save(tx, now).await?;
             self.budgets.push(tracked);
         }
@@ -85,28 +81,20 @@ impl Tracker {
         let mut alerts = 0;
         for tracked in &mut self.budgets {
             let changes = tracked.changes(moves);
-            let deltas: Vec<BucketDelta> = changes
-                .iter()
-                .map(|(bucket, share)| BucketDelta {
-                    bucket: *bucket,
-                    picos: share.picos,
-                    inline_picos: share.inline,
-                    unknown: share.unknown,
-                })
-                .collect();
+            let deltas = deltas(&tracked.budget, &changes);
             let turned = !tracked.window.contains(now);
             if deltas.is_empty() && !turned {
                 continue;
             }
             if !deltas.is_empty() {
-                store::budgets::add_spend(tx, &tracked.budget.name, &deltas).await?;
+                store::budgets::add_spend(tx, &deltas).await?;
             }
             if turned {
                 tracked.turn(tx, now).await?;
             } else {
                 tracked.add(&changes);
             }
-            alerts += tracked.judge(tx, tracked.window, tracked.spent.spent, Cause::Spend, now).await?;
+            alerts += tracked.judge(tx, tracked.window, tracked.spent.cost, Cause::Spend, now).await?;
             if !tracked.budget.window.is_rolling() {
                 alerts += tracked.judge_closed(tx, &changes, now).await?;
             }
@@ -122,7 +110,7 @@ impl Tracker {
             .map(|tracked| Standing {
                 budget: Arc::clone(&tracked.budget),
                 window: tracked.window,
-                spent: tracked.spent.spent,
+                spent: tracked.spent.cost,
                 inline: tracked.spent.inline,
                 unknown: tracked.spent.unknown,
             })
@@ -135,17 +123,11 @@ impl Tracked {
     fn changes(&self, moves: &[Move]) -> BTreeMap<Timestamp, Share> {
         let mut changes: BTreeMap<Timestamp, Share> = BTreeMap::new();
         for change in moves {
-            if let Some((bucket, share)) = change.before.as_ref().and_then(|call| share(&self.budget, call)) {
-                let slot = changes.entry(bucket).or_default();
-                slot.picos = slot.picos.saturating_sub(share.picos);
-                slot.inline = slot.inline.saturating_sub(share.inline);
-                slot.unknown -= share.unknown;
+            if let Some((bucket, share)) = change.before.as_ref().and_then(|call| rollup::share(&self.budget.scope, call)) {
+                changes.entry(bucket).or_default().subtract(&share);
             }
-            if let Some((bucket, share)) = change.after.as_ref().and_then(|call| share(&self.budget, call)) {
-                let slot = changes.entry(bucket).or_default();
-                slot.picos = slot.picos.saturating_add(share.picos);
-                slot.inline = slot.inline.saturating_add(share.inline);
-                slot.unknown += share.unknown;
+            if let Some((bucket, share)) = change.after.as_ref().and_then(|call| rollup::share(&self.budget.scope, call)) {
+                changes.entry(bucket).or_default().add(&share);
             }
         }
         changes.retain(|_, share| *share != Share::default());
@@ -155,8 +137,8 @@ impl Tracked {
     fn add(&mut self, changes: &BTreeMap<Timestamp, Share>) {
         for (bucket, share) in changes {
             if self.window.contains(*bucket) {
-                self.spent.spent += Total::from(Money::from_picos(share.picos));
-                self.spent.inline += Total::from(Money::from_picos(share.inline));
+                self.spent.cost += Total::from(Money::from_picos(share.cost_picos));
+                self.spent.inline += Total::from(Money::from_picos(share.inline_picos));
                 self.spent.unknown += share.unknown;
             }
         }
@@ -169,11 +151,12 @@ impl Tracked {
             let step = now.bucket();
             let before = budget.window.window_at(budget.zone, step.plus_millis(-1));
             let spent = store::budgets::spent(tx, &budget.name, before.start, before.end).await?;
-            let armed = self.evaluation(&budget).rearm(step, spent.spent);
+            let armed = self.evaluation(&budget).rearm(step, spent.cost);
             if !armed.is_empty() {
-                store::budgets::save_arms(tx, &budget.name, &armed).await?;
-                self.arms
-                    .retain(|old| !armed.iter().any(|new| new.threshold == old.threshold && new.limit == old.limit));
+                for arm in &armed {
+                    store::budgets::set_arm(tx, &budget.name, arm).await?;
+                }
+                self.arms.retain(|old| !armed.iter().any(|new| new.threshold == old.threshold && new.limit == old.limit));
                 self.arms.extend(armed);
             }
         }
@@ -203,10 +186,10 @@ impl Tracked {
         let mut alerts = 0;
         for window in windows {
             let spent = store::budgets::spent(tx, &budget.name, window.start, window.end).await?;
-            let told = store::alerts::told_in(tx, &budget.name, window.start).await?;
-            self.told.retain(|known| known.key.window_key != window.start);
+            let told = store::alerts::told(tx, &budget.name, budget.limit, window.start).await?;
+            self.told.retain(|known| known.key.window_key < window.start);
             self.told.extend(told);
-            alerts += self.judge(tx, window, spent.spent, Cause::Spend, now).await?;
+            alerts += self.judge(tx, window, spent.cost, Cause::Spend, now).await?;
         }
         self.told.retain(|told| told.key.window_key >= self.window.start);
         Ok(alerts)
@@ -229,8 +212,28 @@ impl Tracked {
     }
 
     async fn raise(&mut self, tx: &mut Tx, crossing: &Crossing) -> Result<(), StoreError> {
-        let recipients: &[String] = if crossing.delivery == Delivery::Mail { &self.budget.notify } else { &[] };
-        store::alerts::raise(tx, crossing, recipients).await?;
+        let (recipients, not_mailed): (&[String], Option<NotMailed>) = match crossing.delivery {
+            Delivery::Mail => (&self.budget.notify, None),
+            Delivery::NotMailed(reason) => (&[], Some(reason)),
+        };
+        let alert = Alert {
+            alert_id: alert_id(&crossing.key),
+            budget: crossing.key.budget.clone(),
+            window_key: crossing.key.window_key,
+            window_start: crossing.window.start,
+            window_end: crossing.window.end,
+            threshold: crossing.key.threshold,
+            kind: crossing.kind.as_str().to_owned(),
+            crossed_at: crossing.crossed_at,
+            limit: crossing.key.limit,
+            spent: crossing.spent,
+            inline: self.spent.inline,
+            unknown: self.spent.unknown,
+            not_mailed: not_mailed.map(|reason| reason.as_str().to_owned()),
+        };
+        if !store::alerts::insert(tx, &alert, recipients).await? {
+            return Ok(());
+        }
         self.told.push(Told { key: crossing.key.clone(), crossed_at: crossing.crossed_at });
         tracing::info!(
             budget = %self.budget.name,
@@ -248,61 +251,50 @@ impl Tracked {
     }
 
     async fn save(&self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
-        let state = BudgetState::of(&self.budget, self.spent.spent);
-        let status = Status { window: self.window, spent: self.spent, state, as_of: now };
+        let status = BudgetStatus {
+            window: self.window,
+            spent: self.spent,
+            reserved: Total::ZERO,
+            state: BudgetState::of(&self.budget, self.spent.cost),
+            as_of: now,
+        };
         store::budgets::set_status(tx, &self.budget.name, &status).await
     }
 }
 
-/// What `call` adds to `budget`, and in which bucket; `None` where it does not count.
-fn share(budget: &Budget, call: &Call) -> Option<(Timestamp, Share)> {
-    if matches!(call.state, CallState::Open | CallState::Failed) {
-        return None;
-    }
-    let subject = Subject {
-        app: call.attribution.app.as_deref(),
-        key_name: call.key.as_ref().map(|key| key.name.as_str()),
-        end_user: call.attribution.user.as_deref(),
-        session: call.attribution.session.as_deref(),
-        reply_model: call.facts.reply_model.as_deref(),
-        permaslug: call.facts.permaslug.as_deref(),
-        provider: call.facts.provider.as_deref(),
-        tags: &call.attribution.tags,
-    };
-    if !budget.scope.matches(&subject) {
-        return None;
-    }
-    let picos = call.cost().map_or(0, Money::picos);
-    let share =
-        Share { picos, inline: if call.is_inline() { picos } else { 0 }, unknown: i64::from(call.cost().is_none()) };
-    Some((call.created_at().bucket(), share))
+/// The same crossing has the same ID, whoever sees it: 32 hex digits of its identity's hash.
+fn alert_id(key: &AlertKey) -> String {
+    let identity = format!("{}|{}|{}|{}", key.budget, key.window_key.millis(), key.threshold, key.limit.picos());
+    crate::domain::ids::short_hash(&identity)
+}
+
+fn deltas(budget: &Budget, changes: &BTreeMap<Timestamp, Share>) -> Vec<SpendDelta> {
+    changes
+        .iter()
+        .map(|(bucket, share)| SpendDelta {
+            budget: budget.name.clone(),
+            bucket: *bucket,
+            cost_picos: share.cost_picos,
+            inline_picos: share.inline_picos,
+            unknown: share.unknown,
+        })
+        .collect()
 }
 
 /// Fills a budget's counters from the rows, once.
 async fn fill(tx: &mut Tx, budget: &Budget) -> Result<(), StoreError> {
-    let mut after = None;
+    let mut cursor = None;
     loop {
-        let page = store::calls::scan(tx, after, FILL_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.call_id);
+        let page = store::calls::scan(tx, Timestamp(0), cursor, FILL_PAGE).await?;
+        let Some(last) = page.last() else { break };
+        cursor = Some(Cursor::after(last));
         let mut buckets: BTreeMap<Timestamp, Share> = BTreeMap::new();
-        for (bucket, share) in page.iter().filter_map(|call| share(budget, call)) {
-            let slot = buckets.entry(bucket).or_default();
-            slot.picos = slot.picos.saturating_add(share.picos);
-            slot.inline = slot.inline.saturating_add(share.inline);
-            slot.unknown += share.unknown;
+        for (bucket, share) in page.iter().filter_map(|call| rollup::share(&budget.scope, call)) {
+            buckets.entry(bucket).or_default().add(&share);
         }
-        let deltas: Vec<BucketDelta> = buckets
-            .into_iter()
-            .map(|(bucket, share)| BucketDelta {
-                bucket,
-                picos: share.picos,
-                inline_picos: share.inline,
-                unknown: share.unknown,
-            })
-            .collect();
-        if !deltas.is_empty() {
-            store::budgets::add_spend(tx, &budget.name, &deltas).await?;
+        if !buckets.is_empty() {
+            store::budgets::add_spend(tx, &deltas(budget, &buckets)).await?;
         }
     }
+    store::budgets::set_counted_from(tx, &budget.name, Timestamp(0)).await
 }

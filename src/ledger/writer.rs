@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{Applied, Applier, ApplyError};
+use super::apply::{ApplyError, Applied, Applier};
 use super::fold::Verdict;
 use super::{COMMAND_QUEUE, Command, Health, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work};
 use crate::budget::Book;
@@ -121,10 +121,7 @@ impl Writer {
                 }
             };
             if !gathered.is_history() {
-                if !gathered.is_empty()
-                    && gathered.work.observations.len() < self.options.batch_rows
-                    && !stop.is_cancelled()
-                {
+                if !gathered.is_empty() && gathered.work.observations.len() < self.options.batch_rows && !stop.is_cancelled() {
                     // A little patience lets many calls share the transaction.
                     self.clock.sleep(self.options.batch_wait).await;
                 }

@@ -2,3 +2,5 @@
 
 pub mod format;
 pub mod output;
+pub mod span;
+pub mod spend;

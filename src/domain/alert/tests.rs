@@ -180,6 +180,31 @@ fn a_restart_within_the_step_that_told_does_not_tell_again() {
 }
 
 #[test]
+fn a_step_in_which_it_was_told_is_no_whole_step_below() {
+    let mut kept = Kept::new(budget(&serde_json::json!({ "window": "rolling 24h", "alert_at": ["80%"] })));
+    assert_eq!(kept.spend("400", "2026-11-10T10:00:00Z"), ["80%"]);
+    assert_eq!(kept.turn("2026-11-10T10:15:00Z", "0"), 0);
+}
+
+#[test]
+fn a_rolling_budget_that_changes_is_armed_anew_whatever_was_armed_before() {
+    let mut kept = Kept::new(budget(&serde_json::json!({ "window": "rolling 24h", "alert_at": ["80%"] })));
+    assert_eq!(kept.spend("400", "2026-11-10T10:05:00Z"), ["80%"]);
+    assert_eq!(kept.turn("2026-11-11T10:30:00Z", "0"), 1);
+    assert_eq!(kept.spend("400", "2026-11-11T10:31:00Z"), ["80%"]);
+    // An arm for another limit is not this one's.
+    kept.arms.push(Arm {
+        threshold: kept.budget.alert_at[0],
+        limit: Money::ZERO,
+        armed_at: at("2026-11-13T00:00:00Z"),
+    });
+    assert!(kept.spend("400", "2026-11-11T10:32:00Z").is_empty());
+    kept.defined_at = at("2026-11-12T00:00:00Z");
+    assert_eq!(kept.spend("400", "2026-11-12T00:00:00Z"), ["80%"]);
+    assert_eq!(kept.told[2].key.window_key, kept.defined_at);
+}
+
+#[test]
 fn calendar_budgets_are_never_armed_again() {
     let mut kept = Kept::new(monthly());
     assert_eq!(kept.spend("250", "2026-11-03T00:00:00Z"), ["50%"]);
