@@ -176,11 +176,9 @@ pub(super) fn next(section: &Section) -> Vec<String> {
     let ahead = budget.alert_at.iter().find(|threshold| !threshold.is_reached(section.spent, budget.limit));
     let noun = window_noun(budget.window, &section.window, budget.zone);
     sentences.push(match ahead {
-        Some(next @ Threshold::Percent(_)) => format!(
-            "The next mail comes at {} ({}).",
-            threshold(*next),
-            format::usd(next.amount(budget.limit))
-        ),
+        Some(next @ Threshold::Percent(_)) => {
+            format!("The next mail comes at {} ({}).", threshold(*next), format::usd(next.amount(budget.limit)))
+        }
         Some(next) => format!("The next mail comes at {}.", threshold(*next)),
         None if budget.window.is_rolling() => "No threshold lies ahead.".to_owned(),
         None => format!("No further mail comes for {noun}."),

@@ -1,8 +1,8 @@
 //! The plain part: the same as the HTML one, in 72 columns.
 
-use super::view::{budget_url, dearest_title, model, name, others, percent, title, tokens, when};
+use super::view::{budget_url, dearest_title, end_user, model, name, others, percent, title, tokens, when};
 use super::{plain, words};
-use crate::alert::facts::{Change, Drivers, Letter, Section};
+use crate::alert::facts::{Change, DearCall, Drivers, Letter, Section};
 use crate::report::format;
 
 /// Columns a line fills; links and long names may be longer.
@@ -139,18 +139,23 @@ impl Page {
     fn dearest(&mut self, section: &Section) {
         let Some((title, share)) = dearest_title(section) else { return };
         self.line(&format!("{} ({share})", title.to_uppercase()));
-        for call in &section.dearest {
-            let tokens = tokens(call).map(|(prompt, completion)| format!("  {prompt} in {completion} out"));
-            let user = call.end_user.as_deref().map(|user| format!("  {user}"));
-            self.line(&format!(
-                "  {:>9}  {}  {}{}{}",
-                format::call_usd(call.cost),
-                model(call),
-                when(section, call.created_at),
-                tokens.unwrap_or_default(),
-                user.unwrap_or_default()
-            ));
+        let rows: Vec<[String; 4]> = section.dearest.iter().map(|call| call_columns(section, call)).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        let widths = [width(0), width(1), width(2)];
+        for [cost, model, when, rest] in &rows {
+            let line =
+                format!("  {cost:>c$}  {model:m$}  {when:w$}{rest}", c = widths[0], m = widths[1], w = widths[2]);
+            self.line(line.trim_end());
         }
         self.gap();
     }
+}
+
+/// Cost, model without its maker, time, and what else is known.
+fn call_columns(section: &Section, call: &DearCall) -> [String; 4] {
+    let model = model(call);
+    let short = model.rsplit('/').next().unwrap_or(&model).to_owned();
+    let tokens = tokens(call).map(|(prompt, completion)| format!("  {prompt} in {completion} out")).unwrap_or_default();
+    let user = end_user(call).map(|user| format!("  {user}")).unwrap_or_default();
+    [format::call_usd(call.cost), short, when(section, call.created_at), format!("{tokens}{user}")]
 }

@@ -282,7 +282,7 @@ impl Dearest {
             model: model(call),
             url: format!("{dashboard_url}/completions/{}", call.call_id),
             when: when(section, call.created_at),
-            user: call.end_user.as_deref().map(bounded),
+            user: end_user(call),
             tokens: tokens(call).map(|(prompt, completion)| format!("{prompt} tokens in, {completion} out")),
             cost: format::call_usd(call.cost),
         });
@@ -309,6 +309,11 @@ pub(super) fn dearest_title(section: &Section) -> Option<(String, String)> {
 /// The model, bounded.
 pub(super) fn model(call: &DearCall) -> String {
     call.model.as_deref().map_or_else(|| "unknown model".to_owned(), bounded)
+}
+
+/// The end user, bounded.
+pub(super) fn end_user(call: &DearCall) -> Option<String> {
+    call.end_user.as_deref().map(bounded)
 }
 
 /// When a call was made, in the budget's zone.
