@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::apply::{ApplyError, Applied};
 pub use self::fold::Verdict;
-pub use self::writer::{Writer, WriterOptions};
+pub use self::writer::{OpenError, Opened, Writer, WriterOptions};
 use crate::domain::ids::CallId;
 use crate::domain::observation::{Observation, Reading, Told};
 use crate::domain::time::Timestamp;
