@@ -3,3 +3,5 @@
 
 mod config;
 mod layering;
+
+mod journal;
