@@ -1,0 +1,1 @@
+//! Migrations, and whose database it is.
