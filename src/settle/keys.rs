@@ -39,10 +39,14 @@ impl Ring {
     /// The key that made the call; `None` if it is not held.
     pub(super) fn of(&self, due: &Due) -> Option<&HeldKey> {
         if let Some(sha256) = &due.key_sha256 {
-            return self.by_sha256.get(sha256).map(|at| &self.keys[*at]);
+            return self.get(sha256);
         }
         let name = due.key_name.as_deref().unwrap_or(DEFAULT_KEY_NAME);
         self.keys.iter().find(|key| key.name.as_deref() == Some(name))
+    }
+
+    pub(super) fn get(&self, sha256: &str) -> Option<&HeldKey> {
+        self.by_sha256.get(sha256).map(|at| &self.keys[*at])
     }
 
     pub(super) fn holds(&self, sha256: &str) -> bool {
@@ -56,10 +60,7 @@ impl Ring {
 
     /// The keys that `before` did not hold, or held under another name.
     pub(super) fn new_since<'a>(&'a self, before: &'a Ring) -> impl Iterator<Item = &'a HeldKey> {
-        self.keys.iter().filter(|key| {
-            let known = before.by_sha256.get(&key.fingerprint.sha256).map(|at| &before.keys[*at]);
-            known.is_none_or(|known| known.name != key.name)
-        })
+        self.keys.iter().filter(|key| before.get(&key.fingerprint.sha256).is_none_or(|known| known.name != key.name))
     }
 }
 

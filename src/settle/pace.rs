@@ -34,11 +34,7 @@ struct Pause {
 
 impl Pace {
     pub(super) fn new(rate_per_second: u32) -> Self {
-        Self {
-            interval: Duration::from_secs(1) / rate_per_second.max(1),
-            next: Duration::ZERO,
-            pauses: HashMap::new(),
-        }
+        Self { interval: Duration::from_secs(1) / rate_per_second.max(1), next: Duration::ZERO, pauses: HashMap::new() }
     }
 
     /// When the next reading may begin; not later than `now` if it may at once.
