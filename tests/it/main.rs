@@ -1,1 +1,3 @@
 //! One integration binary: behaviour through public doors.
+
+mod sim;
