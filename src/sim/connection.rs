@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
 
 /// A TCP connection that is reset, not closed, once its flag is set.
 #[derive(Debug)]
@@ -63,5 +64,18 @@ impl AsyncWrite for Connection {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+/// Runs what hyper wants run beside a connection, tracked like everything else.
+#[derive(Clone, Debug)]
+pub(super) struct Spawner(pub(super) TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Spawner
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
     }
 }

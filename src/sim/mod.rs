@@ -19,7 +19,9 @@
 //! **Behaviours** ([`behaviour`]) bend single calls: in the request header `X-Sim: key=value;…`, as a default, by chance, or by
 //! a script of the next calls. Every fault that the wire is known for has a key there.
 
+mod apps;
 pub mod behaviour;
+mod bill;
 mod cache;
 pub mod catalogue;
 mod connection;
@@ -29,10 +31,12 @@ mod encode;
 pub mod endpoint;
 pub mod exchange;
 mod inference;
+pub mod live;
 mod meter;
 pub mod picos;
 mod plan;
 mod server;
+pub mod traffic;
 pub mod truth;
 mod wire;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::behaviour::Behaviour;
+use super::bill::{Bill, Payer};
 use super::catalogue::{self, MODELS, Model, Route};
 use super::dice::Dice;
 use super::endpoint::Endpoint;
@@ -20,9 +21,6 @@ const BYTES_PER_TOKEN: usize = 4;
 
 /// Longest completion that is made up when the caller sets no limit and no behaviour does.
 const LONGEST_COMPLETION: u32 = 400;
-
-/// OpenRouter's fee on calls with the caller's own provider key, per cent of the list price.
-const BYOK_FEE_PERCENT: u32 = 5;
 
 /// The parts of a request that matter here. Texts are skipped, not kept.
 #[derive(Debug, Default, Deserialize)]
@@ -61,26 +59,6 @@ pub(super) struct Account {
     pub(super) limit: Option<Picos>,
     pub(super) disabled: bool,
     pub(super) management: bool,
-}
-
-/// A bill in parts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bill {
-    /// List price of the prompt, and of the call itself.
-    pub(super) prompt: Picos,
-    /// List price of the completion.
-    pub(super) completion: Picos,
-    /// Charged to the account.
-    pub(super) charged: Picos,
-    /// Saved by the provider's cache.
-    pub(super) discount: Option<Picos>,
-}
-
-impl Bill {
-    /// The provider's own price.
-    pub(super) fn list(&self) -> Picos {
-        self.prompt + self.completion
-    }
 }
 
 /// One call, decided: what will be generated, by whom, and how the reply goes.
@@ -185,23 +163,9 @@ impl Plan {
         if self.cache_source.is_some() {
             return Bill::default();
         }
-        let route = self.route;
-        let plain = tokens.prompt.saturating_sub(tokens.cached).saturating_sub(tokens.cache_write);
-        let read = route.cache_read.unwrap_or(route.prompt).times(tokens.cached);
-        let written = route.cache_write.unwrap_or(route.prompt).times(tokens.cache_write);
-        let prompt = route.prompt.times(plain) + read + written + route.request;
-        let completion = route.completion.times(tokens.completion);
-        let list = prompt + completion;
-        let charged = if !self.byok {
-            list.percent(100 - route.discount_percent)
-        } else if Behaviour::on(self.behaviour.byok_fee) {
-            list.percent(BYOK_FEE_PERCENT)
-        } else {
-            Picos::ZERO
-        };
-        let uncached = route.prompt.times(tokens.cached + tokens.cache_write);
-        let discount = (tokens.cached + tokens.cache_write > 0).then(|| uncached - read - written);
-        Bill { prompt, completion, charged, discount }
+        let payer =
+            if self.byok { Payer::Caller { fee: Behaviour::on(self.behaviour.byok_fee) } } else { Payer::OpenRouter };
+        Bill::of(self.route, tokens, payer)
     }
 
     /// Usage as the reply shows it: what will be billed, unless told to fall short.

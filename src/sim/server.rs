@@ -15,10 +15,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::task::TaskTracker;
 
 use super::behaviour::{Behaviour, BehaviourError, ErrorForm};
-use super::connection::Connection;
+use super::connection::{Connection, Spawner};
 use super::delivery::Reply;
 use super::endpoint::Endpoint;
 use super::exchange::Tape;
@@ -83,18 +82,6 @@ impl From<BehaviourError> for Halt {
 
 /// An ordinary reply, or why there is none.
 pub(super) type Answer = Result<Response<Reply>, Halt>;
-
-#[derive(Clone)]
-struct Spawner(TaskTracker);
-
-impl<F> hyper::rt::Executor<F> for Spawner
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        self.0.spawn(future);
-    }
-}
 
 /// Takes connections until told to stop.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {

@@ -13,9 +13,11 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tallyd::clock::{Clock, Entropy};
 use tallyd::domain::time::Timestamp;
+use tallyd::sim::live::{self, Live};
 use tallyd::sim::picos::{Notation, Picos};
 use tallyd::sim::truth::Outcome;
 use tallyd::sim::{Chance, SimConfig, SimKey, Simulator, Target};
+use tokio_util::sync::CancellationToken;
 
 const KEY: &str = "sk-or-v1-0123456789abcdef";
 const OTHER_KEY: &str = "sk-or-v1-fedcba9876543210";
@@ -631,4 +633,24 @@ async fn odd_records_still_say_what_was_billed() {
     assert_eq!(number(&record.text(), "total_cost"), sim.truth().get(&odd).unwrap().cost.json(Notation::Python));
     let old = caller.chat(false, "old_record=1").await.id();
     assert!(caller.record(&old).await.json()["data"].get("session_id").is_none());
+}
+
+#[tokio::test]
+async fn living_traffic_flows_until_it_is_stopped() {
+    let sim = start(SimConfig { keep_exchanges: 200, ..SimConfig::default() }).await;
+    let stop = CancellationToken::new();
+    let live = Live { base_url: sim.base_url().to_owned(), rate: 500.0 };
+    let driving = live::drive(live, Clock::system(), Entropy::seeded(3), stop.clone());
+    let enough = async {
+        Clock::system().timeout(PATIENCE, sim.truth().wait_for(150)).await.expect("calls are made");
+        stop.cancel();
+    };
+    tokio::join!(driving, enough);
+    let exchanges = sim.exchanges();
+    assert!(exchanges.iter().all(|exchange| exchange.headers.contains_key("x-openrouter-title")));
+    assert!(exchanges.iter().all(|exchange| !exchange.sent().starts_with(b"{\"error\":{\"message\":\"there is no")));
+    let billed = sim.truth().all();
+    assert!(billed.iter().any(|billed| billed.streamed) && billed.iter().any(|billed| !billed.streamed));
+    assert!(billed.iter().any(|billed| billed.user.is_some() && billed.session.is_some()));
+    assert!(sim.truth().total() > Picos::ZERO);
 }
