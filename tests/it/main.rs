@@ -5,3 +5,5 @@ mod config;
 mod layering;
 
 mod journal;
+
+mod sim;
