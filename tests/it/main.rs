@@ -3,5 +3,6 @@
 
 mod config;
 mod layering;
+mod settle;
 
 mod journal;
