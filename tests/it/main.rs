@@ -6,3 +6,5 @@ mod layering;
 mod settle;
 
 mod journal;
+
+mod sim;
