@@ -160,6 +160,15 @@ impl Store {
         }))
     }
 
+    /// Lets SQLite refresh what it knows of its tables, so that queries take the right index; PostgreSQL does so by
+    /// itself.
+    pub async fn optimise(&self) -> Result<(), StoreError> {
+        if let Pools::Sqlite { write: Some(write), .. } = &self.pools {
+            sqlx::query("PRAGMA optimize").execute(write).await?;
+        }
+        Ok(())
+    }
+
     /// Closes every connection; SQLite moves its write-ahead log into the file.
     pub async fn close(&self) {
         match &self.pools {

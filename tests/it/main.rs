@@ -3,6 +3,7 @@
 
 mod config;
 mod layering;
+mod settle;
 
 mod journal;
 
