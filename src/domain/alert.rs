@@ -201,6 +201,32 @@ impl Evaluation<'_> {
     }
 }
 
+/// What is kept of a crossing beside its figures, for its mail and for history.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CrossingDetails {
+    /// The part of the spend that was not yet settled, in pico-dollars.
+    pub inline_picos: i64,
+    /// Calls of the window whose cost was unknown.
+    pub unknown: i64,
+    /// Why it is not mailed; `None` when it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_mailed: Option<NotMailed>,
+}
+
+impl CrossingDetails {
+    /// The JSON text that is stored.
+    pub fn to_json(&self) -> String {
+        // Serialising numbers and a word cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads the stored text; what can not be read says nothing.
+    pub fn from_json(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
 impl Crossing {
     /// Whether the window had ended when the crossing was decided; its mail says so.
     pub fn is_late(&self) -> bool {
@@ -265,6 +291,11 @@ impl BudgetState {
             Self::Exceeded => "exceeded",
             Self::Paused => "paused",
         }
+    }
+
+    /// Reads that text.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Ok, Self::Alerting, Self::Exceeded, Self::Paused].into_iter().find(|state| state.as_str() == text)
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,7 @@ use crate::budget::Book;
 use crate::clock::Clock;
 use crate::domain::budget::Budget;
 use crate::domain::observation::Observation;
-use crate::journal::{Position, Reader};
+use crate::journal::{Batch, Damage, Journal, Mark, OpenedJournal, Reader, StartedJournal};
 use crate::store::Store;
 
 /// First and longest wait before the database is tried again.
@@ -50,7 +51,8 @@ pub struct WriterOptions {
 /// The one writer of the database.
 pub struct Writer {
     applier: Applier,
-    journal: Reader,
+    journal: Journal,
+    reader: Reader,
     commands: mpsc::Receiver<Command>,
     /// History that waits for its own transaction.
     held: Option<Command>,
@@ -61,31 +63,57 @@ pub struct Writer {
     options: WriterOptions,
 }
 
+/// What [`Writer::open`] gives.
+pub struct Opened {
+    /// To be run.
+    pub writer: Writer,
+    /// The handle.
+    pub ledger: Ledger,
+    /// The journal's way in.
+    pub journal: Journal,
+    /// To be run beside the writer.
+    pub watch: crate::journal::Watch,
+}
+
+/// Why the ledger can not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+}
+
 /// Work and who waits for it.
 #[derive(Default)]
 struct Gathered {
     work: Work,
     answers: Vec<(usize, tokio::sync::oneshot::Sender<Vec<Verdict>>)>,
-    journal_end: Option<Position>,
+    mark: Option<Mark>,
 }
 
 impl Writer {
-    /// Makes the writer and its handle.
+    /// Makes the writer and its handle, and starts the journal.
     ///
     /// Brings the ledger up to the journal's end before it returns: calls whose outcome the journal holds
     /// are rows, calls that were under way when the daemon died are closed, and `budgets` are counted.
     pub async fn open(
         store: Store,
-        mut journal: Reader,
+        journal: OpenedJournal,
         budgets: Vec<Budget>,
         book: Arc<Book>,
         clock: Clock,
         options: WriterOptions,
-    ) -> Result<(Self, Ledger), ApplyError> {
-        let mut applier = Applier::new(store, journal.journal_id().to_owned(), book, options.give_up_after_ms);
-        if let Some(position) = applier.drained_to().await? {
-            journal.seek(position);
+    ) -> Result<Opened, OpenError> {
+        let mut applier = Applier::new(store, journal.id().to_string(), book, options.give_up_after_ms);
+        let drained = applier.drained_to().await?;
+        let StartedJournal { journal, reader, watch, damage, torn_tail } = journal.start(clock.clone(), drained)?;
+        if let Some(position) = torn_tail {
+            tracing::info!(%position, "the journal's last record was cut short when the daemon died, before anybody was told it was kept; it is dropped");
         }
+        tell_damage(&damage);
         applier.track(budgets, clock.now()).await?;
         let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (reading_sender, readings) = mpsc::channel(READING_QUEUE);
@@ -98,49 +126,67 @@ impl Writer {
             wakes: Arc::clone(&wakes),
             clock: clock.clone(),
         };
-        let mut writer = Self { applier, journal, commands, held: None, readings, health, wakes, clock, options };
+        let way_in = journal.clone();
+        let mut writer =
+            Self { applier, journal, reader, commands, held: None, readings, health, wakes, clock, options };
         writer.replay().await?;
-        Ok((writer, ledger))
+        Ok(Opened { writer, ledger, journal: way_in, watch })
     }
 
-    /// Runs until `stop` and everything the journal holds is committed, or until the database refuses once after `stop`.
+    /// Runs until `stop`; then closes the journal and commits what it still holds. A database that refuses then is
+    /// not waited for: the journal keeps what it holds, and the next start drains it.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             // Only the first piece is waited for here: what has been taken is never dropped by the other branches.
+            let turn = self.clock.sleep(TURN_EVERY);
             let mut gathered = tokio::select! {
                 biased;
                 first = self.first() => first,
-                () = self.clock.sleep(TURN_EVERY) => Gathered::default(),
-                () = stop.cancelled() => {
-                    let mut rest = Gathered::default();
-                    self.add_waiting(&mut rest);
-                    if rest.is_empty() {
-                        break;
-                    }
-                    rest
-                }
+                () = turn => Gathered::default(),
+                () = stop.cancelled() => break,
             };
             if !gathered.is_history() {
-                if !gathered.is_empty() && gathered.work.observations.len() < self.options.batch_rows && !stop.is_cancelled() {
+                if !gathered.is_empty() && gathered.work.observations.len() < self.options.batch_rows {
                     // A little patience lets many calls share the transaction.
                     self.clock.sleep(self.options.batch_wait).await;
                 }
                 self.add_waiting(&mut gathered);
             }
             if !self.commit(gathered, &stop).await {
-                break;
+                return;
             }
         }
-        self.journal.close();
+        if !self.journal.close().await {
+            tracing::error!("the journal's disk did not take everything; what is left goes straight into the ledger");
+        }
+        loop {
+            let mut gathered = Gathered::default();
+            match self.reader.next_batch(self.options.batch_rows, BATCH_BYTES).await {
+                Some(batch) => self.take(&mut gathered, batch),
+                None if self.commands.is_empty() && self.readings.is_empty() && self.held.is_none() => return,
+                None => {}
+            }
+            self.add_waiting(&mut gathered);
+            if let Some(command) = self.held.take() {
+                gathered.command(command);
+            }
+            if !self.commit(gathered, &stop).await {
+                return;
+            }
+        }
     }
 
     /// Applies what the journal held when it was opened, then closes the calls nobody will hear of again.
     async fn replay(&mut self) -> Result<(), ApplyError> {
-        while let Some(batch) = self.journal.try_next_batch(self.options.batch_rows, BATCH_BYTES) {
-            let observations = self.decode(batch.records);
-            let work = Work { observations, ..Work::default() };
-            self.applier.apply(&work, Some(batch.end), self.clock.now(), true).await?;
-            self.journal.committed(batch.end);
+        while !self.journal.is_empty() {
+            let Some(batch) = self.reader.next_batch(self.options.batch_rows, BATCH_BYTES).await else { break };
+            let mut gathered = Gathered::default();
+            self.take(&mut gathered, batch);
+            let position = gathered.mark.map(Mark::position);
+            self.applier.apply(&gathered.work, position, self.clock.now(), true).await?;
+            if let Some(mark) = gathered.mark {
+                self.reader.committed(mark);
+            }
         }
         self.applier.close_interrupted(self.clock.now()).await
     }
@@ -153,10 +199,7 @@ impl Writer {
             return gathered;
         }
         tokio::select! {
-            batch = self.journal.next_batch(self.options.batch_rows, BATCH_BYTES) => {
-                gathered.journal_end = Some(batch.end);
-                gathered.work.observations = self.decode(batch.records);
-            }
+            Some(batch) = self.reader.next_batch(self.options.batch_rows, BATCH_BYTES) => self.take(&mut gathered, batch),
             Some(command) = self.commands.recv() => gathered.command(command),
             Some(reading) = self.readings.recv() => gathered.work.readings.push(reading),
         }
@@ -167,11 +210,9 @@ impl Writer {
     fn add_waiting(&mut self, gathered: &mut Gathered) {
         let room = self.options.batch_rows.saturating_sub(gathered.work.observations.len());
         if room > 0
-            && let Some(batch) = self.journal.try_next_batch(room, BATCH_BYTES)
+            && let Some(Some(batch)) = self.reader.next_batch(room, BATCH_BYTES).now_or_never()
         {
-            gathered.journal_end = Some(batch.end);
-            let more = self.decode(batch.records);
-            gathered.work.observations.extend(more);
+            self.take(gathered, batch);
         }
         while self.held.is_none() && gathered.work.told.len() < self.options.batch_rows {
             let Ok(command) = self.commands.try_recv() else { break };
@@ -189,17 +230,32 @@ impl Writer {
         }
     }
 
+    fn take(&self, gathered: &mut Gathered, batch: Batch) {
+        tell_damage(&batch.damage);
+        gathered.mark = Some(batch.mark);
+        gathered.work.observations.reserve(batch.records.len());
+        for record in batch.records {
+            match Observation::decode(&record) {
+                Ok(observation) => gathered.work.observations.push(observation),
+                Err(error) => {
+                    tracing::error!(error = %error, "a journal record can not be understood; it is set aside");
+                    self.set_aside(&record);
+                }
+            }
+        }
+    }
+
     /// Commits, however long the database takes to come back. Returns `false` when stopping and it does not.
     async fn commit(&mut self, gathered: Gathered, stop: &CancellationToken) -> bool {
-        let Gathered { work, answers, journal_end } = gathered;
+        let Gathered { work, answers, mark } = gathered;
         let mut verdicts = Vec::with_capacity(work.told.len());
-        let mut pieces = VecDeque::from([(work, journal_end)]);
-        while let Some((work, end)) = pieces.pop_front() {
+        let mut pieces = VecDeque::from([(work, mark)]);
+        while let Some((work, mark)) = pieces.pop_front() {
             let mut wait = RETRY_FIRST;
             loop {
-                match self.applier.apply(&work, end, self.clock.now(), false).await {
+                match self.applier.apply(&work, mark.map(Mark::position), self.clock.now(), false).await {
                     Ok(applied) => {
-                        self.committed(&applied, end);
+                        self.committed(&applied, mark);
                         verdicts.extend(applied.verdicts);
                         break;
                     }
@@ -215,15 +271,15 @@ impl Writer {
                         }
                         wait = (wait * 2).min(RETRY_LAST);
                     }
+                    Err(error) if work.is_single() => {
+                        self.set_aside_work(&work, &error, mark);
+                        break;
+                    }
                     Err(error) => {
-                        match work.halves() {
-                            Some((first, second)) => {
-                                tracing::warn!(error = %error, "a transaction was refused for good; looking for the record that is to blame");
-                                pieces.push_front((second, end));
-                                pieces.push_front((first, None));
-                            }
-                            None => self.set_aside_work(&work, &error, end),
-                        }
+                        tracing::warn!(error = %error, "a transaction was refused for good; looking for the record that is to blame");
+                        let (first, second) = work.halves();
+                        pieces.push_front((second, mark));
+                        pieces.push_front((first, None));
                         break;
                     }
                 }
@@ -237,9 +293,9 @@ impl Writer {
         true
     }
 
-    fn committed(&mut self, applied: &Applied, end: Option<Position>) {
-        if let Some(end) = end {
-            self.journal.committed(end);
+    fn committed(&mut self, applied: &Applied, mark: Option<Mark>) {
+        if let Some(mark) = mark {
+            self.reader.committed(mark);
         }
         let before = self.health.load();
         if before.trouble.is_some() {
@@ -271,27 +327,13 @@ impl Writer {
         self.health.store(Arc::new(Health { trouble, ..(**before).clone() }));
     }
 
-    fn decode(&self, records: Vec<(Position, bytes::Bytes)>) -> Vec<Observation> {
-        let mut observations = Vec::with_capacity(records.len());
-        for (position, bytes) in records {
-            match Observation::decode(&bytes) {
-                Ok(observation) => observations.push(observation),
-                Err(error) => {
-                    tracing::error!(%position, error = %error, "a journal record can not be understood; it is set aside");
-                    self.set_aside(&bytes);
-                }
-            }
-        }
-        observations
-    }
-
-    fn set_aside_work(&mut self, work: &Work, error: &ApplyError, end: Option<Position>) {
+    fn set_aside_work(&mut self, work: &Work, error: &ApplyError, mark: Option<Mark>) {
         tracing::error!(error = %error, file = %self.options.aside.display(), "the database refuses a record for good; it is set aside");
         for observation in &work.observations {
             self.set_aside(&observation.encode());
         }
-        if let Some(end) = end {
-            self.journal.committed(end);
+        if let Some(mark) = mark {
+            self.reader.committed(mark);
         }
     }
 
@@ -312,7 +354,7 @@ impl Writer {
 
 impl Gathered {
     fn is_empty(&self) -> bool {
-        self.work.is_empty() && self.answers.is_empty() && self.journal_end.is_none()
+        self.work.is_empty() && self.answers.is_empty() && self.mark.is_none()
     }
 
     fn is_history(&self) -> bool {
@@ -326,5 +368,11 @@ impl Gathered {
         self.work.told.extend(told);
         self.work.readings.extend(readings);
         self.work.as_of = as_of;
+    }
+}
+
+fn tell_damage(damage: &[Damage]) {
+    for damage in damage {
+        tracing::error!(at = %damage.at, bytes = damage.bytes, kind = ?damage.kind, "a part of the journal is damaged; a copy is kept beside it");
     }
 }

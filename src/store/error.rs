@@ -67,6 +67,14 @@ pub enum StoreError {
     /// The file is damaged or no database.
     #[error("the database file is damaged or is no SQLite database: {0}. Restore a backup, or change database_url")]
     Damaged(String),
+    /// A migration did not go through.
+    #[error(
+        "the database could not be brought up to date: {0}. It is as it was before; see that the user may create tables and views"
+    )]
+    Migration(String),
+    /// The database was opened to be read only.
+    #[error("the database was opened to be read only")]
+    ReadOnly,
     /// A row holds what this version does not understand.
     #[error("the row {row} can not be read: {what}; was it changed by hand, or by a newer tallyd?")]
     Unreadable {
@@ -84,6 +92,10 @@ impl StoreError {
     /// Whether the same transaction, repeated later, may succeed without anybody changing anything here.
     pub fn retryable(&self) -> bool {
         matches!(self, Self::Busy | Self::DiskFull | Self::Race(_) | Self::ConnectionLost(_) | Self::Unreachable(_))
+    }
+
+    pub(super) fn encoding(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Database(sqlx::Error::Encode(Box::new(error)))
     }
 
     pub(super) fn unreadable(row: impl ToString, what: impl ToString) -> Self {

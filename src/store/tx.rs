@@ -1,10 +1,10 @@
-//! A write transaction, and the macros that run one SQL text on whichever engine it is.
+//! Transactions, and the macros that run one SQL text on whichever engine it is.
 
 use sqlx::{Postgres, Sqlite, Transaction};
 
 use super::error::StoreError;
 
-/// A write transaction; dropped without [`Tx::commit`], it is rolled back.
+/// A transaction; dropped without [`Tx::commit`], it is rolled back.
 #[derive(Debug)]
 pub struct Tx(pub(super) Inner);
 
@@ -23,30 +23,46 @@ impl Tx {
         }
         Ok(())
     }
+
+    /// Undoes everything and gives the connection back, before dropping it would.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        match self.0 {
+            Inner::Sqlite(tx) => tx.rollback().await?,
+            Inner::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
 }
 
-/// Runs `$body` with `$conn` a connection of the transaction `$tx`; `$body` is compiled once for each engine.
+/// Runs `$body` on a connection of the transaction: `$sql` is the statement's text for its engine.
+/// `$body` is compiled once for each engine.
 macro_rules! in_tx {
-    ($tx:expr, $conn:ident => $body:expr) => {
+    ($tx:expr, $statement:expr, |$sql:ident, $conn:ident| $body:expr) => {
         match &mut $tx.0 {
             $crate::store::tx::Inner::Sqlite(tx) => {
-                let $conn = &mut **tx;
+                let ($sql, $conn) = ($statement.sqlite, &mut **tx);
                 $body
             }
             $crate::store::tx::Inner::Postgres(tx) => {
-                let $conn = &mut **tx;
+                let ($sql, $conn) = ($statement.postgres, &mut **tx);
                 $body
             }
         }
     };
 }
 
-/// Runs `$body` with `$conn` the pool of readers of the store `$store`; `$body` is compiled once for each engine.
+/// Runs `$body` on the store's readers: `$sql` is the statement's text for its engine.
 macro_rules! reading {
-    ($store:expr, $conn:ident => $body:expr) => {
+    ($store:expr, $statement:expr, |$sql:ident, $conn:ident| $body:expr) => {
         match &$store.pools {
-            $crate::store::connect::Pools::Sqlite { read: $conn, .. } => $body,
-            $crate::store::connect::Pools::Postgres($conn) => $body,
+            $crate::store::connect::Pools::Sqlite { read, .. } => {
+                let ($sql, $conn) = ($statement.sqlite, read);
+                $body
+            }
+            $crate::store::connect::Pools::Postgres(pool) => {
+                let ($sql, $conn) = ($statement.postgres, pool);
+                $body
+            }
         }
     };
 }

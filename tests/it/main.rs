@@ -2,3 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod config;
+mod layering;
+mod settle;
+
+mod journal;
+
+mod sim;
