@@ -3,6 +3,8 @@
 //! The caller keeps what was told and what is armed, and writes a crossing in the same transaction
 //! as the spend that caused it; deciding again from what was written then tells nothing twice.
 
+use serde::{Deserialize, Serialize};
+
 use super::budget::{Budget, BudgetName, Threshold};
 use super::money::{Money, Total};
 use super::time::{BUCKET_MS, DAY_MS, Timestamp};
@@ -77,7 +79,8 @@ pub enum Delivery {
 }
 
 /// Why a crossing is not mailed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NotMailed {
     /// Its window ended over [`MAILS_AFTER_END_MS`] ago.
     WindowLongClosed,

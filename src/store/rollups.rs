@@ -104,6 +104,26 @@ pub struct Sums {
     pub native_tokens_cached: i64,
 }
 
+impl Sums {
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.completions += other.completions;
+        self.failures += other.failures;
+        self.unknown += other.unknown;
+        self.inline += other.inline;
+        self.cost += other.cost;
+        self.inline_cost += other.inline_cost;
+        self.charged += other.charged;
+        self.cache_discount += other.cache_discount;
+        self.tokens_prompt += other.tokens_prompt;
+        self.tokens_completion += other.tokens_completion;
+        self.native_tokens_prompt += other.native_tokens_prompt;
+        self.native_tokens_completion += other.native_tokens_completion;
+        self.native_tokens_reasoning += other.native_tokens_reasoning;
+        self.native_tokens_cached += other.native_tokens_cached;
+    }
+}
+
 #[derive(Serialize)]
 struct Delta<'a> {
     bucket_ms: i64,
