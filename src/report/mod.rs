@@ -3,4 +3,4 @@
 pub mod format;
 pub mod output;
 pub mod span;
-//HACK pub mod spend;
+pub mod spend;
