@@ -1,1 +1,6 @@
-//! (being built)
+//! Capture: what is learnt of a call that passes through the gateway, and how it is written down.
+//!
+//! Nothing here changes a byte of a request or reply, and nothing here keeps a prompt, a completion
+//! or (beyond memory) a key.
+
+pub mod observe;
