@@ -10,3 +10,11 @@ pub mod observation;
 pub mod rollup;
 pub mod settling;
 pub mod time;
+
+// Local time, and what stands on it.
+pub mod window;
+pub mod zone;
+
+// Budgets and what they say.
+pub mod budget;
+pub mod scope;

@@ -1,1 +1,4 @@
 //! One integration binary: behaviour through public doors.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod config;

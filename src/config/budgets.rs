@@ -1,0 +1,244 @@
+//! `[[budgets]]`: the file's own budgets. What a budget may be is [`crate::domain::budget`]'s to say;
+//! this tells where in the file it is not.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use chrono_tz::Tz;
+
+use crate::domain::budget::{
+    Budget, BudgetError, BudgetName, BudgetSpec, Origin as Owner, Threshold, WhenExceeded, parse_limit,
+};
+use crate::domain::scope::{Glob, Scope};
+use crate::domain::zone;
+
+use super::document::{Kind, Table, Value};
+use super::error::Origin;
+use super::nearest::nearest;
+use super::reader::{Noted, Read, Reader};
+
+/// Most budgets one file may hold.
+const MAX_BUDGETS: usize = 1000;
+
+/// What stands in a budget, in the order of the example.
+const FIELDS: [&str; 8] = ["name", "scope", "window", "time_zone", "limit_usd", "alert_at", "notify", "when_exceeded"];
+
+/// What a scope looks at, besides `tag.NAME`.
+const SCOPE_FIELDS: [&str; 6] = ["app", "key", "user", "session", "model", "provider"];
+
+/// Every budget of the file; `default_zone` is for those that name none.
+pub(super) fn read(reader: &mut Reader<'_>, default_zone: Tz) -> Read<Vec<Budget>> {
+    let elements = reader.budgets();
+    if let Some(first_beyond) = elements.get(MAX_BUDGETS) {
+        let message = format!("a file holds at most {MAX_BUDGETS} budgets");
+        return reader.wrong(&first_beyond.origin, "budgets", message);
+    }
+    let mut budgets = Vec::with_capacity(elements.len());
+    let mut names: BTreeMap<BudgetName, Origin> = BTreeMap::new();
+    let mut failed = false;
+    for (index, element) in elements.iter().enumerate() {
+        let place = format!("budgets[{index}]");
+        // Each budget is read, whatever is wrong with the one before it.
+        let Ok(budget) = (Entry { reader, place: &place }).read(element, default_zone) else {
+            failed = true;
+            continue;
+        };
+        if let Some(first) = names.insert(budget.name.clone(), element.origin.clone()) {
+            let message = format!("{} is taken by the budget at {first}; names are unique", budget.name);
+            failed = reader.wrong::<()>(&element.origin, &format!("{place}.name"), message).is_err();
+            continue;
+        }
+        warn(reader, &budget, element);
+        budgets.push(budget);
+    }
+    if failed { Err(Noted) } else { Ok(budgets) }
+}
+
+fn warn(reader: &mut Reader<'_>, budget: &Budget, element: &Value) {
+    let (name, origin) = (&budget.name, &element.origin);
+    if budget.notify.is_empty() {
+        return;
+    }
+    if budget.alert_at.is_empty() {
+        reader.warnings.push(format!("{origin}: budget {name} has notify and an empty alert_at: it will never mail"));
+    }
+}
+
+/// One budget and its place, `budgets[0]`.
+struct Entry<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    place: &'r str,
+}
+
+impl Entry<'_, '_> {
+    fn read(mut self, element: &Value, default_zone: Tz) -> Read<Budget> {
+        let Kind::Table(table) = &element.kind else {
+            return self.reader.wrong(&element.origin, self.place, "write each budget under a line [[budgets]]");
+        };
+        if let Some((field, value)) = table.iter().find(|(field, _)| !FIELDS.contains(&field.as_str())) {
+            let near = nearest(field, FIELDS).unwrap_or_default();
+            return self.wrong(value, field, format!("there is no such setting; the nearest is {}.{near}", self.place));
+        }
+        let spec = BudgetSpec {
+            name: self.required(element, table, "name")?,
+            scope: self.scope(table)?,
+            window: self.required(element, table, "window")?,
+            time_zone: match table.get("time_zone") {
+                Some(value) => Some(self.parsed("time_zone", value, zone::parse)?),
+                None => None,
+            },
+            limit_usd: self.limit(element, table)?,
+            alert_at: self.list(table, "alert_at", str::parse)?.unwrap_or_else(|| Threshold::DEFAULT.to_vec()),
+            notify: self.list(table, "notify", parse_address)?.unwrap_or_default(),
+            when_exceeded: match table.get("when_exceeded") {
+                Some(value) => self.parsed("when_exceeded", value, str::parse)?,
+                None => WhenExceeded::default(),
+            },
+        };
+        match spec.into_budget(Owner::File, default_zone) {
+            Ok(budget) => Ok(budget),
+            Err(error) => {
+                let field = field_of(&error);
+                self.wrong(table.get(field).unwrap_or(element), field, error)
+            }
+        }
+    }
+
+    fn wrong<T>(&mut self, value: &Value, field: &str, message: impl Display) -> Read<T> {
+        self.reader.wrong(&value.origin, &format!("{}.{field}", self.place), message)
+    }
+
+    fn text<'v>(&mut self, field: &str, value: &'v Value) -> Read<&'v str> {
+        match &value.kind {
+            Kind::Text(text) => Ok(text),
+            _ => self.wrong(value, field, "write a string, in quotation marks"),
+        }
+    }
+
+    fn parsed<T, E: Display>(
+        &mut self,
+        field: &str,
+        value: &Value,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Read<T> {
+        match parse(self.text(field, value)?) {
+            Ok(parsed) => Ok(parsed),
+            Err(error) => self.wrong(value, field, error),
+        }
+    }
+
+    fn field<'v>(&mut self, element: &Value, table: &'v Table, field: &str) -> Read<&'v Value> {
+        match table.get(field) {
+            Some(value) => Ok(value),
+            None => self.wrong(element, field, format!("is missing; write one, such as {}", example(field))),
+        }
+    }
+
+    fn required<T: FromStr<Err: Display>>(&mut self, element: &Value, table: &Table, field: &str) -> Read<T> {
+        let value = self.field(element, table, field)?;
+        self.parsed(field, value, str::parse)
+    }
+
+    fn limit(&mut self, element: &Value, table: &Table) -> Read<crate::domain::money::Money> {
+        const FIELD: &str = "limit_usd";
+        let value = self.field(element, table, FIELD)?;
+        let parsed = match &value.kind {
+            Kind::Text(text) => parse_limit(text),
+            Kind::Integer(dollars) => parse_limit(&dollars.to_string()),
+            Kind::OtherNumber(text) => {
+                Err(parse_limit(text).map_or_else(|error| error, |_| BudgetError::LimitFloat(text.clone())))
+            }
+            _ => return self.wrong(value, FIELD, format!("write dollars, such as {}", example(FIELD))),
+        };
+        match parsed {
+            Ok(limit) => Ok(limit),
+            Err(error) => self.wrong(value, FIELD, error),
+        }
+    }
+
+    fn list<T, E: Display>(
+        &mut self,
+        table: &Table,
+        field: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Read<Option<Vec<T>>> {
+        match table.get(field) {
+            Some(value) => self.reader.list_of(&format!("{}.{field}", self.place), value, parse).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn scope(&mut self, table: &Table) -> Read<Scope> {
+        let Some(value) = table.get("scope") else { return Ok(Scope::default()) };
+        let Kind::Table(fields) = &value.kind else {
+            return self.wrong(value, "scope", "write { app = \"name\", model = \"vendor/*\" }, or {} for everything");
+        };
+        let mut scope = Scope::default();
+        for (field, value) in fields {
+            let place = format!("scope.{field}");
+            if field == "tag" {
+                scope.tags = self.tags(&place, value)?;
+                continue;
+            }
+            let slot = match field.as_str() {
+                "app" => &mut scope.app,
+                "key" => &mut scope.key,
+                "user" => &mut scope.user,
+                "session" => &mut scope.session,
+                "model" => &mut scope.model,
+                "provider" => &mut scope.provider,
+                _ => {
+                    let near = nearest(field, SCOPE_FIELDS).unwrap_or_default();
+                    let known = SCOPE_FIELDS.join(", ");
+                    let message = format!("a scope has no such field; the nearest is {near} (of {known}, tag.NAME)");
+                    return self.wrong(value, &place, message);
+                }
+            };
+            *slot = Some(self.parsed::<Glob, _>(&place, value, str::parse)?);
+        }
+        Ok(scope)
+    }
+
+    fn tags(&mut self, place: &str, value: &Value) -> Read<BTreeMap<String, Glob>> {
+        let Kind::Table(tags) = &value.kind else {
+            return self.wrong(value, place, "name the tag: tag.team = \"search\"");
+        };
+        let mut globs = BTreeMap::new();
+        for (name, value) in tags {
+            globs.insert(name.clone(), self.parsed(&format!("{place}.{name}"), value, str::parse)?);
+        }
+        Ok(globs)
+    }
+}
+
+fn parse_address(text: &str) -> Result<String, BudgetError> {
+    match text.parse::<lettre::Address>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(BudgetError::Address(text.to_owned())),
+    }
+}
+
+/// The field at which an error of the whole budget is told.
+fn field_of(error: &BudgetError) -> &'static str {
+    match error {
+        BudgetError::Name(_) => "name",
+        BudgetError::Limit(_) | BudgetError::LimitRange(_) | BudgetError::LimitFloat(_) => "limit_usd",
+        BudgetError::Threshold(_)
+        | BudgetError::ThresholdRange(_)
+        | BudgetError::ThresholdTwice(_)
+        | BudgetError::TooManyThresholds => "alert_at",
+        BudgetError::Address(_) | BudgetError::AddressTwice(_) | BudgetError::TooManyAddresses => "notify",
+        BudgetError::WhenExceeded(_) => "when_exceeded",
+        BudgetError::Scope(_) | BudgetError::BlocksByProvider => "scope",
+    }
+}
+
+/// What a required field looks like, for messages.
+fn example(field: &str) -> &'static str {
+    match field {
+        "name" => "name = \"growth\"",
+        "window" => "window = \"month\"",
+        _ => "limit_usd = \"500.00\"",
+    }
+}

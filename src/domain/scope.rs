@@ -1,0 +1,286 @@
+//! What a budget looks at: globs over a call's attribution, model and provider; all that are given must match.
+//!
+//! A row is matched by what is known of it ([`Scope::matches`]); a call that is to be admitted is
+//! matched by what it may become ([`Scope::may_match`]), so that a blocking budget errs towards matching.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use wildmatch::WildMatch;
+
+/// Longest glob accepted, in bytes.
+pub const MAX_GLOB: usize = 256;
+
+/// Most tags one scope may name: as many as a call can carry.
+pub const MAX_TAGS: usize = 16;
+
+/// Longest tag name accepted, in bytes: OpenRouter's own bound on a metadata key.
+pub const MAX_TAG_NAME: usize = 64;
+
+/// Why a text is not a glob, or a scope can never match.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// An empty glob would match only an empty value, and none is ever stored.
+    #[error("an empty pattern matches nothing; write \"*\" for any value, or leave the field out")]
+    Empty,
+    /// The glob is longer than [`MAX_GLOB`].
+    #[error("a pattern is at most {MAX_GLOB} bytes long")]
+    TooLong,
+    /// Control characters become spaces when attribution is stored, so such a glob could never match.
+    #[error("a pattern holds no control characters")]
+    Control,
+    /// The model glob names what is asked for; the scope looks at what answered.
+    #[error(
+        "model = \"{0}\" can never match: a scope looks at the model that answered, without suffix such as :free; write the model itself, such as \"openai/gpt-4o\""
+    )]
+    NotAnAnsweringModel(Glob),
+    /// More tags than a call can carry.
+    #[error("a scope names at most {MAX_TAGS} tags")]
+    TooManyTags,
+    /// A tag name that no call can carry.
+    #[error("a tag's name has 1 to {MAX_TAG_NAME} bytes")]
+    TagName,
+}
+
+/// A pattern for a whole value: `*` stands for any characters or none, `?` for exactly one; case counts.
+///
+/// Two globs are the same when their texts are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Glob {
+    text: String,
+    matcher: WildMatch,
+}
+
+impl Glob {
+    /// The pattern's own text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the whole of `value` matches.
+    pub fn matches(&self, value: &str) -> bool {
+        self.matcher.matches(value)
+    }
+}
+
+impl FromStr for Glob {
+    type Err = ScopeError;
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        if text.is_empty() {
+            return Err(ScopeError::Empty);
+        }
+        if text.len() > MAX_GLOB {
+            return Err(ScopeError::TooLong);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(ScopeError::Control);
+        }
+        Ok(Self { text: text.to_owned(), matcher: WildMatch::new(text) })
+    }
+}
+
+impl TryFrom<String> for Glob {
+    type Error = ScopeError;
+    fn try_from(text: String) -> Result<Self, ScopeError> {
+        text.parse()
+    }
+}
+
+impl From<Glob> for String {
+    fn from(glob: Glob) -> Self {
+        glob.text
+    }
+}
+
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Glob {}
+
+impl Hash for Glob {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Which calls a budget counts: those for which every given field matches. Nothing given: all calls.
+///
+/// A field that is given never matches a call that lacks it: `app = "*"` counts the calls that name any app.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// The application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<Glob>,
+    /// The key's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Glob>,
+    /// The end user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Glob>,
+    /// The session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Glob>,
+    /// The model that answered, without suffix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Glob>,
+    /// The provider that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Glob>,
+    /// Tags by name; written `tag.NAME`.
+    #[serde(default, rename = "tag", skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, Glob>,
+}
+
+/// What a row of the ledger shows of itself; `None` is unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The application.
+    pub app: Option<&'a str>,
+    /// The key's name.
+    pub key_name: Option<&'a str>,
+    /// The end user.
+    pub end_user: Option<&'a str>,
+    /// The session.
+    pub session: Option<&'a str>,
+    /// The model ID the reply named.
+    pub reply_model: Option<&'a str>,
+    /// The permaslug the generation record named.
+    pub permaslug: Option<&'a str>,
+    /// The provider that answered.
+    pub provider: Option<&'a str>,
+    /// The tags.
+    pub tags: &'a BTreeMap<String, String>,
+}
+
+/// What a call shows before it is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionSubject<'a> {
+    /// The application.
+    pub app: Option<&'a str>,
+    /// The key's name.
+    pub key_name: Option<&'a str>,
+    /// The end user: by key label or header, else by the body.
+    pub end_user: Option<&'a str>,
+    /// The session: by key label or header, else by the body.
+    pub session: Option<&'a str>,
+    /// The body's `model`, or the preset that the path names.
+    pub model: Option<&'a str>,
+    /// The body's `models`: the fallbacks, of which any may answer.
+    pub models: &'a [String],
+    /// The tags: by key label or header, else by the body.
+    pub tags: &'a BTreeMap<String, String>,
+    /// The body was not read (too large, multipart): what it may have named is unknown.
+    pub opaque_body: bool,
+}
+
+impl Scope {
+    /// Whether a row counts. A model scope matches the reply's ID or the record's permaslug, each without suffix.
+    pub fn matches(&self, row: &Subject<'_>) -> bool {
+        field(self.app.as_ref(), row.app)
+            && field(self.key.as_ref(), row.key_name)
+            && field(self.user.as_ref(), row.end_user)
+            && field(self.session.as_ref(), row.session)
+            && field(self.provider.as_ref(), row.provider)
+            && self.model.as_ref().is_none_or(|glob| {
+                [row.reply_model, row.permaslug].into_iter().flatten().any(|model| glob.matches(without_suffix(model)))
+            })
+            && self.tags.iter().all(|(name, glob)| field(Some(glob), row.tags.get(name).map(String::as_str)))
+    }
+
+    /// Whether a call, once answered, may count.
+    ///
+    /// Routers, presets and aliases may become any model, and so may a call that names none; a body
+    /// that was not read may hold any user, session, tag and model. The provider is never known
+    /// before the answer, so it restricts nothing.
+    pub fn may_match(&self, call: &AdmissionSubject<'_>) -> bool {
+        let from_body =
+            |glob: Option<&Glob>, value: Option<&str>| (value.is_none() && call.opaque_body) || field(glob, value);
+        field(self.app.as_ref(), call.app)
+            && field(self.key.as_ref(), call.key_name)
+            && from_body(self.user.as_ref(), call.end_user)
+            && from_body(self.session.as_ref(), call.session)
+            && self.model.as_ref().is_none_or(|glob| call.may_be(glob))
+            && self.tags.iter().all(|(name, glob)| from_body(Some(glob), call.tags.get(name).map(String::as_str)))
+    }
+
+    /// Whether nothing is given: all calls count.
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Refuses a scope that can never match any row.
+    pub fn check(&self) -> Result<(), ScopeError> {
+        if let Some(model) = &self.model
+            && (model.as_str().contains([':', '@']) || model.as_str().starts_with('~'))
+        {
+            return Err(ScopeError::NotAnAnsweringModel(model.clone()));
+        }
+        if self.tags.len() > MAX_TAGS {
+            return Err(ScopeError::TooManyTags);
+        }
+        if self.tags.keys().any(|name| name.is_empty() || name.len() > MAX_TAG_NAME) {
+            return Err(ScopeError::TagName);
+        }
+        Ok(())
+    }
+}
+
+impl AdmissionSubject<'_> {
+    /// Whether a model that `glob` matches may answer this call.
+    fn may_be(&self, glob: &Glob) -> bool {
+        let mut asked = self.model.into_iter().chain(self.models.iter().map(String::as_str)).peekable();
+        self.opaque_body
+            || asked.peek().is_none()
+            || asked.any(|model| names_any_model(model) || glob.matches(without_suffix(model)))
+    }
+}
+
+fn field(glob: Option<&Glob>, value: Option<&str>) -> bool {
+    glob.is_none_or(|glob| value.is_some_and(|value| glob.matches(value)))
+}
+
+/// A model ID without its suffix (`:free`, `:nitro`, `:online`, …); IDs themselves hold no colon.
+fn without_suffix(model: &str) -> &str {
+    model.split_once(':').map_or(model, |(id, _)| id)
+}
+
+/// Whether OpenRouter chooses what answers: its routers, presets (alone or after a model) and aliases.
+fn names_any_model(model: &str) -> bool {
+    model.starts_with("openrouter/") || model.contains("@preset") || model.starts_with('~')
+}
+
+impl fmt::Display for Scope {
+    /// `app = growth-bot, model = anthropic/*`, or `all calls`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let given = [
+            ("app", &self.app),
+            ("key", &self.key),
+            ("user", &self.user),
+            ("session", &self.session),
+            ("model", &self.model),
+            ("provider", &self.provider),
+        ];
+        let fields = given.into_iter().filter_map(|(name, glob)| glob.as_ref().map(|glob| (name, "", glob)));
+        let tags = self.tags.iter().map(|(name, glob)| ("tag.", name.as_str(), glob));
+        let mut separator = "";
+        for (prefix, name, glob) in fields.chain(tags) {
+            write!(f, "{separator}{prefix}{name} = {glob}")?;
+            separator = ", ";
+        }
+        if separator.is_empty() { f.write_str("all calls") } else { Ok(()) }
+    }
+}
