@@ -1,17 +1,17 @@
 //! Undoes a reply's `Content-Encoding` on the observer's copy, under bounds.
 //!
 //! Decoders push what they decode into a [`Scanner`] in small pieces and keep only their own window;
-//! [`DecoderMemory`] bounds what all windows take together. A copy that cannot be decoded is not an
+//! [`Allowance`] bounds what all windows take together. A copy that cannot be decoded is not an
 //! error: the reply passes, and settling brings what the copy would have told.
 
 use std::io::{self, Write};
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use super::scanner::Scanner;
+use crate::capture::allowance::{Allowance, Share};
 
 /// What one inflating decoder takes: its window, its tables and its output buffer, in bytes.
 const INFLATE_MEMORY: usize = 96 * 1024;
@@ -53,38 +53,6 @@ impl Coding {
             b"zstd" => Self::Zstd,
             _ => return None,
         })
-    }
-}
-
-/// What all decoders may take together.
-#[derive(Debug)]
-pub struct DecoderMemory {
-    limit: usize,
-    taken: AtomicUsize,
-}
-
-impl DecoderMemory {
-    /// A bound of `limit` bytes.
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, taken: AtomicUsize::new(0) })
-    }
-
-    fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
-        let fits = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(Share { memory: Arc::clone(self), bytes })
-    }
-}
-
-/// One decoder's part of [`DecoderMemory`], given back when it is dropped.
-struct Share {
-    memory: Arc<DecoderMemory>,
-    bytes: usize,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.memory.taken.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -142,7 +110,7 @@ pub(super) struct Starting {
     coding: Coding,
     start: Vec<u8>,
     scanner: Scanner,
-    memory: Arc<DecoderMemory>,
+    memory: Arc<Allowance>,
 }
 
 /// A coded copy.
@@ -152,7 +120,7 @@ pub(super) struct Coded {
 }
 
 impl Starting {
-    pub(super) fn new(coding: Coding, scanner: Scanner, memory: &Arc<DecoderMemory>) -> Self {
+    pub(super) fn new(coding: Coding, scanner: Scanner, memory: &Arc<Allowance>) -> Self {
         Self { coding, start: Vec::new(), scanner, memory: Arc::clone(memory) }
     }
 
@@ -165,7 +133,7 @@ impl Starting {
             Need::Never => return Some(Err(self.take_scanner())),
             Need::Memory(amount) => amount,
         };
-        let Some(share) = self.memory.take(amount) else { return Some(Err(self.take_scanner())) };
+        let Some(share) = self.memory.take(amount as u64) else { return Some(Err(self.take_scanner())) };
         let scanner = self.take_scanner();
         let Ok(decoder) = Decoder::new(self.coding, &self.start, scanner) else {
             // Making a decoder fails for want of memory only; the scanner went with it and had read nothing.

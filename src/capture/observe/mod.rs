@@ -7,7 +7,6 @@
 mod coding;
 mod scanner;
 mod sse;
-mod tap;
 mod wire;
 
 use std::sync::Arc;
@@ -15,12 +14,13 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-pub use self::coding::{DecoderMemory, READABLE};
+pub use self::coding::READABLE;
 pub use self::scanner::Form;
 pub use self::wire::Reading;
 
 use self::coding::{Coded, Coding, Starting};
 use self::scanner::Scanner;
+use super::allowance::Allowance;
 use crate::domain::flags;
 
 /// How much of a compressed reply's text is looked at.
@@ -29,7 +29,7 @@ pub struct ObserveLimits {
     /// Of one compressed reply, this many decoded bytes (`gateway.observe_limit`); what a bomb unpacks to is cut there.
     pub decoded: u64,
     /// What the decoders of all replies may take together.
-    pub memory: Arc<DecoderMemory>,
+    pub memory: Arc<Allowance>,
 }
 
 /// Watches one reply.

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::sse::{Events, Line};
-use super::tap::{Kept, Tap};
+use crate::capture::tap::{Kept, Tap};
 use super::wire::{REPLY, Reading};
 use crate::domain::flags;
 

@@ -3,7 +3,7 @@
 //! Takes any split, CR, LF and CRLF, comments and lines without end; keeps no line. Data go straight
 //! into a [`Tap`], so that an event of any length costs the same memory.
 
-use super::tap::{Kept, Tap};
+use crate::capture::tap::{Kept, Tap};
 
 /// The data of an event that ends a stream of the chat kind.
 const DONE: &[u8] = b"[DONE]";

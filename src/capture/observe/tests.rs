@@ -10,7 +10,7 @@ use crate::domain::observation::ErrorFacts;
 const CODINGS: [&str; 6] = ["identity", "gzip", "deflate", "raw deflate", "br", "zstd"];
 
 fn limits() -> ObserveLimits {
-    ObserveLimits { decoded: 8 << 20, memory: DecoderMemory::new(64 << 20) }
+    ObserveLimits { decoded: 8 << 20, memory: Allowance::new(64 << 20) }
 }
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -221,7 +221,7 @@ fn bombs_and_crowds_are_bounded() {
         let observed = observe("application/json", coding, &[&coded]);
         assert_eq!(observed.reading.flags, [flags::REPLY_NOT_READ], "{coding}");
     }
-    let limits = ObserveLimits { decoded: 1 << 20, memory: DecoderMemory::new(200 << 10) };
+    let limits = ObserveLimits { decoded: 1 << 20, memory: Allowance::new(200 << 10) };
     let coded = encode("gzip", &fixture("chat_stream.sse.txt"));
     let mut crowd: Vec<Observer> = (0..3).map(|_| Observer::new(&headers(SSE, "gzip"), &limits)).collect();
     for observer in &mut crowd {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::tap::{EACH, Kept, Node};
+use crate::capture::tap::{EACH, Kept, Node};
 use crate::domain::attribution::Attribution;
 use crate::domain::facts::Facts;
 use crate::domain::flags;

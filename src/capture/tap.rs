@@ -6,10 +6,10 @@
 //! It may not judge what the values mean.
 
 /// Longest single value kept, in bytes; a longer one is passed over.
-pub(super) const MAX_VALUE: usize = 8 * 1024;
+pub(super) const MAX_VALUE: usize = 16 * 1024;
 
 /// Most bytes kept of one text, all values together.
-const MAX_KEPT: usize = 32 * 1024;
+const MAX_KEPT: usize = 48 * 1024;
 
 /// Longest key looked at, in bytes; no key of interest is longer.
 const MAX_KEY: usize = 64;
