@@ -31,6 +31,7 @@ use self::request_body::{ReadAhead, RequestBody};
 use self::upstream::Upstream;
 use super::guard::{Guard, Surface};
 use super::skin::OwnError;
+use crate::budget::{Book, Exceeded};
 use crate::capture::allowance::Allowance;
 use crate::capture::attribute::attribute;
 use crate::capture::call::{Call, generation_id, request_flags};
@@ -56,22 +57,6 @@ const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 /// What the decoders of all compressed replies may take together, in bytes; see [`ObserveLimits::memory`].
 const DECODER_MEMORY: u64 = 64 * 1024 * 1024;
 
-/// Asks whether a call may be sent; refused by a blocking budget otherwise. Must not block.
-pub type Admit = dyn Fn(&AdmissionSubject<'_>, Timestamp) -> Result<(), BudgetRefusal> + Send + Sync;
-
-/// Why a budget refuses a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BudgetRefusal {
-    /// The budget's name.
-    pub budget: String,
-    /// Its limit, as decimal text.
-    pub limit_usd: String,
-    /// What is spent, as decimal text.
-    pub spent_usd: String,
-    /// When its window ends, in ISO 8601 with the budget's own offset; `None` for one that never does.
-    pub resets_at: Option<String>,
-}
-
 /// What a gateway is made of.
 pub struct GatewaySetup {
     /// Where calls go.
@@ -89,8 +74,8 @@ pub struct GatewaySetup {
     pub keyring: Arc<Keyring>,
     /// Where observations go.
     pub recorder: Recorder,
-    /// Asks the budgets.
-    pub admit: Arc<Admit>,
+    /// What budgets stand at.
+    pub book: Arc<Book>,
     /// The time.
     pub clock: Clock,
     /// Randomness, for call IDs.
@@ -111,7 +96,7 @@ pub(crate) struct Inner {
     guard: Arc<Guard>,
     keyring: Arc<Keyring>,
     recorder: Recorder,
-    admit: Arc<Admit>,
+    book: Arc<Book>,
     clock: Clock,
     entropy: Entropy,
     tasks: Tasks,
@@ -131,7 +116,7 @@ impl Gateway {
             guard: setup.guard,
             keyring: setup.keyring,
             recorder: setup.recorder,
-            admit: setup.admit,
+            book: setup.book,
             clock: setup.clock,
             entropy: setup.entropy,
             tasks: setup.tasks,
@@ -300,8 +285,8 @@ impl Inner {
             tags: &attribution.tags,
             opaque_body: asked.is_none(),
         };
-        (self.admit)(&subject, self.clock.now()).map_err(|refusal| {
-            let error = refusal.error();
+        self.book.admit(&subject, self.clock.now()).map_err(|exceeded| {
+            let error = OwnError::from(exceeded);
             self.refuse(&error, endpoint, Some(key), attribution, model);
             error
         })
@@ -459,18 +444,19 @@ impl Inner {
     }
 }
 
-impl BudgetRefusal {
-    fn error(&self) -> OwnError {
-        let until = self.resets_at.as_ref().map_or_else(String::new, |at| format!("; it resets at {at}"));
+impl From<Exceeded> for OwnError {
+    fn from(exceeded: Exceeded) -> Self {
+        let Exceeded { budget, limit, spent, resets_at } = exceeded;
+        let (limit, spent) = (limit.to_decimal(), spent.to_decimal());
+        let until = resets_at.as_ref().map_or_else(String::new, |at| format!("; it resets at {at}"));
         let message = format!(
-            "budget {:?} is spent: ${} of ${}{until}. Raise its limit, or set when_exceeded = \"alert\", to go on",
-            self.budget, self.spent_usd, self.limit_usd
+            "budget {budget:?} is spent: ${spent} of ${limit}{until}. Raise its limit, or set when_exceeded = \"alert\", to go on"
         );
-        let mut error = OwnError::new(StatusCode::PAYMENT_REQUIRED, "budget_exceeded", message);
-        error.metadata.insert("budget".to_owned(), self.budget.clone().into());
-        error.metadata.insert("limit_usd".to_owned(), self.limit_usd.clone().into());
-        error.metadata.insert("spent_usd".to_owned(), self.spent_usd.clone().into());
-        error.metadata.insert("resets_at".to_owned(), self.resets_at.clone().into());
+        let mut error = Self::new(StatusCode::PAYMENT_REQUIRED, "budget_exceeded", message);
+        error.metadata.insert("budget".to_owned(), budget.into());
+        error.metadata.insert("limit_usd".to_owned(), limit.into());
+        error.metadata.insert("spent_usd".to_owned(), spent.into());
+        error.metadata.insert("resets_at".to_owned(), resets_at.into());
         error
     }
 }
