@@ -124,7 +124,7 @@ CREATE TABLE budgets (
     time_zone TEXT NOT NULL,
     limit_picos BIGINT NOT NULL,
     when_exceeded TEXT NOT NULL,
-    limit_since_ms BIGINT NOT NULL,
+    defined_ms BIGINT NOT NULL,
     counted_from_ms BIGINT,
     window_start_ms BIGINT,
     window_end_ms BIGINT,
@@ -150,8 +150,9 @@ CREATE TABLE budget_buckets (
 CREATE TABLE budget_arms (
     budget TEXT NOT NULL,
     threshold TEXT NOT NULL,
+    limit_picos BIGINT NOT NULL,
     armed_ms BIGINT NOT NULL,
-    PRIMARY KEY (budget, threshold)
+    PRIMARY KEY (budget, threshold, limit_picos)
 ) WITHOUT ROWID;
 
 -- One crossing a row; the unique key is what makes it told once.
@@ -167,7 +168,10 @@ CREATE TABLE alerts (
     crossed_ms BIGINT NOT NULL,
     spent_usd BIGINT NOT NULL,
     spent_picos BIGINT NOT NULL,
-    details TEXT NOT NULL,
+    inline_usd BIGINT NOT NULL,
+    inline_picos BIGINT NOT NULL,
+    unknown_count BIGINT NOT NULL,
+    not_mailed TEXT,
     UNIQUE (budget, window_key_ms, threshold, limit_picos)
 );
 CREATE INDEX alerts_crossed ON alerts (crossed_ms, alert_id);

@@ -59,11 +59,11 @@ impl Tracker {
             let spent = store::budgets::spent(tx, &budget.name, window.start, window.end).await?;
             let arms = store::budgets::arms(tx, &budget.name).await?;
             // A rolling threshold armed long ago is told under that instant; a calendar one under its window's start.
-            let since = if budget.window.is_rolling() { stored.limit_since } else { window.start };
+            let since = if budget.window.is_rolling() { stored.defined_at } else { window.start };
             let told = store::alerts::told(tx, &budget.name, budget.limit, since).await?;
             let budget = Arc::new(budget);
-            let mut tracked = Tracked { budget, defined_at: stored.limit_since, window, spent, told, arms };
-            let cause = if stored.limit_since == now { Cause::Definition } else { Cause::Spend };
+            let mut tracked = Tracked { budget, defined_at: stored.defined_at, window, spent, told, arms };
+            let cause = if stored.defined_at == now { Cause::Definition } else { Cause::Spend };
             alerts += tracked.judge(tx, window, spent.cost, cause, now).await?;
             tracked.save(tx, now).await?;
             self.budgets.push(tracked);

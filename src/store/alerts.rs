@@ -1,12 +1,11 @@
 //! Crossings: each told once.
 
-use std::collections::BTreeSet;
-
+use crate::domain::alert::{AlertKey, Told};
 use crate::domain::budget::{BudgetName, Threshold};
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 
-use super::batch::{Json, storable};
+use super::batch::Json;
 use super::statements as sql;
 use super::tx::{in_tx, reading};
 use super::{Store, StoreError, Tx};
@@ -34,8 +33,12 @@ pub struct Alert {
     pub limit: Money,
     /// What was spent when it was seen.
     pub spent: Total,
-    /// What else the mail says, as JSON text that the store does not look into.
-    pub details: String,
+    /// The part of it that was not yet settled.
+    pub inline: Total,
+    /// Completions whose cost was unknown then.
+    pub unknown: i64,
+    /// Why it is not mailed, in a word; `None` when it is.
+    pub not_mailed: Option<String>,
 }
 
 /// Where the mail of a crossing stands (`alert_history.mail_state`); derived from its recipients' messages.
@@ -96,7 +99,10 @@ pub(super) struct AlertRow {
     crossed_ms: i64,
     spent_usd: i64,
     spent_picos: i64,
-    details: String,
+    inline_usd: i64,
+    inline_picos: i64,
+    unknown_count: i64,
+    not_mailed: Option<String>,
 }
 
 impl AlertRow {
@@ -113,7 +119,9 @@ impl AlertRow {
             crossed_at: Timestamp(self.crossed_ms),
             limit: Money::from_picos(self.limit_picos),
             spent: Total::from_parts(self.spent_usd, self.spent_picos),
-            details: self.details,
+            inline: Total::from_parts(self.inline_usd, self.inline_picos),
+            unknown: self.unknown_count,
+            not_mailed: self.not_mailed,
         })
     }
 }
@@ -126,29 +134,36 @@ struct PastRow {
     sent_ms: Option<i64>,
 }
 
-/// The thresholds already told for this window under this limit.
+/// What was told of a budget under this limit, in windows that are known by `since` or later.
 pub async fn told(
     tx: &mut Tx,
     budget: &BudgetName,
-    window_key: Timestamp,
     limit: Money,
-) -> Result<BTreeSet<Threshold>, StoreError> {
-    let told: Vec<String> = in_tx!(tx, sql::ALERTS_TOLD, |text, conn| {
-        sqlx::query_scalar(text)
+    since: Timestamp,
+) -> Result<Vec<Told>, StoreError> {
+    let rows: Vec<(i64, String, i64)> = in_tx!(tx, sql::ALERTS_TOLD, |text, conn| {
+        sqlx::query_as(text)
             .bind(budget.as_str())
-            .bind(window_key.millis())
             .bind(limit.picos())
+            .bind(since.millis())
             .fetch_all(conn)
             .await?
     });
-    told.iter()
-        .map(|text| text.parse().map_err(|error| StoreError::unreadable(format!("alerts of {budget}"), error)))
+    rows.into_iter()
+        .map(|(window_key, threshold, crossed)| {
+            let threshold = threshold
+                .parse()
+                .map_err(|error| StoreError::unreadable(format!("alerts of {budget}"), error))?;
+            let key = AlertKey { budget: budget.clone(), window_key: Timestamp(window_key), threshold, limit };
+            Ok(Told { key, crossed_at: Timestamp(crossed) })
+        })
         .collect()
 }
 
 /// Writes the crossing and queues it for `recipients` (nobody: it is not mailed); `false` if it was already told.
 pub async fn insert(tx: &mut Tx, alert: &Alert, recipients: &[String]) -> Result<bool, StoreError> {
     let (spent_usd, spent_picos) = alert.spent.to_parts();
+    let (inline_usd, inline_picos) = alert.inline.to_parts();
     let inserted = in_tx!(tx, sql::ALERTS_INSERT, |text, conn| {
         sqlx::query(text)
             .bind(&alert.alert_id)
@@ -162,7 +177,10 @@ pub async fn insert(tx: &mut Tx, alert: &Alert, recipients: &[String]) -> Result
             .bind(alert.crossed_at.millis())
             .bind(spent_usd)
             .bind(spent_picos)
-            .bind(storable(&alert.details))
+            .bind(inline_usd)
+            .bind(inline_picos)
+            .bind(alert.unknown)
+            .bind(alert.not_mailed.as_deref())
             .execute(conn)
             .await?
             .rows_affected()

@@ -34,6 +34,9 @@ const ROW_BUFFER: usize = 512;
 /// How long a reader's connection is kept unused: its page cache is memory an idle daemon need not hold.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// Looks at a bounded sample of each index: milliseconds, whatever the size of the database.
+const OPTIMISE: &str = "PRAGMA analysis_limit = 400; PRAGMA optimize";
+
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -158,6 +161,14 @@ impl Store {
                 Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         }))
+    }
+
+    /// Refreshes what SQLite knows of its own tables, where that has changed; PostgreSQL does it by itself.
+    pub async fn optimise(&self) -> Result<(), StoreError> {
+        if let Pools::Sqlite { write: Some(write), .. } = &self.pools {
+            sqlx::query(OPTIMISE).execute(write).await?;
+        }
+        Ok(())
     }
 
     /// Closes every connection; SQLite moves its write-ahead log into the file.

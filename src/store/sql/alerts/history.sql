@@ -10,7 +10,10 @@ SELECT
     alerts.crossed_ms,
     alerts.spent_usd,
     alerts.spent_picos,
-    alerts.details,
+    alerts.inline_usd,
+    alerts.inline_picos,
+    alerts.unknown_count,
+    alerts.not_mailed,
     mail.mail_state,
     mail.sent_ms
 FROM alerts

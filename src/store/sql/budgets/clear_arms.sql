@@ -1,1 +1,0 @@
-DELETE FROM budget_arms WHERE budget = $1
