@@ -150,9 +150,8 @@ CREATE TABLE budget_buckets (
 CREATE TABLE budget_arms (
     budget TEXT NOT NULL,
     threshold TEXT NOT NULL,
-    limit_picos BIGINT NOT NULL,
     armed_ms BIGINT NOT NULL,
-    PRIMARY KEY (budget, threshold, limit_picos)
+    PRIMARY KEY (budget, threshold)
 ) WITHOUT ROWID;
 
 -- One crossing a row; the unique key is what makes it told once.
@@ -168,10 +167,7 @@ CREATE TABLE alerts (
     crossed_ms BIGINT NOT NULL,
     spent_usd BIGINT NOT NULL,
     spent_picos BIGINT NOT NULL,
-    inline_usd BIGINT NOT NULL,
-    inline_picos BIGINT NOT NULL,
-    unknown_count BIGINT NOT NULL,
-    not_mailed TEXT,
+    details TEXT NOT NULL,
     UNIQUE (budget, window_key_ms, threshold, limit_picos)
 );
 CREATE INDEX alerts_crossed ON alerts (crossed_ms, alert_id);

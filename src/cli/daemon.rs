@@ -30,7 +30,12 @@ pub(super) enum Asked {
 
 /// Posts `body` to the daemon's `path`.
 pub(super) async fn post(config: &Config, path: &str, body: String) -> anyhow::Result<Asked> {
-    let client = crate::openrouter::local_client(TIMEOUT)?;
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(crate::openrouter::client_config()?)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(TIMEOUT)
+        .build()?;
     let mut address = config.listen;
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clock::Clock;
 use crate::domain::facts::GenerationRecord;
 use crate::domain::ids::GenerationId;
+use crate::domain::time::Timestamp;
 
 use super::error::{ReadError, retry_after};
 use super::key::KeyInfo;
@@ -78,6 +79,14 @@ impl Client {
     /// Asks what a key says of itself.
     pub async fn key_info(&self, key: &SecretString) -> Result<KeyInfo, ReadError> {
         key::decode(&self.get("key", key).await?)
+    }
+
+    /// The time that OpenRouter's answers carry; `None` when it can not be asked or tells none.
+    pub async fn server_time(&self) -> Option<Timestamp> {
+        let asked = self.http.head(format!("{}/models", self.base)).send();
+        let response = self.clock.timeout(self.reading, asked).await?.ok()?;
+        let date = response.headers().get(DATE)?.to_str().ok()?;
+        chrono::DateTime::parse_from_rfc2822(date).ok().map(|at| Timestamp(at.timestamp_millis()))
     }
 
     /// The body of a 200.

@@ -13,3 +13,4 @@ mod tls;
 pub use client::{Client, ClientError, Timeouts};
 pub use error::ReadError;
 pub use key::KeyInfo;
+pub use tls::client_config;

@@ -5,7 +5,7 @@ use crate::domain::budget::{BudgetName, Threshold};
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 
-use super::batch::Json;
+use super::batch::{Json, storable};
 use super::statements as sql;
 use super::tx::{in_tx, reading};
 use super::{Store, StoreError, Tx};
@@ -33,12 +33,8 @@ pub struct Alert {
     pub limit: Money,
     /// What was spent when it was seen.
     pub spent: Total,
-    /// The part of it that was not yet settled.
-    pub inline: Total,
-    /// Completions whose cost was unknown then.
-    pub unknown: i64,
-    /// Why it is not mailed, in a word; `None` when it is.
-    pub not_mailed: Option<String>,
+    /// What else the mail says, as JSON text that the store does not look into.
+    pub details: String,
 }
 
 /// Where the mail of a crossing stands (`alert_history.mail_state`); derived from its recipients' messages.
@@ -99,10 +95,7 @@ pub(super) struct AlertRow {
     crossed_ms: i64,
     spent_usd: i64,
     spent_picos: i64,
-    inline_usd: i64,
-    inline_picos: i64,
-    unknown_count: i64,
-    not_mailed: Option<String>,
+    details: String,
 }
 
 impl AlertRow {
@@ -119,9 +112,7 @@ impl AlertRow {
             crossed_at: Timestamp(self.crossed_ms),
             limit: Money::from_picos(self.limit_picos),
             spent: Total::from_parts(self.spent_usd, self.spent_picos),
-            inline: Total::from_parts(self.inline_usd, self.inline_picos),
-            unknown: self.unknown_count,
-            not_mailed: self.not_mailed,
+            details: self.details,
         })
     }
 }
@@ -134,14 +125,14 @@ struct PastRow {
     sent_ms: Option<i64>,
 }
 
-/// What was told of a budget under this limit, in windows that are known by `since` or later.
+/// What was told of this budget under this limit, in the windows keyed at `since` and later.
 pub async fn told(
     tx: &mut Tx,
     budget: &BudgetName,
     limit: Money,
     since: Timestamp,
 ) -> Result<Vec<Told>, StoreError> {
-    let rows: Vec<(i64, String, i64)> = in_tx!(tx, sql::ALERTS_TOLD, |text, conn| {
+    let told: Vec<(String, i64, i64)> = in_tx!(tx, sql::ALERTS_TOLD, |text, conn| {
         sqlx::query_as(text)
             .bind(budget.as_str())
             .bind(limit.picos())
@@ -149,11 +140,10 @@ pub async fn told(
             .fetch_all(conn)
             .await?
     });
-    rows.into_iter()
-        .map(|(window_key, threshold, crossed)| {
-            let threshold = threshold
-                .parse()
-                .map_err(|error| StoreError::unreadable(format!("alerts of {budget}"), error))?;
+    told.into_iter()
+        .map(|(threshold, window_key, crossed)| {
+            let threshold =
+                threshold.parse().map_err(|error| StoreError::unreadable(format!("alerts of {budget}"), error))?;
             let key = AlertKey { budget: budget.clone(), window_key: Timestamp(window_key), threshold, limit };
             Ok(Told { key, crossed_at: Timestamp(crossed) })
         })
@@ -163,7 +153,6 @@ pub async fn told(
 /// Writes the crossing and queues it for `recipients` (nobody: it is not mailed); `false` if it was already told.
 pub async fn insert(tx: &mut Tx, alert: &Alert, recipients: &[String]) -> Result<bool, StoreError> {
     let (spent_usd, spent_picos) = alert.spent.to_parts();
-    let (inline_usd, inline_picos) = alert.inline.to_parts();
     let inserted = in_tx!(tx, sql::ALERTS_INSERT, |text, conn| {
         sqlx::query(text)
             .bind(&alert.alert_id)
@@ -177,10 +166,7 @@ pub async fn insert(tx: &mut Tx, alert: &Alert, recipients: &[String]) -> Result
             .bind(alert.crossed_at.millis())
             .bind(spent_usd)
             .bind(spent_picos)
-            .bind(inline_usd)
-            .bind(inline_picos)
-            .bind(alert.unknown)
-            .bind(alert.not_mailed.as_deref())
+            .bind(storable(&alert.details))
             .execute(conn)
             .await?
             .rows_affected()

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::domain::alert::{Arm, BudgetState};
 use crate::domain::budget::{Budget, BudgetName};
-use crate::domain::money::{Money, Total};
+use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Window;
 
@@ -22,7 +22,7 @@ pub struct StoredBudget {
     pub budget: Budget,
     /// The first bucket its counters hold; `None`: they are to be filled from the rows.
     pub counted_from: Option<Timestamp>,
-    /// Since when it stands so: it was made, or its limit, scope, window or zone last changed.
+    /// Since when its limit, scope, window and zone are as they are; what it found passed then was told together.
     pub defined_at: Timestamp,
 }
 
@@ -109,16 +109,10 @@ impl BudgetRow {
                 unknown: self.unknown_count?,
             },
             reserved: total(self.reserved_usd, self.reserved_picos)?,
-            state: state(self.state.as_deref()?)?,
+            state: BudgetState::parse(self.state.as_deref()?)?,
             as_of: Timestamp(self.as_of_ms?),
         })
     }
-}
-
-fn state(text: &str) -> Option<BudgetState> {
-    [BudgetState::Ok, BudgetState::Alerting, BudgetState::Exceeded, BudgetState::Paused]
-        .into_iter()
-        .find(|state| state.as_str() == text)
 }
 
 async fn rows(tx: &mut Tx, absent_too: bool) -> Result<Vec<BudgetRow>, StoreError> {
@@ -139,15 +133,19 @@ pub async fn sync(tx: &mut Tx, budgets: &[Budget], now: Timestamp) -> Result<(),
     });
     for budget in budgets {
         let before = known.get(budget.name.as_str()).filter(|(present, _)| *present).map(|(_, stored)| stored);
-        let same_rows = before.filter(|stored| stored.budget.scope == budget.scope);
-        let counted_from = same_rows.and_then(|stored| stored.counted_from);
-        let same = same_rows.filter(|stored| {
-            let stored = &stored.budget;
-            stored.limit == budget.limit && stored.window == budget.window && stored.zone == budget.zone
-        });
-        let defined_at = same.map_or(now, |stored| stored.defined_at);
+        let counted_from = before.filter(|stored| stored.budget.scope == budget.scope).and_then(|s| s.counted_from);
+        let same = |stored: &&StoredBudget| {
+            let old = &stored.budget;
+            (old.limit, old.window, old.zone) == (budget.limit, budget.window, budget.zone) && old.scope == budget.scope
+        };
+        let defined_at = before.filter(same).map_or(now, |stored| stored.defined_at);
         if counted_from.is_none() {
             in_tx!(tx, sql::BUDGETS_CLEAR_SPEND, |text, conn| {
+                sqlx::query(text).bind(budget.name.as_str()).execute(conn).await?;
+            });
+        }
+        if defined_at == now {
+            in_tx!(tx, sql::BUDGETS_CLEAR_ARMS, |text, conn| {
                 sqlx::query(text).bind(budget.name.as_str()).execute(conn).await?;
             });
         }
@@ -303,27 +301,27 @@ pub async fn set_status(tx: &mut Tx, budget: &BudgetName, status: &BudgetStatus)
     Ok(())
 }
 
-/// The thresholds of a rolling budget that were armed again.
-pub async fn arms(tx: &mut Tx, budget: &BudgetName) -> Result<Vec<Arm>, StoreError> {
-    let rows: Vec<(String, i64, i64)> =
-        in_tx!(tx, sql::BUDGETS_ARMS, |text, conn| sqlx::query_as(text).bind(budget.as_str()).fetch_all(conn).await?);
+/// Thresholds of a rolling budget that were armed again since the budget stands as it does.
+pub async fn arms(tx: &mut Tx, budget: &Budget) -> Result<Vec<Arm>, StoreError> {
+    let rows: Vec<(String, i64)> = in_tx!(tx, sql::BUDGETS_ARMS, |text, conn| {
+        sqlx::query_as(text).bind(budget.name.as_str()).fetch_all(conn).await?
+    });
     rows.into_iter()
-        .map(|(threshold, limit, armed)| {
+        .map(|(threshold, armed)| {
             let threshold = threshold
                 .parse()
-                .map_err(|error| StoreError::unreadable(format!("budget_arms {budget}"), error))?;
-            Ok(Arm { threshold, limit: Money::from_picos(limit), armed_at: Timestamp(armed) })
+                .map_err(|error| StoreError::unreadable(format!("budget_arms {}", budget.name), error))?;
+            Ok(Arm { threshold, limit: budget.limit, armed_at: Timestamp(armed) })
         })
         .collect()
 }
 
-/// Keeps that a threshold was armed again; the latest stands.
+/// Arms a threshold again.
 pub async fn set_arm(tx: &mut Tx, budget: &BudgetName, arm: &Arm) -> Result<(), StoreError> {
     in_tx!(tx, sql::BUDGETS_SET_ARM, |text, conn| {
         sqlx::query(text)
             .bind(budget.as_str())
             .bind(arm.threshold.to_string())
-            .bind(arm.limit.picos())
             .bind(arm.armed_at.millis())
             .execute(conn)
             .await?;

@@ -163,10 +163,11 @@ impl Store {
         }))
     }
 
-    /// Refreshes what SQLite knows of its own tables, where that has changed; PostgreSQL does it by itself.
+    /// Lets SQLite refresh what it knows of its tables, so that queries take the right index; PostgreSQL does so by
+    /// itself.
     pub async fn optimise(&self) -> Result<(), StoreError> {
         if let Pools::Sqlite { write: Some(write), .. } = &self.pools {
-            sqlx::query(OPTIMISE).execute(write).await?;
+            sqlx::raw_sql(OPTIMISE).execute(write).await?;
         }
         Ok(())
     }

@@ -115,11 +115,11 @@ pub async fn release(tx: &mut Tx, owner: Option<&str>) -> Result<u64, StoreError
     }))
 }
 
-/// Gives back leased rows that will not be read now.
+/// Ends the leases of these rows early, whoever has them.
 pub async fn give_back(tx: &mut Tx, calls: &[CallId]) -> Result<(), StoreError> {
     let calls = Json::keys(calls)?;
-    in_tx!(tx, sql::SETTLEMENTS_GIVE_BACK, |text, conn| {
-        sqlx::query(text).bind(calls).execute(conn).await?;
+    in_tx!(tx, sql::SETTLEMENTS_LEASE, |text, conn| {
+        sqlx::query(text).bind(calls).bind(None::<&str>).bind(None::<i64>).execute(conn).await?;
     });
     Ok(())
 }
@@ -160,8 +160,8 @@ pub async fn parked_before(store: &Store, before: Timestamp, limit: u32) -> Resu
     ids.iter().map(|id| id.parse().map_err(|error| StoreError::unreadable(format!("calls {id}"), error))).collect()
 }
 
-/// When there is next something to lease: the first reading that is planned and not leased, or the first
-/// lease that ends; not after `now` if rows are due. `None` when nothing is planned.
+/// When there is next something to lease: the first planned reading that nobody has leased, be its key held
+/// or not, or the end of the first lease; not after `now` if rows are due. `None` when nothing is planned.
 pub async fn next_due(store: &Store, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     let next: Option<i64> = reading!(store, sql::SETTLEMENTS_NEXT, |text, conn| {
         sqlx::query_scalar(text).bind(now.millis()).fetch_one(conn).await?

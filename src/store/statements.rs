@@ -57,6 +57,7 @@ statements! {
     BUDGETS_ABSENT = both "budgets/absent";
     BUDGETS_ADD_SPEND = apart "budgets/add_spend";
     BUDGETS_ARMS = both "budgets/arms";
+    BUDGETS_CLEAR_ARMS = both "budgets/clear_arms";
     BUDGETS_CLEAR_SPEND = both "budgets/clear_spend";
     BUDGETS_COURSE = both "budgets/course";
     BUDGETS_LIST = both "budgets/list";
@@ -101,7 +102,6 @@ statements! {
     SETTLEMENTS_BACKLOG = both "settlements/backlog";
     SETTLEMENTS_DUE_INLINE = skipping "settlements/due_inline";
     SETTLEMENTS_DUE_UNKNOWN = skipping "settlements/due_unknown";
-    SETTLEMENTS_GIVE_BACK = both "settlements/give_back";
     SETTLEMENTS_LEASE = both "settlements/lease";
     SETTLEMENTS_NEXT = both "settlements/next";
     SETTLEMENTS_PARK = both "settlements/park";

@@ -3,5 +3,8 @@
 
 mod config;
 mod layering;
+mod settle;
 
 mod journal;
+
+mod sim;

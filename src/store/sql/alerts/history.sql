@@ -10,10 +10,7 @@ SELECT
     alerts.crossed_ms,
     alerts.spent_usd,
     alerts.spent_picos,
-    alerts.inline_usd,
-    alerts.inline_picos,
-    alerts.unknown_count,
-    alerts.not_mailed,
+    alerts.details,
     mail.mail_state,
     mail.sent_ms
 FROM alerts

@@ -1,4 +1,2 @@
-SELECT window_key_ms, threshold, crossed_ms
-FROM alerts
+SELECT threshold, window_key_ms, crossed_ms FROM alerts
 WHERE budget = $1 AND limit_picos = $2 AND window_key_ms >= $3
-ORDER BY window_key_ms, crossed_ms, alert_id

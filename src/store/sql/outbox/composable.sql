@@ -12,10 +12,7 @@ SELECT
     alerts.crossed_ms,
     alerts.spent_usd,
     alerts.spent_picos,
-    alerts.inline_usd,
-    alerts.inline_picos,
-    alerts.unknown_count,
-    alerts.not_mailed
+    alerts.details
 FROM alert_recipients AS told
 JOIN alerts ON alerts.alert_id = told.alert_id
 JOIN (

@@ -1,27 +1,13 @@
--- Each part by the index that holds just these rows; leased ones are few.
+-- Each part by the index that holds just these rows; few rows are leased, so each index is left after few steps.
 SELECT MIN(next_ms)
 FROM (
-    SELECT next_ms
-    FROM (
-        SELECT settle_due_ms AS next_ms
-        FROM calls
-        WHERE settle_due_ms IS NOT NULL
-            AND cost_picos IS NULL
-            AND (lease_until_ms IS NULL OR lease_until_ms <= $1)
-        ORDER BY settle_due_ms
-        LIMIT 1
-    ) AS unknown
+    SELECT MIN(settle_due_ms) AS next_ms
+    FROM calls
+    WHERE settle_due_ms IS NOT NULL AND cost_picos IS NULL AND (lease_until_ms IS NULL OR lease_until_ms <= $1)
     UNION ALL
-    SELECT next_ms
-    FROM (
-        SELECT settle_due_ms AS next_ms
-        FROM calls
-        WHERE settle_due_ms IS NOT NULL
-            AND cost_picos IS NOT NULL
-            AND (lease_until_ms IS NULL OR lease_until_ms <= $1)
-        ORDER BY settle_due_ms
-        LIMIT 1
-    ) AS inline
+    SELECT MIN(settle_due_ms)
+    FROM calls
+    WHERE settle_due_ms IS NOT NULL AND cost_picos IS NOT NULL AND (lease_until_ms IS NULL OR lease_until_ms <= $1)
     UNION ALL
     SELECT MIN(lease_until_ms)
     FROM calls
