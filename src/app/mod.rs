@@ -32,6 +32,9 @@ pub enum StartError {
     /// A client of ours could not be set up.
     #[error(transparent)]
     Client(#[from] crate::openrouter::ClientError),
+    /// The gateway's client could not be set up.
+    #[error(transparent)]
+    Gateway(#[from] crate::web::gateway::UpstreamError),
     /// The mail server's URL.
     #[error(transparent)]
     Mail(#[from] crate::mail::SetupError),

@@ -1,1 +1,1 @@
-//! x
+//! `tallyd demo`.
