@@ -46,6 +46,11 @@ impl Mailer {
         self.from.email.domain()
     }
 
+    /// The longest one conversation may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends one mail; `Ok` once the server has taken responsibility for it.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         let envelope = message.envelope(&self.from)?;
