@@ -157,13 +157,14 @@ impl Composer {
             dearest: Vec::new(),
             budget,
         };
-        match self.clock.timeout(DRIVERS_TIMEOUT, self.explain(&mut section)).await {
-            Some(explained) => explained?,
-            None => tracing::warn!(
+        if let Some(explained) = self.clock.timeout(DRIVERS_TIMEOUT, self.explain(&mut section)).await {
+            explained?;
+        } else {
+            tracing::warn!(
                 budget = %section.budget.name,
                 limit_s = DRIVERS_TIMEOUT.as_secs(),
                 "reading what drives the budget took too long; its mail goes without"
-            ),
+            );
         }
         Ok(section)
     }

@@ -25,16 +25,16 @@ const AT_ONCE: usize = 4;
 const LEASED: u32 = 4;
 
 /// What a lease adds to the longest conversation: time to note how it went.
-const LEASE_MARGIN: Duration = Duration::from_secs(60);
+const LEASE_MARGIN: Duration = Duration::from_mins(1);
 
 /// The first wait after a failed try; each further one is twice as long, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// How long a message is tried before it is given up, counted in waits alone: time without a server is none.
-const TRIED_FOR: Duration = Duration::from_secs(5 * 24 * 60 * 60);
+const TRIED_FOR: Duration = Duration::from_hours(5 * 24);
 
 /// The longest sleep without a look at the outbox, which another process may fill.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -82,9 +82,8 @@ impl Deliverer {
         };
         self.announce_server(&stop).await;
         while !stop.is_cancelled() {
-            let composed = self.compose(&composer).await;
-            let sent = self.send_due(&stop).await;
-            let wait = if composed && sent { self.wait().await } else { PAUSE };
+            let all_well = self.compose(&composer).await & self.send_due(&stop).await;
+            let wait = if all_well { self.wait().await } else { PAUSE };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -232,7 +231,8 @@ impl Deliverer {
         let until = |at: Timestamp| Duration::from_millis(u64::try_from(at.millis() - now.millis()).unwrap_or(0));
         let compose = compose.map(until);
         // Only what has been tried already can be due and not have been leased.
-        let send = send.filter(|_| self.mailer.is_some()).map(until).map(|wait| if wait.is_zero() { PAUSE } else { wait });
+        let send =
+            send.filter(|_| self.mailer.is_some()).map(until).map(|wait| if wait.is_zero() { PAUSE } else { wait });
         compose.into_iter().chain(send).min().unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
     }
 }

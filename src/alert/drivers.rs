@@ -147,7 +147,10 @@ mod tests {
             span("2026-09-30T22:00:00Z", "2026-10-19T09:47:00Z")
         );
         // February has no 30th: the whole of it is compared.
-        assert_eq!(before("month", "UTC", "2026-03-30T12:00:00Z"), span("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"));
+        assert_eq!(
+            before("month", "UTC", "2026-03-30T12:00:00Z"),
+            span("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z")
+        );
         // 02:30 was skipped on the day before.
         assert_eq!(
             before("day", "Europe/Berlin", "2026-03-30T00:30:00Z"),

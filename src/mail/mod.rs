@@ -21,6 +21,7 @@ pub use message::Message;
 pub use server::Server;
 
 use crate::clock::Clock;
+use crate::config::Smtp;
 use message::Envelope;
 
 /// How long a server may take over the reply to QUIT, which changes nothing any more.
@@ -39,6 +40,14 @@ impl Mailer {
     /// A mailer that connects anew for each mail; `timeout` bounds one whole conversation.
     pub fn new(server: Server, from: Mailbox, timeout: Duration, clock: Clock) -> Self {
         Self { server, from, timeout, clock }
+    }
+
+    /// The mailer that `[smtp]` describes; `None` without `smtp.url`. Reads `smtp.ca_file`.
+    pub fn from_config(smtp: &Smtp, clock: Clock) -> Result<Option<Self>, SetupError> {
+        let Some(url) = &smtp.url else { return Ok(None) };
+        let authorities = smtp.ca_file.as_deref().map(server::read_authorities).transpose()?;
+        let server = Server::from_url(url.expose(), authorities.as_deref())?;
+        Ok(Some(Self::new(server, smtp.from.clone(), smtp.timeout, clock)))
     }
 
     /// The sender's domain: the right-hand side of our Message-IDs.
