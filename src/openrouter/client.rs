@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clock::Clock;
 use crate::domain::facts::GenerationRecord;
 use crate::domain::ids::GenerationId;
+use crate::domain::time::Timestamp;
 
-use super::error::{ReadError, retry_after};
+use super::error::{ReadError, http_date, retry_after};
 use super::key::KeyInfo;
 use super::{generation, key, tls};
 
@@ -78,6 +79,13 @@ impl Client {
     /// Asks what a key says of itself.
     pub async fn key_info(&self, key: &SecretString) -> Result<KeyInfo, ReadError> {
         key::decode(&self.get("key", key).await?)
+    }
+
+    /// What time it is at OpenRouter, to the second, from the head of any answer; `None` if none came or told it.
+    pub async fn server_time(&self) -> Option<Timestamp> {
+        let question = self.http.head(format!("{}/key", self.base)).send();
+        let answer = self.clock.timeout(self.reading, question).await?.ok()?;
+        http_date(answer.headers().get(DATE)?.to_str().ok()?)
     }
 
     /// The body of a 200.

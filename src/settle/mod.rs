@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::backlog::{give_up_parked, measure};
 pub use self::keys::{HeldKey, KeyHolder};
-use self::work::Work;
+use self::work::{Work, release_left_over};
 use crate::clock::Clock;
 use crate::ledger::{ReadingOf, Wakes};
 use crate::openrouter::Client;
@@ -66,8 +66,8 @@ impl Settler {
     ///
     /// The ledger's writer must outlive it, as it takes the last answers.
     pub async fn run(self, stop: CancellationToken) {
+        release_left_over(&self.store).await;
         let mut work = Work::new(self);
-        work.release_left_over().await;
         while work.takes_more() {
             work.begin_what_may();
             let wait = work.wait();

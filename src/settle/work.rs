@@ -17,7 +17,7 @@ use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::Reading;
 use crate::ledger::ReadingOf;
 use crate::store::settlements::{self, Due};
-use crate::store::{Engine, StoreError};
+use crate::store::{Engine, Store, StoreError};
 
 /// Least time between two looks for work, however often the ledger wakes us.
 const LOOK_GAP: Duration = Duration::from_millis(50);
@@ -97,27 +97,6 @@ impl Work {
             failures: 0,
             closed: false,
         }
-    }
-
-    /// SQLite has one daemon: leases that are found are those of a dead one, and need not run out.
-    pub(super) async fn release_left_over(&self) {
-        if self.settler.store.engine() != Engine::Sqlite {
-            return;
-        }
-        match self.release(None).await {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "readings that the last run had begun are taken up again"),
-            Err(error) => {
-                tracing::warn!(%error, "leases of the last run could not be ended; they run out by themselves")
-            }
-        }
-    }
-
-    async fn release(&self, owner: Option<&str>) -> Result<u64, StoreError> {
-        let mut tx = self.settler.store.write().await?;
-        let released = settlements::release(&mut tx, owner).await?;
-        tx.commit().await?;
-        Ok(released)
     }
 
     /// Whether the ledger still takes readings.
@@ -303,10 +282,30 @@ impl Work {
         }
         self.waiting.clear();
         while self.events.next().await.is_some() {}
-        if let Err(error) = self.release(Some(&self.settler.options.owner)).await {
+        let Settler { store, options, .. } = self.settler;
+        if let Err(error) = release(&store, Some(&options.owner)).await {
             tracing::debug!(%error, "leases could not be ended; they run out by themselves");
         }
     }
+}
+
+/// SQLite has one daemon: leases that are found at its start are those of a dead one, and need not run out.
+pub(super) async fn release_left_over(store: &Store) {
+    if store.engine() != Engine::Sqlite {
+        return;
+    }
+    match release(store, None).await {
+        Ok(0) => {}
+        Ok(rows) => tracing::info!(rows, "readings that the last run had begun are taken up again"),
+        Err(error) => tracing::warn!(%error, "leases of the last run could not be ended; they run out by themselves"),
+    }
+}
+
+async fn release(store: &Store, owner: Option<&str>) -> Result<u64, StoreError> {
+    let mut tx = store.write().await?;
+    let released = settlements::release(&mut tx, owner).await?;
+    tx.commit().await?;
+    Ok(released)
 }
 
 /// Reads one record and hands it to the ledger.
