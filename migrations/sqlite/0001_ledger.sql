@@ -124,7 +124,7 @@ CREATE TABLE budgets (
     time_zone TEXT NOT NULL,
     limit_picos BIGINT NOT NULL,
     when_exceeded TEXT NOT NULL,
-    limit_since_ms BIGINT NOT NULL,
+    defined_ms BIGINT NOT NULL,
     counted_from_ms BIGINT,
     window_start_ms BIGINT,
     window_end_ms BIGINT,

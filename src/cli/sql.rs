@@ -32,7 +32,7 @@ impl Sql {
         } else {
             self.query
         };
-        let table = console::run(&config.database.url(), &query, &SqlLimits::default()).await?;
+        let table = console::run(&config.database.url(), &query, &SqlLimits::default(), &surroundings.clock).await?;
         let mut out = std::io::stdout().lock();
         output::write(&table, self.format, &mut out)?;
         out.flush()?;

@@ -3,6 +3,8 @@
 //! The caller keeps what was told and what is armed, and writes a crossing in the same transaction
 //! as the spend that caused it; deciding again from what was written then tells nothing twice.
 
+use serde::{Deserialize, Serialize};
+
 use super::budget::{Budget, BudgetName, Threshold};
 use super::money::{Money, Total};
 use super::time::{BUCKET_MS, DAY_MS, Timestamp};
@@ -77,7 +79,8 @@ pub enum Delivery {
 }
 
 /// Why a crossing is not mailed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NotMailed {
     /// Its window ended over [`MAILS_AFTER_END_MS`] ago.
     WindowLongClosed,
@@ -201,6 +204,32 @@ impl Evaluation<'_> {
     }
 }
 
+/// What is kept of a crossing beside its figures, for its mail and for history.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CrossingDetails {
+    /// The part of the spend that was not yet settled, in pico-dollars.
+    pub inline_picos: i64,
+    /// Calls of the window whose cost was unknown.
+    pub unknown: i64,
+    /// Why it is not mailed; `None` when it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_mailed: Option<NotMailed>,
+}
+
+impl CrossingDetails {
+    /// The JSON text that is stored.
+    pub fn to_json(&self) -> String {
+        // Serialising numbers and a word cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads the stored text; what can not be read says nothing.
+    pub fn from_json(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
 impl Crossing {
     /// Whether the window had ended when the crossing was decided; its mail says so.
     pub fn is_late(&self) -> bool {
@@ -265,6 +294,11 @@ impl BudgetState {
             Self::Exceeded => "exceeded",
             Self::Paused => "paused",
         }
+    }
+
+    /// Reads that text.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Ok, Self::Alerting, Self::Exceeded, Self::Paused].into_iter().find(|state| state.as_str() == text)
     }
 }
 

@@ -62,13 +62,18 @@ impl Work {
         self.observations.is_empty() && self.told.is_empty() && self.readings.is_empty()
     }
 
-    /// Two halves that hold the same in the same order; `None` when there is but one piece.
-    fn halves(mut self) -> Option<(Self, Self)> {
-        let pieces = self.observations.len() + self.told.len() + self.readings.len();
-        if pieces < 2 {
-            return None;
-        }
-        let mut middle = pieces / 2;
+    /// Whether there is nothing left to part.
+    fn is_single(&self) -> bool {
+        self.pieces() < 2
+    }
+
+    fn pieces(&self) -> usize {
+        self.observations.len() + self.told.len() + self.readings.len()
+    }
+
+    /// Two halves that hold the same in the same order.
+    fn halves(mut self) -> (Self, Self) {
+        let mut middle = self.pieces() / 2;
         let mut second = Self { as_of: self.as_of, ..Self::default() };
         let mut cut = |len: usize| {
             let at = middle.min(len);
@@ -78,7 +83,7 @@ impl Work {
         second.observations = self.observations.split_off(cut(self.observations.len()));
         second.told = self.told.split_off(cut(self.told.len()));
         second.readings = self.readings.split_off(cut(self.readings.len()));
-        Some((self, second))
+        (self, second)
     }
 }
 

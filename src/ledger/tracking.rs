@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::fold::Move;
 use crate::budget::Standing;
-use crate::domain::alert::{AlertKey, Arm, BudgetState, Cause, Crossing, Delivery, Evaluation, NotMailed, Told};
+use crate::domain::alert::{AlertKey, Arm, BudgetState, Cause, Crossing, CrossingDetails, Delivery, Evaluation, NotMailed, Told};
 use crate::domain::budget::Budget;
 use crate::domain::money::{Money, Total};
 use crate::domain::rollup::{self, Share};
@@ -57,13 +57,13 @@ impl Tracker {
             }
             let window = budget.window.window_at(budget.zone, now);
             let spent = store::budgets::spent(tx, &budget.name, window.start, window.end).await?;
-            let arms = store::budgets::arms(tx, &budget.name).await?;
+            let arms = store::budgets::arms(tx, &budget).await?;
             // A rolling threshold armed long ago is told under that instant; a calendar one under its window's start.
-            let since = if budget.window.is_rolling() { stored.limit_since } else { window.start };
+            let since = if budget.window.is_rolling() { stored.defined_at } else { window.start };
             let told = store::alerts::told(tx, &budget.name, budget.limit, since).await?;
             let budget = Arc::new(budget);
-            let mut tracked = Tracked { budget, defined_at: stored.limit_since, window, spent, told, arms };
-            let cause = if stored.limit_since == now { Cause::Definition } else { Cause::Spend };
+            let mut tracked = Tracked { budget, defined_at: stored.defined_at, window, spent, told, arms };
+            let cause = if stored.defined_at == now { Cause::Definition } else { Cause::Spend };
             alerts += tracked.judge(tx, window, spent.cost, cause, now).await?;
             tracked.save(tx, now).await?;
             self.budgets.push(tracked);
@@ -216,6 +216,11 @@ impl Tracked {
             Delivery::Mail => (&self.budget.notify, None),
             Delivery::NotMailed(reason) => (&[], Some(reason)),
         };
+        let details = CrossingDetails {
+            inline_picos: i64::try_from(self.spent.inline.picos()).unwrap_or(i64::MAX),
+            unknown: self.spent.unknown,
+            not_mailed,
+        };
         let alert = Alert {
             alert_id: alert_id(&crossing.key),
             budget: crossing.key.budget.clone(),
@@ -227,9 +232,7 @@ impl Tracked {
             crossed_at: crossing.crossed_at,
             limit: crossing.key.limit,
             spent: crossing.spent,
-            inline: self.spent.inline,
-            unknown: self.spent.unknown,
-            not_mailed: not_mailed.map(|reason| reason.as_str().to_owned()),
+            details: details.to_json(),
         };
         if !store::alerts::insert(tx, &alert, recipients).await? {
             return Ok(());

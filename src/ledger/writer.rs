@@ -138,10 +138,11 @@ impl Writer {
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             // Only the first piece is waited for here: what has been taken is never dropped by the other branches.
+            let turn = self.clock.sleep(TURN_EVERY);
             let mut gathered = tokio::select! {
                 biased;
                 first = self.first() => first,
-                () = self.clock.sleep(TURN_EVERY) => Gathered::default(),
+                () = turn => Gathered::default(),
                 () = stop.cancelled() => break,
             };
             if !gathered.is_history() {
@@ -270,15 +271,15 @@ impl Writer {
                         }
                         wait = (wait * 2).min(RETRY_LAST);
                     }
+                    Err(error) if work.is_single() => {
+                        self.set_aside_work(&work, &error, mark);
+                        break;
+                    }
                     Err(error) => {
-                        match work.halves() {
-                            Some((first, second)) => {
-                                tracing::warn!(error = %error, "a transaction was refused for good; looking for the record that is to blame");
-                                pieces.push_front((second, mark));
-                                pieces.push_front((first, None));
-                            }
-                            None => self.set_aside_work(&work, &error, mark),
-                        }
+                        tracing::warn!(error = %error, "a transaction was refused for good; looking for the record that is to blame");
+                        let (first, second) = work.halves();
+                        pieces.push_front((second, mark));
+                        pieces.push_front((first, None));
                         break;
                     }
                 }

@@ -83,7 +83,7 @@ impl Client {
 
     /// What time it is at OpenRouter, to the second, from the head of any answer; `None` if none came or told it.
     pub async fn server_time(&self) -> Option<Timestamp> {
-        let question = self.http.head(format!("{}/key", self.base)).send();
+        let question = self.http.head(format!("{}/models", self.base)).send();
         let answer = self.clock.timeout(self.reading, question).await?.ok()?;
         http_date(answer.headers().get(DATE)?.to_str().ok()?)
     }

@@ -1,7 +1,6 @@
 //! Crossings: each told once.
 
-use std::collections::BTreeSet;
-
+use crate::domain::alert::{AlertKey, Told};
 use crate::domain::budget::{BudgetName, Threshold};
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
@@ -126,23 +125,28 @@ struct PastRow {
     sent_ms: Option<i64>,
 }
 
-/// The thresholds already told for this window under this limit.
+/// What was told of this budget under this limit, in the windows keyed at `since` and later.
 pub async fn told(
     tx: &mut Tx,
     budget: &BudgetName,
-    window_key: Timestamp,
     limit: Money,
-) -> Result<BTreeSet<Threshold>, StoreError> {
-    let told: Vec<String> = in_tx!(tx, sql::ALERTS_TOLD, |text, conn| {
-        sqlx::query_scalar(text)
+    since: Timestamp,
+) -> Result<Vec<Told>, StoreError> {
+    let told: Vec<(String, i64, i64)> = in_tx!(tx, sql::ALERTS_TOLD, |text, conn| {
+        sqlx::query_as(text)
             .bind(budget.as_str())
-            .bind(window_key.millis())
             .bind(limit.picos())
+            .bind(since.millis())
             .fetch_all(conn)
             .await?
     });
-    told.iter()
-        .map(|text| text.parse().map_err(|error| StoreError::unreadable(format!("alerts of {budget}"), error)))
+    told.into_iter()
+        .map(|(threshold, window_key, crossed)| {
+            let threshold =
+                threshold.parse().map_err(|error| StoreError::unreadable(format!("alerts of {budget}"), error))?;
+            let key = AlertKey { budget: budget.clone(), window_key: Timestamp(window_key), threshold, limit };
+            Ok(Told { key, crossed_at: Timestamp(crossed) })
+        })
         .collect()
 }
 

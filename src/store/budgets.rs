@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::domain::budget::{Budget, BudgetName, Threshold};
+use crate::domain::alert::{Arm, BudgetState};
+use crate::domain::budget::{Budget, BudgetName};
 use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Window;
@@ -21,8 +22,8 @@ pub struct StoredBudget {
     pub budget: Budget,
     /// The first bucket its counters hold; `None`: they are to be filled from the rows.
     pub counted_from: Option<Timestamp>,
-    /// Since when this limit holds; crossings before it were told together.
-    pub limit_since: Timestamp,
+    /// Since when its limit, scope, window and zone are as they are; what it found passed then was told together.
+    pub defined_at: Timestamp,
 }
 
 /// What is added to one budget's counter of one 15-minute bucket.
@@ -51,35 +52,6 @@ pub struct Spent {
     pub unknown: i64,
 }
 
-/// How a budget stands (`budget_status.state`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BudgetState {
-    /// Below every threshold.
-    Ok,
-    /// A threshold is reached, the limit is not.
-    Alerting,
-    /// The limit is reached.
-    Exceeded,
-    /// Not counted for the time being.
-    Paused,
-}
-
-impl BudgetState {
-    /// As the column `state` holds it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Alerting => "alerting",
-            Self::Exceeded => "exceeded",
-            Self::Paused => "paused",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Ok, Self::Alerting, Self::Exceeded, Self::Paused].into_iter().find(|state| state.as_str() == text)
-    }
-}
-
 /// A budget's current window, as the daemon last turned it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BudgetStatus {
@@ -101,7 +73,7 @@ struct BudgetRow {
     definition: String,
     present: bool,
     counted_from_ms: Option<i64>,
-    limit_since_ms: i64,
+    defined_ms: i64,
     window_start_ms: Option<i64>,
     window_end_ms: Option<i64>,
     spent_usd: Option<i64>,
@@ -122,7 +94,7 @@ impl BudgetRow {
         Ok(StoredBudget {
             budget,
             counted_from: self.counted_from_ms.map(Timestamp),
-            limit_since: Timestamp(self.limit_since_ms),
+            defined_at: Timestamp(self.defined_ms),
         })
     }
 
@@ -162,19 +134,22 @@ pub async fn sync(tx: &mut Tx, budgets: &[Budget], now: Timestamp) -> Result<(),
     for budget in budgets {
         let before = known.get(budget.name.as_str()).filter(|(present, _)| *present).map(|(_, stored)| stored);
         let counted_from = before.filter(|stored| stored.budget.scope == budget.scope).and_then(|s| s.counted_from);
-        let limit_since =
-            before.filter(|stored| stored.budget.limit == budget.limit).map_or(now, |stored| stored.limit_since);
+        let same = |stored: &&StoredBudget| {
+            let old = &stored.budget;
+            (old.limit, old.window, old.zone) == (budget.limit, budget.window, budget.zone) && old.scope == budget.scope
+        };
+        let defined_at = before.filter(same).map_or(now, |stored| stored.defined_at);
         if counted_from.is_none() {
             in_tx!(tx, sql::BUDGETS_CLEAR_SPEND, |text, conn| {
                 sqlx::query(text).bind(budget.name.as_str()).execute(conn).await?;
             });
         }
-        if before.is_none_or(|stored| stored.budget.window != budget.window) {
+        if defined_at == now {
             in_tx!(tx, sql::BUDGETS_CLEAR_ARMS, |text, conn| {
                 sqlx::query(text).bind(budget.name.as_str()).execute(conn).await?;
             });
         }
-        save(tx, &StoredBudget { budget: budget.clone(), counted_from, limit_since }).await?;
+        save(tx, &StoredBudget { budget: budget.clone(), counted_from, defined_at }).await?;
     }
     Ok(())
 }
@@ -193,7 +168,7 @@ async fn save(tx: &mut Tx, stored: &StoredBudget) -> Result<(), StoreError> {
             .bind(budget.zone.name())
             .bind(budget.limit.picos())
             .bind(budget.when_exceeded.as_str())
-            .bind(stored.limit_since.millis())
+            .bind(stored.defined_at.millis())
             .bind(stored.counted_from.map(Timestamp::millis))
             .execute(conn)
             .await?;
@@ -326,23 +301,30 @@ pub async fn set_status(tx: &mut Tx, budget: &BudgetName, status: &BudgetStatus)
     Ok(())
 }
 
-/// When each threshold of a rolling budget was last armed.
-pub async fn arms(tx: &mut Tx, budget: &BudgetName) -> Result<Vec<(Threshold, Timestamp)>, StoreError> {
-    let rows: Vec<(String, i64)> =
-        in_tx!(tx, sql::BUDGETS_ARMS, |text, conn| sqlx::query_as(text).bind(budget.as_str()).fetch_all(conn).await?);
+/// Thresholds of a rolling budget that were armed again since the budget stands as it does.
+pub async fn arms(tx: &mut Tx, budget: &Budget) -> Result<Vec<Arm>, StoreError> {
+    let rows: Vec<(String, i64)> = in_tx!(tx, sql::BUDGETS_ARMS, |text, conn| {
+        sqlx::query_as(text).bind(budget.name.as_str()).fetch_all(conn).await?
+    });
     rows.into_iter()
         .map(|(threshold, armed)| {
-            let threshold =
-                threshold.parse().map_err(|error| StoreError::unreadable(format!("budget_arms {budget}"), error))?;
-            Ok((threshold, Timestamp(armed)))
+            let threshold = threshold
+                .parse()
+                .map_err(|error| StoreError::unreadable(format!("budget_arms {}", budget.name), error))?;
+            Ok(Arm { threshold, limit: budget.limit, armed_at: Timestamp(armed) })
         })
         .collect()
 }
 
-/// Arms a threshold at `at`.
-pub async fn set_arm(tx: &mut Tx, budget: &BudgetName, threshold: Threshold, at: Timestamp) -> Result<(), StoreError> {
+/// Arms a threshold again.
+pub async fn set_arm(tx: &mut Tx, budget: &BudgetName, arm: &Arm) -> Result<(), StoreError> {
     in_tx!(tx, sql::BUDGETS_SET_ARM, |text, conn| {
-        sqlx::query(text).bind(budget.as_str()).bind(threshold.to_string()).bind(at.millis()).execute(conn).await?;
+        sqlx::query(text)
+            .bind(budget.as_str())
+            .bind(arm.threshold.to_string())
+            .bind(arm.armed_at.millis())
+            .execute(conn)
+            .await?;
     });
     Ok(())
 }

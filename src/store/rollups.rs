@@ -43,6 +43,25 @@ pub enum Dimension {
     ErrorType,
 }
 
+impl Dimension {
+    /// Its name in reports and URLs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Key => "key",
+            Self::Model => "model",
+            Self::Provider => "provider",
+            Self::Endpoint => "endpoint",
+            Self::Byok => "byok",
+            Self::User => "user",
+            Self::Session => "session",
+            Self::RequestedModel => "requested_model",
+            Self::State => "state",
+            Self::ErrorType => "error_type",
+        }
+    }
+}
+
 /// Which sums are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TotalsQuery {
@@ -102,6 +121,27 @@ pub struct Sums {
     pub native_tokens_reasoning: i64,
     /// Native cached prompt tokens.
     pub native_tokens_cached: i64,
+}
+
+impl Sums {
+    /// Adds `other`; counts and tokens are held at the end of the range.
+    pub fn add(&mut self, other: &Self) {
+        let add = |mine: &mut i64, theirs: i64| *mine = mine.saturating_add(theirs);
+        add(&mut self.completions, other.completions);
+        add(&mut self.failures, other.failures);
+        add(&mut self.unknown, other.unknown);
+        add(&mut self.inline, other.inline);
+        self.cost += other.cost;
+        self.inline_cost += other.inline_cost;
+        self.charged += other.charged;
+        self.cache_discount += other.cache_discount;
+        add(&mut self.tokens_prompt, other.tokens_prompt);
+        add(&mut self.tokens_completion, other.tokens_completion);
+        add(&mut self.native_tokens_prompt, other.native_tokens_prompt);
+        add(&mut self.native_tokens_completion, other.native_tokens_completion);
+        add(&mut self.native_tokens_reasoning, other.native_tokens_reasoning);
+        add(&mut self.native_tokens_cached, other.native_tokens_cached);
+    }
 }
 
 #[derive(Serialize)]

@@ -160,8 +160,8 @@ pub async fn parked_before(store: &Store, before: Timestamp, limit: u32) -> Resu
     ids.iter().map(|id| id.parse().map_err(|error| StoreError::unreadable(format!("calls {id}"), error))).collect()
 }
 
-/// When the first reading that nobody has leased at `now` is due, be its key held or not; before `now` if it is
-/// overdue, `None` when none is planned.
+/// When there is next something to lease: the first planned reading that nobody has leased, be its key held
+/// or not, or the end of the first lease; not after `now` if rows are due. `None` when nothing is planned.
 pub async fn next_due(store: &Store, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     let next: Option<i64> = reading!(store, sql::SETTLEMENTS_NEXT, |text, conn| {
         sqlx::query_scalar(text).bind(now.millis()).fetch_one(conn).await?

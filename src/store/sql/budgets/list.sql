@@ -3,7 +3,7 @@ SELECT
     definition,
     present,
     counted_from_ms,
-    limit_since_ms,
+    defined_ms,
     window_start_ms,
     window_end_ms,
     spent_usd,

@@ -1,5 +1,5 @@
 INSERT INTO budgets (
-    name, origin, present, definition, scope, window_kind, time_zone, limit_picos, when_exceeded, limit_since_ms,
+    name, origin, present, definition, scope, window_kind, time_zone, limit_picos, when_exceeded, defined_ms,
     counted_from_ms
 )
 VALUES ($1, $2, TRUE, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -12,5 +12,5 @@ ON CONFLICT (name) DO UPDATE SET
     time_zone = excluded.time_zone,
     limit_picos = excluded.limit_picos,
     when_exceeded = excluded.when_exceeded,
-    limit_since_ms = excluded.limit_since_ms,
+    defined_ms = excluded.defined_ms,
     counted_from_ms = excluded.counted_from_ms

@@ -1,0 +1,1 @@
+//! `tallyd demo`.
