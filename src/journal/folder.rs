@@ -1,0 +1,131 @@
+//! The journal's folder: who owns it, what it is called, what its files are called.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::JournalError;
+use super::disk::{Disk, read_chunk};
+use super::format::SegmentHeader;
+use super::position::JournalId;
+use crate::clock::Entropy;
+
+const LOCK_NAME: &str = "lock";
+const ID_NAME: &str = "id";
+const ID_DRAFT_NAME: &str = "id.new";
+const SPARE_NAME: &str = "spare.seg";
+const SEGMENT_SUFFIX: &str = ".seg";
+const DAMAGED_SUFFIX: &str = ".damaged";
+
+/// Ownership of the folder: an exclusive lock that ends with the process at the latest.
+#[derive(Debug)]
+pub(super) struct FolderLock {
+    /// Held open: closing the file gives the lock back.
+    _file: File,
+}
+
+impl FolderLock {
+    /// Creates the folder where it is missing (0700) and takes the lock in it.
+    pub(super) fn acquire(folder: &Path) -> Result<Self, JournalError> {
+        let fault = |error| JournalError::Folder { folder: folder.to_owned(), error };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fault)?;
+        let path = folder.join(LOCK_NAME);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(fault)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = String::new();
+                // The PID is for people; a lock file that cannot be read still says that somebody holds it.
+                let pid = file.read_to_string(&mut owner).ok().and_then(|_| owner.trim().parse().ok());
+                return Err(JournalError::Owned { folder: folder.to_owned(), pid });
+            }
+            Err(TryLockError::Error(error)) => return Err(fault(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(fault)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Reads the journal's ID. Where the file is missing or spoilt, the ID is taken from a segment; where there is none
+/// either, the journal is new and gets one.
+pub(super) fn load_id(disk: &dyn Disk, folder: &Path, entropy: &Entropy) -> io::Result<JournalId> {
+    let path = folder.join(ID_NAME);
+    match disk.open(&path).and_then(|file| read_chunk(&*file, 0, 64)) {
+        Ok(bytes) => {
+            if let Some(id) = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()) {
+                return Ok(id);
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let id = match id_from_segments(disk, folder)? {
+        Some(id) => id,
+        None => JournalId::random(entropy),
+    };
+    let draft = folder.join(ID_DRAFT_NAME);
+    match disk.remove(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create(&draft)?;
+    file.write_all_at(format!("{id}\n").as_bytes(), 0)?;
+    file.sync_data()?;
+    disk.rename(&draft, &path)?;
+    disk.sync_folder(folder)?;
+    Ok(id)
+}
+
+fn id_from_segments(disk: &dyn Disk, folder: &Path) -> io::Result<Option<JournalId>> {
+    for number in segment_numbers(disk, folder)? {
+        let file = disk.open(&segment_path(folder, number))?;
+        let head = read_chunk(&*file, 0, SegmentHeader::BYTES)?;
+        if let Ok(header) = SegmentHeader::decode(&head) {
+            return Ok(Some(header.journal));
+        }
+    }
+    Ok(None)
+}
+
+/// Numbers of the segments in the folder, ascending.
+pub(super) fn segment_numbers(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers: Vec<u64> = disk
+        .list(folder)?
+        .iter()
+        .filter_map(|name| name.strip_suffix(SEGMENT_SUFFIX))
+        .filter(|stem| stem.len() >= 16 && stem.bytes().all(|digit| digit.is_ascii_digit()))
+        .filter_map(|stem| stem.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// How many files stand aside because something in them could not be read.
+pub(super) fn damaged_count(disk: &dyn Disk, folder: &Path) -> io::Result<usize> {
+    Ok(disk.list(folder)?.iter().filter(|name| name.ends_with(DAMAGED_SUFFIX)).count())
+}
+
+pub(super) fn segment_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:016}{SEGMENT_SUFFIX}"))
+}
+
+/// A drained segment's file that waits to be used again: overwriting it costs less per sync than growing a new one.
+pub(super) fn spare_path(folder: &Path) -> PathBuf {
+    folder.join(SPARE_NAME)
+}
+
+/// Where a segment is kept that could not be read wholly.
+pub(super) fn damaged_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:016}{SEGMENT_SUFFIX}{DAMAGED_SUFFIX}"))
+}
