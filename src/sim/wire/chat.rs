@@ -115,6 +115,16 @@ impl Chunks {
         Self { head, chat }
     }
 
+    /// Writes the nth event before the content; false when there is none.
+    pub(in super::super) fn prologue(&self, plan: &Plan, nth: u32, out: &mut String) -> bool {
+        let wanted = nth == 0 && Behaviour::on(plan.behaviour.empty_first);
+        if wanted {
+            out.push_str(&self.head);
+            out.push_str("\"choices\":[],\"debug\":{\"echo_upstream_body\":{}}}\n\n");
+        }
+        wanted
+    }
+
     pub(in super::super) fn content(&self, words: &Words, nth: u32, out: &mut String) {
         out.push_str(&self.head);
         out.push_str(if self.chat {
