@@ -193,6 +193,7 @@ struct Shared {
     readings: AtomicU64,
     in_flight: AtomicUsize,
     stop: CancellationToken,
+    /// Its own, not the daemon's: a simulator can be stopped while the daemon that calls it goes on.
     tasks: TaskTracker,
 }
 
