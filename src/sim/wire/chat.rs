@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::Words;
 use crate::sim::behaviour::{Behaviour, Code, Embedded, Usage};
 use crate::sim::endpoint::Endpoint;
 use crate::sim::plan::Plan;
-use super::Words;
 
 /// Words of a reply that is not streamed.
 const WHOLE_WORDS: u32 = 12;

@@ -1,9 +1,9 @@
 //! The events of one stream, in order, made when they are wanted.
 
+use super::{Words, chat, messages, responses};
 use crate::sim::behaviour::{Behaviour, Code, Eol};
 use crate::sim::endpoint::Endpoint;
 use crate::sim::plan::Plan;
-use super::{Words, chat, messages, responses};
 
 /// Where a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
