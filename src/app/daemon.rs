@@ -67,8 +67,12 @@ impl Daemon {
         tasks.spawn_sink("journal watch", watch.run());
         let keyring = Arc::new(Keyring::new(config.openrouter.keys.clone()));
         settle(config, &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy)?;
-        let housekeeping =
-            Housekeeping { store: store.clone(), readings: ledger.readings(), metrics: metrics.clone(), clock: clock.clone() };
+        let housekeeping = Housekeeping {
+            store: store.clone(),
+            readings: ledger.readings(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        };
         let board = jobs::start(housekeeping.jobs(), &tasks, &clock, &entropy);
         let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
         let gateway = Gateway::new(GatewaySetup {

@@ -43,8 +43,11 @@ pub(super) async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> R
         },
         entropy,
     )?;
-    let store = Store::open(&StoreOptions { readers: config.ledger.read_connections, ..StoreOptions::new(config.database.url()) })
-        .await?;
+    let store = Store::open(&StoreOptions {
+        readers: config.ledger.read_connections,
+        ..StoreOptions::new(config.database.url())
+    })
+    .await?;
     let book = Arc::new(Book::default());
     let options = WriterOptions {
         batch_rows: config.ledger.batch_rows,

@@ -23,7 +23,9 @@ pub enum StartError {
     #[error(transparent)]
     Ledger(#[from] crate::ledger::OpenError),
     /// The address is taken.
-    #[error("{address} can not be listened on ({error}); another tallyd or program may run there: stop it, or set listen to another address")]
+    #[error(
+        "{address} can not be listened on ({error}); another tallyd or program may run there: stop it, or set listen to another address"
+    )]
     Listen {
         /// The address.
         address: std::net::SocketAddr,

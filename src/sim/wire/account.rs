@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use chrono::{Datelike as _, NaiveDate};
 
+use super::quoted;
+use crate::domain::time::{DAY_MS, Timestamp};
 use crate::sim::catalogue::{Kind, MODELS};
 use crate::sim::picos::{Notation, Picos};
 use crate::sim::plan::Account;
 use crate::sim::truth::Truth;
-use super::quoted;
-use crate::domain::time::{DAY_MS, Timestamp};
 
 /// The body of `GET /key`. Days and months are UTC, weeks start on Monday.
 pub(in super::super) fn key(account: &Account, truth: &Truth, now: Timestamp) -> String {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::Words;
 use crate::sim::behaviour::{Behaviour, Code, Embedded, Usage};
 use crate::sim::endpoint::Endpoint;
 use crate::sim::plan::Plan;
-use super::Words;
 
 /// Words of a reply that is not streamed.
 const WHOLE_WORDS: u32 = 12;
@@ -113,6 +113,16 @@ impl Chunks {
             plan.route.provider.name,
         );
         Self { head, chat }
+    }
+
+    /// Writes the nth event before the content; false when there is none.
+    pub(in super::super) fn prologue(&self, plan: &Plan, nth: u32, out: &mut String) -> bool {
+        let wanted = nth == 0 && Behaviour::on(plan.behaviour.empty_first);
+        if wanted {
+            out.push_str(&self.head);
+            out.push_str("\"choices\":[],\"debug\":{\"echo_upstream_body\":{}}}\n\n");
+        }
+        wanted
     }
 
     pub(in super::super) fn content(&self, words: &Words, nth: u32, out: &mut String) {

@@ -1,9 +1,9 @@
 //! The events of one stream, in order, made when they are wanted.
 
+use super::{Words, chat, messages, responses};
 use crate::sim::behaviour::{Behaviour, Code, Eol};
 use crate::sim::endpoint::Endpoint;
 use crate::sim::plan::Plan;
-use super::{Words, chat, messages, responses};
 
 /// Where a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,11 @@ impl Events {
         self.step
     }
 
+    /// Makes the next piece of content `text`.
+    pub(in super::super) fn say(&mut self, text: String) {
+        self.words.say(text);
+    }
+
     /// Writes the next event, if this step has one, and goes on to the following step.
     pub(in super::super) fn write(&mut self, plan: &Plan, out: &mut String) {
         let start = out.len();
@@ -63,7 +68,7 @@ impl Events {
                 let more = match plan.endpoint {
                     Endpoint::Responses => responses::prologue(plan, nth, out),
                     Endpoint::Messages => messages::prologue(plan, nth, out),
-                    _ => false,
+                    _ => self.writer.prologue(plan, nth, out),
                 };
                 if more { Step::Prologue(nth + 1) } else { self.after_content(plan, 0) }
             }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::Words;
 use crate::sim::behaviour::Usage;
 use crate::sim::plan::Plan;
-use super::Words;
 
 /// The fields of a final usage, without the braces.
 fn usage(plan: &Plan) -> String {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::{nullable, quoted};
 use crate::sim::behaviour::Behaviour;
 use crate::sim::picos::{Notation, Picos};
 use crate::sim::truth::{Billed, Outcome, Tokens};
-use super::{nullable, quoted};
 
 /// The record's body; `unready` shows it as it is before it is final: no tokens, no cost.
 pub(in super::super) fn whole(billed: &Billed, behaviour: &Behaviour, unready: bool) -> String {

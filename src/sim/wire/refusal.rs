@@ -1,8 +1,8 @@
 //! Error replies in the forms that the wire shows (fact sheet: errors and debugging, limits, LIVE samples).
 
+use super::quoted;
 use crate::sim::behaviour::ErrorForm;
 use crate::sim::endpoint::Endpoint;
-use super::quoted;
 
 /// `flagged_input` repeats the prompt, up to this many characters.
 const FLAGGED_CHARS: usize = 100;

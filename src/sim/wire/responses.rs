@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::Words;
 use crate::sim::behaviour::Usage;
 use crate::sim::plan::Plan;
-use super::Words;
 
 fn usage(plan: &Plan) -> String {
     let form = plan.behaviour.usage.unwrap_or(Usage::Twice);
