@@ -1,6 +1,7 @@
 //! The composition root: configuration in, a running daemon out.
 
 mod daemon;
+pub mod demo;
 mod ledger;
 pub mod offline;
 
@@ -32,6 +33,9 @@ pub enum StartError {
     /// A client of ours could not be set up.
     #[error(transparent)]
     Client(#[from] crate::openrouter::ClientError),
+    /// The gateway's client could not be set up.
+    #[error(transparent)]
+    Gateway(#[from] crate::web::gateway::UpstreamError),
     /// The mail server's URL.
     #[error(transparent)]
     Mail(#[from] crate::mail::SetupError),

@@ -12,6 +12,7 @@ use crate::domain::money::Total;
 use crate::domain::scope::AdmissionSubject;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Window;
+use crate::domain::zone;
 
 /// Where one budget stood after the last commit.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ impl Book {
                 budget: standing.budget.name.to_string(),
                 limit: standing.budget.limit.into(),
                 spent: standing.spent,
-                resets_at: resets_at(standing).map(|at| at.to_utc().with_timezone(&standing.budget.zone).to_rfc3339()),
+                resets_at: resets_at(standing).map(|at| zone::to_rfc3339(standing.budget.zone, at)),
             }),
         }
     }

@@ -1,0 +1,150 @@
+//! One call under way: what is seen of it, and its one outcome.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use super::observe::{Form, ObserveLimits, Observed, Observer};
+use super::recorder::{Recorder, Written};
+use crate::clock::Clock;
+use crate::domain::flags;
+use crate::domain::ids::{CallId, GenerationId};
+use crate::domain::observation::{Ending, ErrorFacts, Head, Outcome};
+
+/// Where OpenRouter names the generation, before any byte of the body.
+pub const GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
+
+/// Whether OpenRouter's response cache answered: `HIT` or `MISS`.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("x-openrouter-cache-status");
+
+/// The ID that a reply's head names, if it is one.
+pub fn generation_id(headers: &HeaderMap) -> Option<GenerationId> {
+    headers.get(GENERATION_ID)?.to_str().ok()?.parse().ok()
+}
+
+/// A call that has been sent, or is about to be.
+///
+/// Exactly one outcome comes of it: by [`Call::end`], or when it is dropped.
+pub struct Call {
+    recorder: Recorder,
+    clock: Clock,
+    id: CallId,
+    sent_at: Duration,
+    first_byte_at: Option<Duration>,
+    reply: Option<Reply>,
+    ended: bool,
+}
+
+struct Reply {
+    status: StatusCode,
+    generation_id: Option<GenerationId>,
+    cache_hit: bool,
+    observer: Observer,
+}
+
+impl Call {
+    /// A call whose sending has been recorded; `sent_at` is the clock's elapsed time then.
+    pub fn new(recorder: Recorder, clock: Clock, id: CallId, sent_at: Duration) -> Self {
+        Self { recorder, clock, id, sent_at, first_byte_at: None, reply: None, ended: false }
+    }
+
+    /// The reply's head came: records it, and begins to observe.
+    pub fn head(&mut self, status: StatusCode, headers: &HeaderMap, limits: &ObserveLimits) {
+        let generation_id = generation_id(headers);
+        self.recorder.head(Head {
+            call_id: self.id,
+            at: self.clock.now(),
+            generation_id: generation_id.clone(),
+            status: status.as_u16(),
+        });
+        let cache_hit = headers.get(CACHE_STATUS).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"hit"));
+        self.reply = Some(Reply { status, generation_id, cache_hit, observer: Observer::new(headers, limits) });
+    }
+
+    /// Whether the reply is a stream, which ends upstream when its client leaves.
+    pub fn is_stream(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| reply.observer.form() == Form::Events)
+    }
+
+    /// Whether the end of the reply waits for the outcome's sync: not where nothing was spent.
+    pub fn holds_its_end(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| {
+            let spent_nothing = matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+                || (reply.generation_id.is_none() && reply.status.as_u16() >= 400);
+            !spent_nothing
+        })
+    }
+
+    /// Looks at a copy of the body's next bytes; true when they show the reply's end.
+    pub fn bytes(&mut self, bytes: &[u8]) -> bool {
+        if self.first_byte_at.is_none() && !bytes.is_empty() {
+            self.first_byte_at = Some(self.clock.elapsed());
+        }
+        self.reply.as_mut().is_some_and(|reply| reply.observer.push(bytes))
+    }
+
+    /// The call is over, with an error of our own if it was ours. [`Ending::Complete`] becomes [`Ending::Cut`] for a
+    /// stream that showed no end.
+    pub fn end(mut self, ending: Ending, error: Option<ErrorFacts>) -> Written {
+        self.finish(ending, error)
+    }
+
+    fn finish(&mut self, ending: Ending, error: Option<ErrorFacts>) -> Written {
+        self.ended = true;
+        let now = self.clock.elapsed();
+        let since = |at: Duration| i64::try_from(at.saturating_sub(self.sent_at).as_millis()).unwrap_or(i64::MAX);
+        let mut outcome = Outcome {
+            call_id: self.id,
+            at: self.clock.now(),
+            ending,
+            status: None,
+            generation_id: None,
+            facts: crate::domain::facts::Facts::default(),
+            error,
+            first_byte_ms: self.first_byte_at.map(since),
+            duration_ms: since(now),
+            response_cache_hit: false,
+            flags: Vec::new(),
+        };
+        if let Some(reply) = self.reply.take() {
+            let stream = reply.observer.form() == Form::Events;
+            let Observed { reading, open_ended } = reply.observer.finish(ending == Ending::Complete);
+            if ending == Ending::Complete && open_ended {
+                outcome.ending = Ending::Cut;
+            }
+            outcome.status = Some(reply.status.as_u16());
+            outcome.generation_id = reply.generation_id.or(reading.generation_id);
+            outcome.facts = reading.facts;
+            if reply.status.is_success() {
+                outcome.facts.streamed = Some(stream);
+            }
+            outcome.error = outcome.error.or(reading.error);
+            outcome.response_cache_hit = reply.cache_hit;
+            outcome.flags = reading.flags.into_iter().map(str::to_owned).collect();
+        }
+        self.recorder.outcome(outcome)
+    }
+}
+
+impl Drop for Call {
+    /// Whoever held it went away: the client, or the daemon.
+    fn drop(&mut self) {
+        if !self.ended {
+            let ending = if self.reply.is_some() { Ending::ClientLeft } else { Ending::NoReply };
+            // Nobody is left to wait; it is synced with its group all the same.
+            drop(self.finish(ending, None));
+        }
+    }
+}
+
+/// The flags of a request whose body or labels could not be read.
+pub fn request_flags(body_read: bool, malformed: bool) -> Vec<String> {
+    let mut list = Vec::new();
+    if !body_read {
+        list.push(flags::REQUEST_NOT_READ.to_owned());
+    }
+    if malformed {
+        list.push(flags::ATTRIBUTION_MALFORMED.to_owned());
+    }
+    list
+}

@@ -1,0 +1,126 @@
+//! Reads the plain text of a reply, as a stream of events or as one JSON body.
+
+use std::io;
+
+use super::sse::{Events, Line};
+use super::wire::{REPLY, Reading};
+use crate::capture::tap::{Kept, Tap};
+use crate::domain::flags;
+
+/// The form of a reply's body, by its `Content-Type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Server-sent events.
+    Events,
+    /// One JSON text.
+    Json,
+    /// Something else (audio, HTML of an edge): nothing to read.
+    Other,
+}
+
+impl Form {
+    /// The form that a `Content-Type` names; a missing one is taken for JSON, which is told from garbage anyway.
+    pub fn of(content_type: Option<&[u8]>) -> Self {
+        let Some(content_type) = content_type else { return Self::Json };
+        let essence = content_type.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+        if essence.eq_ignore_ascii_case(b"text/event-stream") {
+            return Self::Events;
+        }
+        let json = essence.len() >= 4 && essence[essence.len() - 4..].eq_ignore_ascii_case(b"json");
+        if json { Self::Json } else { Self::Other }
+    }
+}
+
+/// Reads text and remembers what it said.
+pub(super) struct Scanner {
+    form: Form,
+    events: Events,
+    tap: Tap,
+    kept: Kept,
+    pub(super) reading: Reading,
+    /// The text has shown the end of the reply.
+    pub(super) ended: bool,
+    /// How much more decoded text is looked at; `None` without bound, for text that came as it is.
+    left: Option<u64>,
+}
+
+impl Scanner {
+    pub(super) fn new(form: Form, left: Option<u64>) -> Self {
+        Self {
+            form,
+            events: Events::new(),
+            tap: Tap::new(&REPLY),
+            kept: Kept::default(),
+            reading: Reading::default(),
+            ended: false,
+            left,
+        }
+    }
+
+    /// Reads on; what follows the end is not looked at.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        match self.form {
+            Form::Json => self.tap.push(bytes, &mut self.kept),
+            Form::Events => {
+                while !self.ended && !bytes.is_empty() {
+                    let (read, line) = self.events.push(bytes, &mut self.tap, &mut self.kept);
+                    bytes = &bytes[read..];
+                    self.line(line);
+                }
+            }
+            Form::Other => {}
+        }
+    }
+
+    fn line(&mut self, line: Option<Line>) {
+        match line {
+            Some(Line::Done) => self.ended = true,
+            Some(Line::Json) => self.ended = self.reading.take(&self.kept),
+            None => {}
+        }
+    }
+
+    /// The form it reads.
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The text is over: as a whole, or because it was cut or is not wanted any more.
+    pub(super) fn finish(&mut self, whole: bool) {
+        match self.form {
+            Form::Events if !self.ended => {
+                let line = self.events.finish(&mut self.tap);
+                self.line(line);
+            }
+            Form::Json => {
+                if whole && !self.tap.is_done() && !self.tap.is_blank() {
+                    self.reading.flag(flags::REPLY_NOT_READ);
+                }
+                if !self.tap.is_broken() {
+                    // Of a body that was cut, the values that came whole still count.
+                    self.reading.take(&self.kept);
+                }
+                self.kept.clear();
+            }
+            Form::Events | Form::Other => {}
+        }
+    }
+}
+
+/// A decoder writes its output here.
+impl io::Write for Scanner {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(left) = &mut self.left {
+            let Some(rest) = left.checked_sub(bytes.len() as u64) else {
+                return Err(io::Error::other("more decoded text than is looked at"));
+            };
+            *left = rest;
+        }
+        self.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,286 @@
+use std::io::Write as _;
+
+use http::HeaderValue;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::money::Money;
+use crate::domain::observation::ErrorFacts;
+
+const CODINGS: [&str; 6] = ["identity", "gzip", "deflate", "raw deflate", "br", "zstd"];
+
+fn limits() -> ObserveLimits {
+    ObserveLimits { decoded: 8 << 20, memory: Allowance::new(64 << 20) }
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/fixtures/payloads/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn headers(content_type: &str, coding: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
+    if coding != "identity" {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_str(coding.trim_start_matches("raw ")).unwrap());
+    }
+    headers
+}
+
+fn encode(coding: &str, bytes: &[u8]) -> Vec<u8> {
+    let level = flate2::Compression::default();
+    match coding {
+        "gzip" => {
+            let mut to = flate2::write::GzEncoder::new(Vec::new(), level);
+            to.write_all(bytes).unwrap();
+            to.finish().unwrap()
+        }
+        "deflate" => {
+            let mut to = flate2::write::ZlibEncoder::new(Vec::new(), level);
+            to.write_all(bytes).unwrap();
+            to.finish().unwrap()
+        }
+        "raw deflate" => {
+            let mut to = flate2::write::DeflateEncoder::new(Vec::new(), level);
+            to.write_all(bytes).unwrap();
+            to.finish().unwrap()
+        }
+        "br" => {
+            let mut to = brotli::CompressorWriter::new(Vec::new(), 4096, 4, 20);
+            to.write_all(bytes).unwrap();
+            to.into_inner()
+        }
+        "zstd" => zstd::encode_all(bytes, 3).unwrap(),
+        _ => bytes.to_vec(),
+    }
+}
+
+fn observe(content_type: &str, coding: &str, pieces: &[&[u8]]) -> Observed {
+    let mut observer = Observer::new(&headers(content_type, coding), &limits());
+    for piece in pieces {
+        observer.push(piece);
+    }
+    observer.finish(true)
+}
+
+const SSE: &str = "text/event-stream; charset=utf-8";
+
+#[test]
+fn a_stream_with_usage_beside_choices_is_understood_in_every_coding() {
+    for name in ["chat_stream.sse.txt", "chat_stream_usage_empty_choices.sse.txt"] {
+        for coding in CODINGS {
+            let observed = observe(SSE, coding, &[&encode(coding, &fixture(name))]);
+            let facts = &observed.reading.facts;
+            assert!(!observed.open_ended, "{name} {coding}");
+            assert_eq!(observed.reading.flags, Vec::<&str>::new(), "{name} {coding}");
+            assert!(observed.reading.generation_id.is_some());
+            assert_eq!(facts.finish_reason.as_deref(), Some("stop"), "{name} {coding}");
+            assert!(facts.inline_cost.is_some() && facts.native_tokens_prompt.is_some(), "{name} {coding}");
+            assert_eq!(facts.is_byok, Some(false));
+        }
+    }
+    let facts = observe(SSE, "identity", &[&fixture("chat_stream.sse.txt")]).reading.facts;
+    assert_eq!(facts.inline_cost, Some(Money::from_picos(83_160_000)));
+    assert_eq!(facts.inline_upstream_cost, Some(Money::from_picos(84_000_000)));
+    assert_eq!(facts.reply_model.as_deref(), Some("openai/gpt-4o-mini"));
+    assert_eq!(facts.provider.as_deref(), Some("OpenAI"));
+    assert_eq!((facts.native_tokens_prompt, facts.native_tokens_completion), (Some(212), Some(87)));
+    assert_eq!((facts.cache_write_tokens, facts.native_tokens_reasoning), (Some(0), Some(0)));
+}
+
+#[test]
+fn bodies_of_every_dialect_are_understood() {
+    let chat = observe("application/json", "identity", &[&fixture("chat_completion.json")]).reading;
+    assert_eq!(chat.generation_id.unwrap().as_str(), "gen-1789000122-Zy9Xw8Vu7Ts6Rq5Po4Nm");
+    assert_eq!(chat.facts.inline_cost, Some(Money::from_picos(11_241_600_000)));
+    assert_eq!(chat.facts.native_tokens_cached, Some(9172));
+    assert_eq!(chat.facts.native_tokens_reasoning, Some(96));
+
+    let byok = observe("application/json", "identity", &[&fixture("chat_completion_byok.json")]).reading;
+    assert_eq!(byok.facts.is_byok, Some(true));
+    assert_eq!(byok.facts.inline_upstream_cost, Some(Money::from_picos(36_078_000_000)));
+
+    let messages = observe("application/json", "identity", &[&fixture("messages_nonstream.json")]).reading;
+    assert_eq!(messages.facts.native_tokens_prompt, Some(10_412));
+    assert_eq!(messages.facts.native_tokens_cached, Some(9172));
+    assert_eq!(messages.facts.finish_reason.as_deref(), Some("end_turn"));
+
+    for name in ["embeddings.json", "completions_legacy.json", "responses_nonstream.json"] {
+        let reading = observe("application/json", "gzip", &[&encode("gzip", &fixture(name))]).reading;
+        assert!(reading.generation_id.is_some() && reading.facts.inline_cost.is_some(), "{name}");
+        assert_eq!(reading.error, None);
+    }
+}
+
+#[test]
+fn ends_of_every_dialect_are_seen() {
+    for name in ["messages_stream.sse.txt", "responses_stream.sse.txt", "chat_stream_tool_call.sse.txt"] {
+        let observed = observe(SSE, "identity", &[&fixture(name)]);
+        assert!(!observed.open_ended, "{name}");
+        assert!(observed.reading.facts.inline_cost.is_some(), "{name}");
+    }
+    let cut = observe(SSE, "identity", &[&fixture("chat_stream_cut_off.sse.txt")]);
+    assert!(cut.open_ended);
+    assert!(cut.reading.generation_id.is_some());
+    let failed = observe(SSE, "identity", &[&fixture("chat_stream_midstream_error.sse.txt")]);
+    assert!(!failed.open_ended);
+    assert_eq!(
+        failed.reading.error,
+        Some(ErrorFacts {
+            code: Some("502".to_owned()),
+            error_type: Some("provider_unavailable".to_owned()),
+            message: Some("Provider disconnected".to_owned()),
+        })
+    );
+}
+
+#[test]
+fn errors_are_reduced_to_what_may_be_kept() {
+    let moderated = observe("application/json", "identity", &[&fixture("error_403_moderation.json")]).reading;
+    let error = moderated.error.unwrap();
+    assert_eq!(error.code.as_deref(), Some("403"));
+    assert!(!format!("{error:?}").contains("last part"));
+    let skin = observe("application/json", "identity", &[&fixture("error_messages_skin_401.json")]).reading;
+    assert_eq!(skin.error.unwrap().error_type.as_deref(), Some("authentication"));
+    for (body, code, error_type) in [
+        (r#"{"error":{"code":"server_error","message":"m"}}"#, Some("server_error"), None),
+        (
+            r#"{"choices":[{"finish_reason":"error","error":{"code":502,"message":"m","metadata":{"error_type":"timeout"}}}]}"#,
+            Some("502"),
+            Some("timeout"),
+        ),
+        (r#"{"error":{"error_type":"not_found","http_status":404,"message":"m"}}"#, Some("404"), Some("not_found")),
+        (
+            r#"{"error":{"code":"rate_limit_exceeded","message":"m"},"error_type":"rate_limit_exceeded"}"#,
+            Some("rate_limit_exceeded"),
+            Some("rate_limit_exceeded"),
+        ),
+        (r#"{"error":"m"}"#, None, None),
+    ] {
+        let error = observe("application/json", "identity", &[body.as_bytes()]).reading.error.unwrap();
+        assert_eq!((error.code.as_deref(), error.error_type.as_deref()), (code, error_type), "{body}");
+        assert_eq!(error.message.as_deref(), Some("m"), "{body}");
+    }
+}
+
+#[test]
+fn text_that_talks_of_ends_and_costs_fools_nobody() {
+    let stream = concat!(
+        "data: {\"id\":\"gen-1-a\",\"choices\":[{\"delta\":{\"content\":\"data: [DONE]\\n\\n\\\"usage\\\":{\\\"cost\\\":9}\"}}]}\r\n\r\n",
+        "data: : OPENROUTER PROCESSING\r\n\r\n",
+        ": [DONE]\n\nevent: [DONE]\ndata:\n\ndata: [DONE] not yet\n\n",
+        "data: {\"error\":null,\"usage\":null}\n\n",
+    );
+    let observed = observe(SSE, "identity", &[stream.as_bytes()]);
+    assert!(observed.open_ended);
+    assert_eq!(observed.reading.facts.inline_cost, None);
+    assert_eq!(observed.reading.error, None);
+    let ended = format!("{stream}data:[DONE]\r\r");
+    assert!(!observe(SSE, "identity", &[ended.as_bytes()]).open_ended);
+}
+
+#[test]
+fn an_event_over_several_lines_is_one_text() {
+    let stream = "data: {\"usage\":\ndata: {\"cost\":\ndata: \"0.5\"}}\n\ndata: [DONE]\n\n";
+    let observed = observe(SSE, "identity", &[stream.as_bytes()]);
+    assert_eq!(observed.reading.facts.inline_cost, Money::parse("0.5").ok());
+}
+
+#[test]
+fn hostile_amounts_are_flagged_and_not_taken() {
+    for amount in ["1e400", "\"NaN\"", "true", "{}", "[1]", "99999999999"] {
+        let body = format!(r#"{{"usage":{{"cost":{amount},"prompt_tokens":-3,"completion_tokens":1e3}}}}"#);
+        let reading = observe("application/json", "identity", &[body.as_bytes()]).reading;
+        assert_eq!(reading.facts.inline_cost, None, "{amount}");
+        assert_eq!(reading.flags, [flags::COST_NOT_READ], "{amount}");
+        assert_eq!((reading.facts.native_tokens_prompt, reading.facts.native_tokens_completion), (None, None));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_flagged_and_never_called_cut() {
+    let plain = fixture("chat_stream.sse.txt");
+    for coding in ["compress", "gzip, br"] {
+        let observed = observe(SSE, coding, &[&plain]);
+        assert_eq!((observed.open_ended, observed.reading.flags), (false, vec![flags::REPLY_NOT_READ]), "{coding}");
+    }
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        let observed = observe(SSE, coding, &[b"\xff\xfe\xfd\xfc", &plain]);
+        assert_eq!((observed.open_ended, observed.reading.flags), (false, vec![flags::REPLY_NOT_READ]), "{coding}");
+    }
+    let html = observe("application/json", "identity", &[b"<html>bad gateway</html>"]);
+    assert_eq!(html.reading.flags, [flags::REPLY_NOT_READ]);
+    let audio = observe("audio/mpeg", "compress", &[b"\xff\xfb"]);
+    assert_eq!(audio.reading, Reading::default());
+}
+
+#[test]
+fn bombs_and_crowds_are_bounded() {
+    let bomb = vec![b' '; 64 << 20];
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        let coded = encode(coding, &bomb);
+        let observed = observe("application/json", coding, &[&coded]);
+        assert_eq!(observed.reading.flags, [flags::REPLY_NOT_READ], "{coding}");
+    }
+    let limits = ObserveLimits { decoded: 1 << 20, memory: Allowance::new(200 << 10) };
+    let coded = encode("gzip", &fixture("chat_stream.sse.txt"));
+    let mut crowd: Vec<Observer> = (0..3).map(|_| Observer::new(&headers(SSE, "gzip"), &limits)).collect();
+    for observer in &mut crowd {
+        observer.push(&coded);
+    }
+    let read: Vec<bool> = crowd.into_iter().map(|one| one.finish(true).reading.flags.is_empty()).collect();
+    assert_eq!(read, [true, true, false]);
+    let mut later = Observer::new(&headers(SSE, "gzip"), &limits);
+    assert!(later.push(&coded), "memory is given back");
+}
+
+fn samples() -> Vec<(&'static str, Vec<u8>)> {
+    let mut samples: Vec<(&'static str, Vec<u8>)> = [
+        "chat_stream.sse.txt",
+        "chat_stream_usage_empty_choices.sse.txt",
+        "chat_stream_tool_call.sse.txt",
+        "chat_stream_cut_off.sse.txt",
+        "chat_stream_midstream_error.sse.txt",
+        "messages_stream.sse.txt",
+        "responses_stream.sse.txt",
+    ]
+    .into_iter()
+    .map(|name| (SSE, fixture(name)))
+    .collect();
+    for name in ["chat_completion.json", "responses_nonstream.json", "error_429.json"] {
+        samples.push(("application/json", fixture(name)));
+    }
+    let crlf = String::from_utf8(fixture("chat_stream.sse.txt")).unwrap().replace('\n', "\r\n");
+    samples.push((SSE, crlf.into_bytes()));
+    samples
+}
+
+proptest! {
+    /// However a reply is split, the same is learnt of it, and its end is seen in the same place.
+    #[test]
+    fn any_split_teaches_the_same(
+        sample in any::<prop::sample::Index>(),
+        coding in any::<prop::sample::Index>(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let samples = samples();
+        let (content_type, plain) = &samples[sample.index(samples.len())];
+        let coding = CODINGS[coding.index(CODINGS.len())];
+        let bytes = encode(coding, plain);
+        let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+        at.extend([0, bytes.len()]);
+        at.sort_unstable();
+        let pieces: Vec<&[u8]> = at.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
+        prop_assert_eq!(observe(content_type, coding, &pieces), observe(content_type, coding, &[&bytes]));
+        let one_by_one: Vec<&[u8]> = bytes.chunks(1).collect();
+        prop_assert_eq!(observe(content_type, coding, &one_by_one), observe(content_type, coding, &[&bytes]));
+    }
+
+    /// No bytes make it panic, in any coding.
+    #[test]
+    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..400), coding in any::<prop::sample::Index>(), stream in any::<bool>()) {
+        let coding = CODINGS[coding.index(CODINGS.len())];
+        let content_type = if stream { SSE } else { "application/json" };
+        observe(content_type, coding, &[&bytes]);
+        observe(content_type, coding, &[&encode(coding, &bytes)]);
+    }
+}

@@ -1,0 +1,277 @@
+//! Where the replies of each dialect carry what the ledger wants, and what it means there.
+//!
+//! One tree serves chat completions, the legacy completions, embeddings and their like, `/responses`
+//! and `/messages`: their names never clash. A figure is read from its own text and never through a float.
+
+use std::borrow::Cow;
+
+use crate::capture::tap::{EACH, Kept, Node};
+use crate::domain::attribution::Attribution;
+use crate::domain::facts::Facts;
+use crate::domain::flags;
+use crate::domain::ids::GenerationId;
+use crate::domain::money::Money;
+use crate::domain::observation::ErrorFacts;
+
+const ID: u8 = 0;
+const MODEL: u8 = 1;
+const PROVIDER: u8 = 2;
+const TYPE: u8 = 3;
+const GENERATION_ID: u8 = 4;
+const REQUEST_ID: u8 = 5;
+const FINISH_REASON: u8 = 6;
+const PROMPT: u8 = 7;
+const COMPLETION: u8 = 8;
+const REASONING: u8 = 9;
+const CACHED: u8 = 10;
+const CACHE_WRITE: u8 = 11;
+const COST: u8 = 12;
+const UPSTREAM_COST: u8 = 13;
+const BYOK: u8 = 14;
+const ERROR: u8 = 15;
+const ERROR_CODE: u8 = 16;
+const ERROR_MESSAGE: u8 = 17;
+const ERROR_KIND: u8 = 18;
+const ERROR_TYPE: u8 = 19;
+const CHOICE_ERROR: u8 = 20;
+const CHOICE_ERROR_CODE: u8 = 21;
+const CHOICE_ERROR_MESSAGE: u8 = 22;
+const CHOICE_ERROR_TYPE: u8 = 23;
+const PLAIN_CODE: u8 = 24;
+const PLAIN_MESSAGE: u8 = 25;
+const MESSAGES_PROMPT: u8 = 26;
+const MESSAGES_CACHED: u8 = 27;
+const RESPONSE_ERROR: u8 = 28;
+const PLAIN_ERROR_TYPE: u8 = 29;
+
+const USAGE: &[Node] = &[
+    Node::value("prompt_tokens", PROMPT),
+    Node::value("completion_tokens", COMPLETION),
+    Node::value("input_tokens", MESSAGES_PROMPT),
+    Node::value("output_tokens", COMPLETION),
+    Node::members(
+        "prompt_tokens_details",
+        &[Node::value("cached_tokens", CACHED), Node::value("cache_write_tokens", CACHE_WRITE)],
+    ),
+    Node::members("completion_tokens_details", &[Node::value("reasoning_tokens", REASONING)]),
+    Node::members(
+        "input_tokens_details",
+        &[Node::value("cached_tokens", CACHED), Node::value("cache_write_tokens", CACHE_WRITE)],
+    ),
+    Node::members("output_tokens_details", &[Node::value("reasoning_tokens", REASONING)]),
+    Node::value("cache_read_input_tokens", MESSAGES_CACHED),
+    Node::value("cache_creation_input_tokens", CACHE_WRITE),
+    Node::value("cost", COST),
+    Node::value("is_byok", BYOK),
+    Node::members("cost_details", &[Node::value("upstream_inference_cost", UPSTREAM_COST)]),
+];
+
+/// `metadata` of an error also carries `flagged_input`, `raw` and `patterns`: they are not named here, so nothing keeps them.
+const ERROR_MEMBERS: &[Node] = &[
+    Node::value("code", ERROR_CODE),
+    Node::value("http_status", ERROR_CODE),
+    Node::value("message", ERROR_MESSAGE),
+    Node::value("type", ERROR_KIND),
+    Node::value("error_type", ERROR_TYPE),
+    Node::members("metadata", &[Node::value("error_type", ERROR_TYPE)]),
+];
+
+const CHOICE_ERROR_MEMBERS: &[Node] = &[
+    Node::value("code", CHOICE_ERROR_CODE),
+    Node::value("message", CHOICE_ERROR_MESSAGE),
+    Node::value("error_type", CHOICE_ERROR_TYPE),
+    Node::members("metadata", &[Node::value("error_type", CHOICE_ERROR_TYPE)]),
+];
+
+/// What is kept of a reply's body or of one event's data.
+pub(super) static REPLY: Node = Node::members(
+    "",
+    &[
+        Node::value("id", ID),
+        Node::value("model", MODEL),
+        Node::value("provider", PROVIDER),
+        Node::value("type", TYPE),
+        Node::value("generation_id", GENERATION_ID),
+        Node::value("request_id", REQUEST_ID),
+        Node::members(
+            "choices",
+            &[Node::members(
+                EACH,
+                &[
+                    Node::value("finish_reason", FINISH_REASON),
+                    Node::marked("error", CHOICE_ERROR, CHOICE_ERROR_MEMBERS),
+                ],
+            )],
+        ),
+        Node::members("usage", USAGE),
+        Node::marked("error", ERROR, ERROR_MEMBERS),
+        Node::value("error_type", PLAIN_ERROR_TYPE),
+        Node::value("code", PLAIN_CODE),
+        Node::value("stop_reason", FINISH_REASON),
+        Node::members("delta", &[Node::value("stop_reason", FINISH_REASON)]),
+        Node::marked(
+            "message",
+            PLAIN_MESSAGE,
+            &[
+                Node::value("id", ID),
+                Node::value("model", MODEL),
+                Node::value("provider", PROVIDER),
+                Node::value("stop_reason", FINISH_REASON),
+                Node::members("usage", USAGE),
+            ],
+        ),
+        Node::members(
+            "response",
+            &[
+                Node::value("id", ID),
+                Node::value("model", MODEL),
+                Node::value("provider", PROVIDER),
+                Node::members("usage", USAGE),
+                Node::marked("error", RESPONSE_ERROR, ERROR_MEMBERS),
+            ],
+        ),
+    ],
+);
+
+/// What a reply has said so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The generation ID the body names.
+    pub generation_id: Option<GenerationId>,
+    /// What it says of the generation.
+    pub facts: Facts,
+    /// Its error: the status's, embedded in a good reply, or in mid-stream.
+    pub error: Option<ErrorFacts>,
+    /// See [`crate::domain::flags`].
+    pub flags: Vec<&'static str>,
+}
+
+impl Reading {
+    /// Marks the reading, once.
+    pub(super) fn flag(&mut self, flag: &'static str) {
+        if !self.flags.contains(&flag) {
+            self.flags.push(flag);
+        }
+    }
+
+    /// Takes over what one JSON text said; the last word on each thing wins. Returns whether it ends a stream.
+    pub(super) fn take(&mut self, kept: &Kept) -> bool {
+        if self.generation_id.is_none() {
+            self.generation_id = [ID, GENERATION_ID, REQUEST_ID]
+                .into_iter()
+                .find_map(|field| kept.text(field).and_then(|text| text.parse().ok()));
+        }
+        set_label(&mut self.facts.reply_model, kept, MODEL);
+        set_label(&mut self.facts.provider, kept, PROVIDER);
+        set_label(&mut self.facts.finish_reason, kept, FINISH_REASON);
+        self.take_usage(kept);
+        self.take_error(kept);
+        let kind = kept.text(TYPE);
+        kept.raw(ERROR).is_some()
+            || matches!(
+                kind.as_deref(),
+                Some(
+                    "message_stop"
+                        | "response.completed"
+                        | "response.incomplete"
+                        | "response.failed"
+                        | "response.error"
+                        | "error"
+                )
+            )
+    }
+
+    fn take_usage(&mut self, kept: &Kept) {
+        let facts = &mut self.facts;
+        set(&mut facts.native_tokens_cached, count(kept, CACHED));
+        set(&mut facts.cache_write_tokens, count(kept, CACHE_WRITE));
+        set(&mut facts.native_tokens_completion, count(kept, COMPLETION));
+        set(&mut facts.native_tokens_reasoning, count(kept, REASONING));
+        set(&mut facts.native_tokens_prompt, count(kept, PROMPT));
+        if let Some(input) = count(kept, MESSAGES_PROMPT) {
+            // `/messages` counts what it read from and wrote to the cache beside its input, the others within it.
+            let cached = count(kept, MESSAGES_CACHED);
+            let beside = cached.map_or(0, |cached| cached.saturating_add(count(kept, CACHE_WRITE).unwrap_or(0)));
+            set(&mut facts.native_tokens_cached, cached);
+            facts.native_tokens_prompt = Some(input.saturating_add(beside));
+        }
+        if let Some(byok) = kept.raw(BYOK) {
+            facts.is_byok = Some(byok == "true");
+        }
+        for (slot, field) in [(&mut facts.inline_cost, COST), (&mut facts.inline_upstream_cost, UPSTREAM_COST)] {
+            match amount(kept, field) {
+                Some(Ok(money)) => *slot = Some(money),
+                Some(Err(())) if !self.flags.contains(&flags::COST_NOT_READ) => self.flags.push(flags::COST_NOT_READ),
+                Some(Err(())) | None => {}
+            }
+        }
+    }
+
+    fn take_error(&mut self, kept: &Kept) {
+        if kept.raw(ERROR).is_some() || kept.raw(RESPONSE_ERROR).is_some() {
+            let said = kept.text(ERROR).or_else(|| kept.text(RESPONSE_ERROR));
+            self.error = Some(ErrorFacts {
+                code: word(kept, ERROR_CODE),
+                error_type: [ERROR_TYPE, PLAIN_ERROR_TYPE, ERROR_KIND].into_iter().find_map(|field| word(kept, field)),
+                message: kept.text(ERROR_MESSAGE).or(said).and_then(|text| Attribution::label(&text)),
+            });
+        } else if kept.text(TYPE).is_some_and(|kind| kind == "error" || kind == "response.error") {
+            self.error = Some(ErrorFacts {
+                code: word(kept, PLAIN_CODE),
+                error_type: word(kept, PLAIN_ERROR_TYPE),
+                message: kept.text(PLAIN_MESSAGE).and_then(|text| Attribution::label(&text)),
+            });
+        } else if kept.raw(CHOICE_ERROR).is_some() {
+            self.error = Some(ErrorFacts {
+                code: word(kept, CHOICE_ERROR_CODE),
+                error_type: word(kept, CHOICE_ERROR_TYPE),
+                message: kept
+                    .text(CHOICE_ERROR_MESSAGE)
+                    .or_else(|| kept.text(CHOICE_ERROR))
+                    .and_then(|text| Attribution::label(&text)),
+            });
+        }
+    }
+}
+
+fn set<T>(slot: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *slot = value;
+    }
+}
+
+/// Every chunk repeats the model and provider: the same again costs no allocation.
+fn set_label(slot: &mut Option<String>, kept: &Kept, field: u8) {
+    if let Some(text) = kept.text(field)
+        && slot.as_deref() != Some(&*text)
+    {
+        set(slot, Attribution::label(&text));
+    }
+}
+
+/// A number's own text, or the text of a string that holds one.
+fn number(kept: &Kept, field: u8) -> Option<Cow<'_, str>> {
+    kept.text(field).or_else(|| kept.raw(field).map(Cow::Borrowed))
+}
+
+/// A count of tokens; what is none is not taken.
+fn count(kept: &Kept, field: u8) -> Option<i64> {
+    let text = number(kept, field)?;
+    // Some serialisers write whole numbers as `12.0`.
+    let whole =
+        text.split_once('.').map_or(&*text, |(whole, rest)| if rest.trim_matches('0').is_empty() { whole } else { "" });
+    whole.parse().ok().filter(|count| *count >= 0)
+}
+
+/// An amount; an error when there is one that is none.
+fn amount(kept: &Kept, field: u8) -> Option<Result<Money, ()>> {
+    number(kept, field).map(|text| Money::parse(&text).map_err(drop))
+}
+
+/// A code or type as a short text, whether it was a number or a string.
+fn word(kept: &Kept, field: u8) -> Option<String> {
+    number(kept, field).filter(|text| text.len() <= MAX_WORD).and_then(|text| Attribution::label(&text))
+}
+
+/// Longest error code or type kept, in bytes.
+const MAX_WORD: usize = 128;

@@ -1,0 +1,95 @@
+//! Writes what was observed to the journal; only an outcome's sync is ever waited for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use crate::domain::observation::{Head, Observation, Outcome, Refused, Sent};
+use crate::journal::{Journal, Wait};
+
+/// The way from the gateway to the journal. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Recorder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    journal: Journal,
+    lost: AtomicU64,
+}
+
+/// Resolves when an outcome is on disk, or when that has been given up (`journal.sync_timeout`).
+#[derive(Debug)]
+#[must_use = "the end of a reply waits for it"]
+pub struct Written(Option<Wait>);
+
+impl Future for Written {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            // Whether it became durable is the journal's to count and to show.
+            Some(wait) => Pin::new(wait).poll(context).map(drop),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl Recorder {
+    /// A recorder to this journal.
+    pub fn new(journal: Journal) -> Self {
+        Self(Arc::new(Inner { journal, lost: AtomicU64::new(0) }))
+    }
+
+    /// False once the journal has reached its limit or cannot be written: what `journal.on_ledger_failure` is about.
+    pub fn accepts_new_calls(&self) -> bool {
+        self.0.journal.accepts_new_calls()
+    }
+
+    /// Observations that the journal did not take, since the start: each is a gap in the ledger.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+
+    /// The request is about to go upstream.
+    pub fn sent(&self, sent: Sent) {
+        self.append(&Observation::Sent(Box::new(sent)));
+    }
+
+    /// The reply's head came.
+    pub fn head(&self, head: Head) {
+        self.append(&Observation::Head(head));
+    }
+
+    /// The call is over.
+    pub fn outcome(&self, outcome: Outcome) -> Written {
+        let record = Observation::Outcome(Box::new(outcome)).encode();
+        match self.0.journal.append_synced(&record) {
+            Ok(wait) => Written(Some(wait)),
+            Err(refused) => {
+                self.count_lost(refused);
+                Written(None)
+            }
+        }
+    }
+
+    /// tallyd itself refused a call.
+    pub fn refused(&self, refused: Refused) {
+        self.append(&Observation::Refused(Box::new(refused)));
+    }
+
+    fn append(&self, observation: &Observation) {
+        if let Err(refused) = self.0.journal.append(&observation.encode()) {
+            self.count_lost(refused);
+        }
+    }
+
+    fn count_lost(&self, refused: crate::journal::Refused) {
+        let lost = self.0.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        // Said at 1, 2, 4, 8 … so that an hour of it does not fill the log.
+        if lost.is_power_of_two() {
+            tracing::error!(lost, %refused, "the journal does not take observations; calls pass uncounted");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a request's body asks for: model, stream, user, session, metadata, providers.
+//!
+//! Reads the JSON as it comes in and keeps nothing else of it, least of all its messages.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::tap::{Kept, Node, Tap};
+use crate::domain::attribution::{Attribution, MAX_LABEL};
+
+const MODEL: u8 = 0;
+const MODELS: u8 = 1;
+const STREAM: u8 = 2;
+const USER: u8 = 3;
+const SESSION: u8 = 4;
+const METADATA: u8 = 5;
+const PROVIDER: u8 = 6;
+
+static REQUEST: Node = Node::members(
+    "",
+    &[
+        Node::value("model", MODEL),
+        Node::whole("models", MODELS),
+        Node::value("stream", STREAM),
+        Node::value("user", USER),
+        Node::value("session_id", SESSION),
+        Node::whole("metadata", METADATA),
+        Node::whole("provider", PROVIDER),
+    ],
+);
+
+/// Most entries of `models` looked at; OpenRouter takes fewer.
+const MAX_MODELS: usize = 32;
+
+/// Most pairs of `metadata` that become tags: as many as OpenRouter takes.
+const MAX_PAIRS: usize = 16;
+
+/// What is kept of the request's `provider`, as `usage.routing` shows it.
+const ROUTING: [&str; 7] = [
+    "order",
+    "only",
+    "allow_fallbacks",
+    "require_parameters",
+    "sort",
+    "preferred_min_throughput",
+    "preferred_max_latency",
+];
+
+/// What a request asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `model`.
+    pub model: Option<String>,
+    /// `models`: the fallbacks.
+    pub models: Vec<String>,
+    /// Whether a stream was asked for.
+    pub streamed: bool,
+    /// `user`.
+    pub user: Option<String>,
+    /// `session_id`.
+    pub session: Option<String>,
+    /// `metadata`, its first 16 pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// What was asked of providers, as compact JSON with sorted names; `None` when nothing was.
+    pub routing: Option<String>,
+    /// A label was there and could not be read.
+    pub malformed: bool,
+}
+
+/// Reads a request's body as it comes.
+pub struct RequestReader {
+    tap: Tap,
+    kept: Kept,
+}
+
+impl Default for RequestReader {
+    fn default() -> Self {
+        Self { tap: Tap::new(&REQUEST), kept: Kept::default() }
+    }
+}
+
+impl RequestReader {
+    /// Looks at the body's next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.tap.push(bytes, &mut self.kept);
+    }
+
+    /// What the whole body asked for; `None` when it is not JSON.
+    pub fn finish(self) -> Option<Asked> {
+        if !self.tap.is_done() {
+            return None;
+        }
+        let kept = &self.kept;
+        let mut asked = Asked {
+            model: kept.text(MODEL).and_then(|model| Attribution::label(&model)),
+            models: models(kept),
+            streamed: kept.raw(STREAM) == Some("true"),
+            routing: kept.raw(PROVIDER).and_then(routing),
+            ..Asked::default()
+        };
+        asked.user = asked.label(kept, USER);
+        asked.session = asked.label(kept, SESSION);
+        asked.read_metadata(kept);
+        Some(asked)
+    }
+}
+
+impl Asked {
+    fn label(&mut self, kept: &Kept, field: u8) -> Option<String> {
+        let raw = kept.raw(field)?;
+        let label = kept.text(field).and_then(|text| Attribution::label(&text));
+        // An empty one says nothing, which is not wrong.
+        self.malformed |= label.is_none() && raw != "\"\"";
+        label
+    }
+
+    fn read_metadata(&mut self, kept: &Kept) {
+        let Some(raw) = kept.raw(METADATA) else { return };
+        let Ok(pairs) = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw) else {
+            self.malformed = true;
+            return;
+        };
+        self.malformed |= pairs.len() > MAX_PAIRS;
+        for (name, value) in pairs.into_iter().take(MAX_PAIRS) {
+            let value = serde_json::from_str::<String>(value.get()).ok().and_then(|value| Attribution::label(&value));
+            match (Attribution::label(&name), value) {
+                (Some(name), Some(value)) => {
+                    self.metadata.insert(name, value);
+                }
+                _ => self.malformed = true,
+            }
+        }
+    }
+}
+
+fn models(kept: &Kept) -> Vec<String> {
+    let models: Vec<&RawValue> = kept.raw(MODELS).and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
+    let text = |raw: &&RawValue| serde_json::from_str::<String>(raw.get()).ok().filter(|text| text.len() <= MAX_LABEL);
+    models.iter().filter_map(text).filter_map(|model| Attribution::label(&model)).take(MAX_MODELS).collect()
+}
+
+fn routing(raw: &str) -> Option<String> {
+    let asked: BTreeMap<String, serde_json::Value> = serde_json::from_str(raw).ok()?;
+    let kept: BTreeMap<&str, serde_json::Value> = asked
+        .iter()
+        .filter(|(name, value)| ROUTING.contains(&name.as_str()) && !value.is_null())
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    if kept.is_empty() { None } else { serde_json::to_string(&kept).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Option<Asked> {
+        let mut reader = RequestReader::default();
+        for piece in body.as_bytes().chunks(7) {
+            reader.push(piece);
+        }
+        reader.finish()
+    }
+
+    #[test]
+    fn what_matters_is_read_and_messages_are_passed_over() {
+        let asked = read(
+            r#"{"messages":[{"role":"user","content":"{\"model\":\"no\",\"user\":\"no\"}"}],"model":"openai/gpt-4o:nitro",
+            "models":["a/b",3,"c/d"],"stream":true,"user":"u\u00fc","session_id":"s","metadata":{"team":"a","n":3},
+            "provider":{"order":["OpenAI"],"zdr":true,"sort":"price","allow_fallbacks":null,"max_price":{"prompt":1}}}"#,
+        )
+        .unwrap();
+        assert_eq!(asked.model.as_deref(), Some("openai/gpt-4o:nitro"));
+        assert_eq!(asked.models, ["a/b", "c/d"]);
+        assert!(asked.streamed && asked.malformed);
+        assert_eq!((asked.user.as_deref(), asked.session.as_deref()), (Some("uü"), Some("s")));
+        assert_eq!(asked.metadata.into_iter().collect::<Vec<_>>(), [("team".to_owned(), "a".to_owned())]);
+        assert_eq!(asked.routing.as_deref(), Some(r#"{"order":["OpenAI"],"sort":"price"}"#));
+    }
+
+    #[test]
+    fn what_is_not_json_or_not_whole_is_not_read() {
+        for body in ["", "prompt=x", "{\"model\":\"a\"", "{\"model\":\"a\"}}"] {
+            assert_eq!(read(body), None, "{body}");
+        }
+        assert_eq!(read("{}"), Some(Asked::default()));
+        assert_eq!(read(r#"{"user":null,"session_id":"","provider":{}}"#), Some(Asked::default()));
+        assert!(read(r#"{"user":7}"#).unwrap().malformed);
+    }
+}

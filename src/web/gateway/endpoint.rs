@@ -1,0 +1,120 @@
+//! What a request path means: whether it buys inference, and in which skin its errors come.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::web::skin::Skin;
+
+/// The paths below `/api/v1/` whose POST buys inference (openrouter.md section 5).
+pub const INFERENCE: [&str; 11] = [
+    "chat/completions",
+    "completions",
+    "responses",
+    "messages",
+    "embeddings",
+    "rerank",
+    "images",
+    "images/generations",
+    "audio/transcriptions",
+    "audio/speech",
+    "videos",
+];
+
+/// The paths below `/api/v1/presets/{slug}/` whose POST buys inference.
+pub const PRESET_INFERENCE: [&str; 3] = ["chat/completions", "responses", "messages"];
+
+/// Longest endpoint kept, in bytes; a longer one is cut.
+const MAX_NAME: usize = 128;
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The path below `/api/v1/`, as `usage.endpoint` shows it.
+    pub name: String,
+    /// A POST to an inference path: it makes a row whatever comes of it.
+    pub inference: bool,
+    /// How its errors are worded.
+    pub skin: Skin,
+    /// `@preset/…` for a path that names a preset.
+    pub preset: Option<String>,
+}
+
+impl Endpoint {
+    /// Reads method and path. Only the reading is lenient (escapes, doubled slashes, dots), so that no spelling that
+    /// upstream might understand slips by; the path itself is forwarded as it came.
+    pub fn of(method: &Method, path: &str) -> Self {
+        let decoded = percent_decode_str(path).decode_utf8_lossy();
+        let mut segments: Vec<&str> = Vec::new();
+        for segment in decoded.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." => {
+                    segments.pop();
+                }
+                _ => segments.push(segment),
+            }
+        }
+        // Below `/api/v1/`, or below `/api/` where the version is another.
+        let below = match segments.as_slice() {
+            ["api", "v1", rest @ ..] | ["api", rest @ ..] => rest,
+            other => other,
+        };
+        let unversioned = match below {
+            [version @ ("alpha" | "beta"), rest @ ..] if !version.is_empty() => rest,
+            other => other,
+        };
+        let (preset, tail) = match unversioned {
+            ["presets", slug, rest @ ..] => (Some(format!("@preset/{slug}")), rest.join("/")),
+            rest => (None, rest.join("/")),
+        };
+        let paths: &[&str] = if preset.is_some() { &PRESET_INFERENCE } else { &INFERENCE };
+        let known = paths.iter().any(|known| known.eq_ignore_ascii_case(&tail));
+        let skin = match tail.to_ascii_lowercase().as_str() {
+            "messages" | "messages/count_tokens" => Skin::Messages,
+            "responses" => Skin::Responses,
+            _ => Skin::Chat,
+        };
+        let mut name: String = below.join("/").chars().filter(|c| !c.is_control()).collect();
+        while name.len() > MAX_NAME {
+            name.pop();
+        }
+        Self { name, inference: known && *method == Method::POST, skin, preset }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_inference_path_is_known_however_it_is_spelt() {
+        for path in INFERENCE {
+            assert!(Endpoint::of(&Method::POST, &format!("/api/v1/{path}")).inference, "{path}");
+            assert!(!Endpoint::of(&Method::GET, &format!("/api/v1/{path}")).inference, "{path}");
+        }
+        for path in [
+            "/api/v1/chat/completions/",
+            "/api/v1//chat/completions",
+            "/api/v1/./chat/completions",
+            "/api/v1/models/../chat/completions",
+            "/api/v1/chat%2Fcompletions",
+            "/api/v1/Chat/Completions",
+            "/api/alpha/responses",
+            "/api/v1/presets/mine/chat/completions",
+        ] {
+            assert!(Endpoint::of(&Method::POST, path).inference, "{path}");
+        }
+        for path in ["/api/v1/keys", "/api/v1/presets/mine/embeddings", "/api/v1/", "/api", "/api/v1/chat"] {
+            assert!(!Endpoint::of(&Method::POST, path).inference, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_and_skins() {
+        let preset = Endpoint::of(&Method::POST, "/api/v1/presets/mine/messages");
+        assert_eq!(preset.name, "presets/mine/messages");
+        assert_eq!((preset.skin, preset.preset.as_deref()), (Skin::Messages, Some("@preset/mine")));
+        assert_eq!(Endpoint::of(&Method::POST, "/api/v1/responses").skin, Skin::Responses);
+        assert_eq!(Endpoint::of(&Method::GET, "/api/beta/batches").name, "beta/batches");
+    }
+}

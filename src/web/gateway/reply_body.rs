@@ -1,0 +1,154 @@
+//! The reply's body: every frame passes at once and untouched; the one that ends it waits for the outcome's sync.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::Inner;
+use crate::capture::call::Call;
+use crate::capture::recorder::Written;
+use crate::domain::observation::Ending;
+
+/// A body that goes to the client.
+pub enum ReplyBody {
+    /// One of our own.
+    Own(Option<Bytes>),
+    /// Upstream's, of a call that makes no row.
+    Passing(Incoming),
+    /// Upstream's, watched.
+    Watched(Box<Watched>),
+}
+
+/// The body of a call that makes a row.
+pub struct Watched {
+    /// `None` once it has gone on in a task of its own.
+    upstream: Option<Incoming>,
+    stage: Stage,
+    gateway: Arc<Inner>,
+}
+
+enum Stage {
+    /// The end has not been seen.
+    Flowing(Call),
+    /// The frame with the end (`None`: the end of the body itself) waits for the outcome's sync.
+    Holding(Option<Result<Frame<Bytes>, hyper::Error>>, Written),
+    /// The outcome is written; whatever else comes passes.
+    Ended,
+}
+
+impl Watched {
+    pub(super) fn new(upstream: Incoming, call: Call, gateway: Arc<Inner>) -> Self {
+        Self { upstream: Some(upstream), stage: Stage::Flowing(call), gateway }
+    }
+}
+
+/// What a frame means for a call.
+enum Seen {
+    More,
+    End(Ending),
+}
+
+fn look(call: &mut Call, frame: Option<&Result<Frame<Bytes>, hyper::Error>>, body_over: bool) -> Seen {
+    match frame {
+        None => Seen::End(Ending::Complete),
+        Some(Err(_)) => Seen::End(Ending::Cut),
+        Some(Ok(frame)) => match frame.data_ref() {
+            // Trailers are the last thing of a body.
+            None => Seen::End(Ending::Complete),
+            Some(data) if call.bytes(data) || body_over => Seen::End(Ending::Complete),
+            Some(_) => Seen::More,
+        },
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        if let Stage::Holding(frame, written) = &mut this.stage {
+            ready!(Pin::new(written).poll(context));
+            let frame = frame.take();
+            this.stage = Stage::Ended;
+            return Poll::Ready(frame);
+        }
+        let Some(upstream) = &mut this.upstream else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut *upstream).poll_frame(context));
+        let Stage::Flowing(call) = &mut this.stage else { return Poll::Ready(frame) };
+        let Seen::End(ending) = look(call, frame.as_ref(), upstream.is_end_stream()) else { return Poll::Ready(frame) };
+        let holds = call.holds_its_end();
+        let Stage::Flowing(call) = std::mem::replace(&mut this.stage, Stage::Ended) else { return Poll::Ready(frame) };
+        let mut written = call.end(ending, None);
+        if !holds || Pin::new(&mut written).poll(context).is_ready() {
+            return Poll::Ready(frame);
+        }
+        this.stage = Stage::Holding(frame, written);
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.stage, Stage::Ended) && self.upstream.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let upstream = self.upstream.as_ref().map_or_else(SizeHint::default, Body::size_hint);
+        let Stage::Holding(Some(Ok(frame)), _) = &self.stage else { return upstream };
+        let held = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(upstream.lower() + held);
+        if let Some(upper) = upstream.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint
+    }
+}
+
+impl Drop for Watched {
+    /// The client left before the end: a stream is closed upstream, since that stops its billing; anything else is billed
+    /// in full and goes on without the client.
+    fn drop(&mut self) {
+        let Stage::Flowing(call) = std::mem::replace(&mut self.stage, Stage::Ended) else { return };
+        let Some(upstream) = self.upstream.take() else { return };
+        if call.is_stream() {
+            drop(upstream);
+            // Nobody is left to wait for the sync.
+            drop(call.end(Ending::ClientLeft, None));
+        } else {
+            self.gateway.drain_body(upstream, call);
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Passing(body) => Pin::new(body).poll_frame(context),
+            Self::Watched(body) => Pin::new(&mut **body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_none(),
+            Self::Passing(body) => body.is_end_stream(),
+            Self::Watched(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Passing(body) => body.size_hint(),
+            Self::Watched(body) => body.size_hint(),
+        }
+    }
+}
