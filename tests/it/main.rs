@@ -7,3 +7,6 @@ mod journal;
 mod layering;
 mod settle;
 mod sim;
+
+mod sql_prepares;
+mod store;
