@@ -116,6 +116,20 @@ async fn upgrades_are_refused() {
 }
 
 #[tokio::test]
+async fn an_offer_of_http2_is_passed_over() {
+    let mut house = House::new().await;
+    let headers = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAA\r\n";
+    let (mut client, mut upstream) = house.post(CHAT, headers, "{}").await;
+    assert_eq!((upstream.header("upgrade"), upstream.header("http2-settings")), (None, None));
+    upstream.json("200 OK", "", "{}").await;
+    assert_eq!(client.reply().await.status(), 200);
+    // The connection goes on as it was.
+    client.post(CHAT, "", "{}").await;
+    upstream.next().await.json("200 OK", "", "{}").await;
+    assert_eq!(client.reply().await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_spent_budget_answers_402_in_every_skin() {
     let refusal = BudgetRefusal {
         budget: "growth".to_owned(),

@@ -470,10 +470,4 @@ impl Client {
     pub(super) async fn closed(&mut self) {
         while self.more().await > 0 {}
     }
-
-    /// Whether nothing has come that was not read.
-    pub(super) fn is_quiet(&mut self) -> bool {
-        let mut buffer = [0; 1];
-        self.unread.is_empty() && self.stream.try_read(&mut buffer).is_err()
-    }
 }

@@ -87,7 +87,9 @@ async fn only_so_many_calls_go_on_without_their_clients() {
 async fn a_client_that_leaves_with_its_request_half_sent_makes_no_row() {
     let mut house = House::new().await;
     let mut client = house.client().await;
-    client.send("POST /api/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"model\"").await;
+    client
+        .send("POST /api/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"model\"")
+        .await;
     drop(client);
     assert!(house.upstream.is_idle().await);
     assert!(house.finish().await.0.is_empty());
