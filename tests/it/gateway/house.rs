@@ -274,7 +274,7 @@ impl Upstream {
     }
 
     /// Whether nobody has connected.
-    pub(super) async fn is_idle(&mut self) -> bool {
+    pub(super) fn is_idle(&mut self) -> bool {
         futures_util::FutureExt::now_or_never(self.listener.accept()).is_none()
     }
 }
