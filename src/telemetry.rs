@@ -1,1 +1,283 @@
-//! (being built)
+//! Logs and metrics: how the daemon tells of itself.
+//!
+//! A log line never holds a key, a prompt, a completion or a mail address, and metrics never a label of a
+//! caller's making: label values are words of this program.
+
+use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry, Unit};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use crate::config::{Log, LogFormat};
+use crate::domain::call::CallState;
+use crate::domain::observation::Reading;
+
+/// What [`Metrics::text`] is served as.
+pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Why logging could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.level` is no filter.
+    #[error("log.level is no filter: {0}; write error, warn, info, debug or trace")]
+    Level(#[from] tracing_subscriber::filter::ParseError),
+    /// A logger is there already: this is called once in a process.
+    #[error("logging has begun already: {0}")]
+    Begun(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Begins logging to standard error, for the whole process; panics are logged by their place alone.
+pub fn init(log: &Log) -> Result<(), TelemetryError> {
+    let terminal = std::io::stderr().is_terminal();
+    let form = match (log.format, terminal) {
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => Form::Json,
+        (LogFormat::Human | LogFormat::Auto, colours) => Form::Human { colours },
+    };
+    subscriber(&log.level, form, std::io::stderr)?.try_init()?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// The form of a line.
+#[derive(Clone, Copy)]
+enum Form {
+    Human { colours: bool },
+    Json,
+}
+
+fn subscriber<W>(level: &str, form: Form, writer: W) -> Result<impl Subscriber + Send + Sync, TelemetryError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse(level)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match form {
+        Form::Json => lines.json().flatten_event(true).boxed(),
+        Form::Human { colours } => lines.with_ansi(colours).boxed(),
+    };
+    Ok(tracing_subscriber::registry().with(filter).with(lines.with_filter(filter_fn(is_discreet))))
+}
+
+/// Whether a line may be written at all: the finer lines of libraries can hold headers and statements with what is in
+/// them, so whatever `log.level` says they stay away.
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || metadata.target().starts_with(env!("CARGO_PKG_NAME"))
+}
+
+/// A panic's message can quote the text it stumbled over, so only its place is told.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    tracing::error!(
+        place,
+        thread = std::thread::current().name(),
+        "panic: a defect of tallyd; please report the place"
+    );
+}
+
+/// The daemon's counters and gauges. Clones count into the same ones.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    recorded: Family<StateLabel, Counter>,
+    refused: Family<CauseLabel, Counter>,
+    readings: Family<OutcomeLabel, Counter>,
+    /// Calls admitted and not yet over.
+    pub calls_in_flight: Gauge,
+    /// Bytes of journal on disk.
+    pub journal_size: Gauge,
+    /// Journal segments on disk.
+    pub journal_segments: Gauge,
+    /// Syncs of the journal that failed or took too long.
+    pub journal_sync_failures: Counter,
+    /// Replies whose end was let go before their record was synced.
+    pub journal_unsynced: Counter,
+    drain_lag: Gauge<f64, AtomicU64>,
+    /// Rows whose generation record is due to be read.
+    pub settle_due: Gauge,
+    settle_lag: Gauge<f64, AtomicU64>,
+    /// Mails in the outbox that are neither sent nor given up.
+    pub outbox_waiting: Gauge,
+    /// Mails a server accepted.
+    pub mails_sent: Counter,
+    /// Mails given up.
+    pub mails_failed: Counter,
+    registry: Arc<Registry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+impl Metrics {
+    /// Registers every family with `registry`, under the prefix it was made with.
+    pub fn new(mut registry: Registry) -> Self {
+        registry.register("build", "The running version", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        let to = &mut registry;
+        Self {
+            recorded: add(to, "completions_recorded", "Rows of the ledger that entered a state"),
+            refused: add(to, "calls_refused", "Calls that tallyd itself refused"),
+            readings: add(to, "settle_readings", "Readings of generation records"),
+            calls_in_flight: add(to, "calls_in_flight", "Calls admitted and not yet over"),
+            journal_size: add_in(to, Unit::Bytes, "journal_size", "Journal on disk"),
+            journal_segments: add(to, "journal_segments", "Journal segments on disk"),
+            journal_sync_failures: add(to, "journal_sync_failures", "Journal syncs that failed or took too long"),
+            journal_unsynced: add(to, "journal_unsynced", "Replies let go before their record was synced"),
+            drain_lag: add_in(to, Unit::Seconds, "ledger_drain_lag", "Age of the oldest record not in the ledger"),
+            settle_due: add(to, "settle_due", "Rows whose generation record is due to be read"),
+            settle_lag: add_in(to, Unit::Seconds, "settle_lag", "How long the longest-due row has waited"),
+            outbox_waiting: add(to, "outbox_waiting", "Mails neither sent nor given up"),
+            mails_sent: add(to, "mails_sent", "Mails a server accepted"),
+            mails_failed: add(to, "mails_failed", "Mails given up"),
+            registry: Arc::new(registry),
+        }
+    }
+
+    /// Notes that `rows` rows of the ledger entered `state`.
+    pub fn recorded(&self, state: CallState, rows: u64) {
+        self.recorded.get_or_create(&StateLabel { state: state.as_str() }).inc_by(rows);
+    }
+
+    /// Notes a call that tallyd itself refused; `cause` is the error type its caller saw.
+    pub fn refused(&self, cause: &'static str) {
+        self.refused.get_or_create(&CauseLabel { cause }).inc();
+    }
+
+    /// Notes what reading a generation record gave.
+    pub fn read(&self, reading: &Reading) {
+        let outcome = match reading {
+            Reading::Record(_) => "record",
+            Reading::NotYet => "not_yet",
+            Reading::Failed { .. } => "failed",
+            Reading::KeyNotHeld => "key_not_held",
+        };
+        self.readings.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Notes the age of the oldest journal record not yet in the ledger.
+    pub fn set_drain_lag(&self, lag: Duration) {
+        self.drain_lag.set(lag.as_secs_f64());
+    }
+
+    /// Notes how long the longest-due generation record has waited to be read.
+    pub fn set_settle_lag(&self, lag: Duration) {
+        self.settle_lag.set(lag.as_secs_f64());
+    }
+
+    /// All of them in the `OpenMetrics` text format, see [`METRICS_CONTENT_TYPE`].
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail; a family that cannot be encoded would end the text early.
+        if text::encode(&mut text, &self.registry).is_err() {
+            tracing::error!("the metrics could not be written whole");
+        }
+        text
+    }
+}
+
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn add_in<M: Metric + Clone + Default>(registry: &mut Registry, unit: Unit, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register_with_unit(name, help, unit, metric.clone());
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written under `level` while `work` runs.
+    fn written(level: &str, form: Form, work: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(level, form, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_has_its_fields_at_the_top() {
+        let line = written("info", Form::Json, || tracing::info!(lag_s = 3, "behind"));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&line["message"], &line["lag_s"], &line["level"]), (&"behind".into(), &3.into(), &"INFO".into()));
+    }
+
+    #[test]
+    fn libraries_stay_discreet_whatever_the_level() {
+        let told = written("trace", Form::Human { colours: false }, || {
+            tracing::trace!("ours");
+            tracing::debug!(target: "hyper::proto", "authorization: hush");
+            tracing::warn!(target: "hyper::proto", "theirs");
+        });
+        assert!(told.contains("ours") && told.contains("theirs"), "{told}");
+        assert!(!told.contains("hush"), "{told}");
+    }
+
+    #[test]
+    fn every_family_is_told_with_its_unit_and_bounded_labels() {
+        let metrics = Metrics::new(Registry::with_prefix("tallyd"));
+        metrics.recorded(CallState::Settled, 2);
+        metrics.refused("budget_exceeded");
+        metrics.read(&Reading::NotYet);
+        metrics.journal_size.set(5);
+        metrics.set_drain_lag(Duration::from_millis(1500));
+        let text = metrics.text();
+        for line in [
+            concat!("tallyd_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "tallyd_completions_recorded_total{state=\"settled\"} 2",
+            "tallyd_calls_refused_total{cause=\"budget_exceeded\"} 1",
+            "tallyd_settle_readings_total{outcome=\"not_yet\"} 1",
+            "tallyd_journal_size_bytes 5",
+            "tallyd_ledger_drain_lag_seconds 1.5",
+            "tallyd_calls_in_flight 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} is missing from\n{text}");
+        }
+    }
+}

@@ -39,7 +39,8 @@ impl OpenRouter {
 
     /// Reads the section; `listen` is where a base URL must not lead.
     pub(super) fn read(reader: &mut Reader<'_>, listen: SocketAddr) -> Read<Self> {
-        let base_url = reader.parsed("openrouter.base_url", |text| parse_base_url(text, listen))?;
+        let hostname = &reader.sources.hostname;
+        let base_url = reader.parsed("openrouter.base_url", |text| parse_base_url(text, listen, hostname))?;
         if base_url.scheme() == "http" && !is_loopback_host(&base_url) {
             reader.warnings.push("openrouter.base_url is http: keys and prompts travel readable; use https".to_owned());
         }
@@ -87,7 +88,7 @@ fn read_key(reader: &mut Reader<'_>, setting: &str) -> Read<Option<SecretString>
     Ok(key)
 }
 
-fn parse_base_url(text: &str, listen: SocketAddr) -> Result<Url, String> {
+fn parse_base_url(text: &str, listen: SocketAddr, hostname: &str) -> Result<Url, String> {
     let remedy = format!("write \"https://openrouter.ai{BASE_PATH}\" or another http(s) URL that ends in {BASE_PATH}");
     let url =
         Url::parse(text.trim_end_matches('/')).map_err(|error| format!("this is not a URL ({error}); {remedy}"))?;
@@ -100,7 +101,7 @@ fn parse_base_url(text: &str, listen: SocketAddr) -> Result<Url, String> {
     if url.query().is_some() || url.fragment().is_some() || !url.path().ends_with(BASE_PATH) {
         return Err(format!("this URL does not end in {BASE_PATH}; {remedy}"));
     }
-    if leads_to(&url, listen) {
+    if leads_to(&url, listen, hostname) {
         return Err(format!(
             "{url} leads to tallyd's own listener {listen}: calls would go round in a circle; {remedy}"
         ));
@@ -108,8 +109,8 @@ fn parse_base_url(text: &str, listen: SocketAddr) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Whether a connection to the URL's host would reach a listener on `listen`, by its form alone.
-fn leads_to(url: &Url, listen: SocketAddr) -> bool {
+/// Whether a connection to the URL's host would reach a listener on `listen` of the machine `hostname`, by its form alone.
+fn leads_to(url: &Url, listen: SocketAddr, hostname: &str) -> bool {
     if url.port_or_known_default() != Some(listen.port()) {
         return false;
     }
@@ -119,7 +120,9 @@ fn leads_to(url: &Url, listen: SocketAddr) -> bool {
         _ => None,
     };
     // A connection to the unspecified address reaches this machine.
-    let here = is_loopback_host(url) || ip.is_some_and(|ip| ip.is_unspecified());
+    let here = is_loopback_host(url)
+        || ip.is_some_and(|ip| ip.is_unspecified())
+        || url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(hostname));
     let everywhere = listen.ip().is_unspecified();
     (here && (everywhere || is_loopback(listen.ip()))) || ip.is_some_and(|ip| ip == listen.ip())
 }

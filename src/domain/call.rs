@@ -470,9 +470,9 @@ pub fn error_type_of(status: Option<u16>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::GenerationRecord;
-    use super::super::rollup::Deltas;
     use super::*;
+    use crate::domain::facts::GenerationRecord;
+    use crate::domain::rollup::Deltas;
     use proptest::prelude::*;
 
     const GIVE_UP: i64 = 72 * 3_600_000;
@@ -614,7 +614,7 @@ mod tests {
             prop_assert_eq!(call.attribution.session.as_deref(), Some("s"));
             prop_assert_eq!(call.model(), Some("openai/gpt-4o-mini"));
             prop_assert_eq!(call.captured_by, CapturedBy::Gateway);
-            let mut total = super::super::rollup::Amounts::default();
+            let mut total = crate::domain::rollup::Amounts::default();
             for (_, amounts) in deltas.iter() { total.add(amounts); }
             prop_assert_eq!((total.completions, total.cost_picos, total.inline), (1, 90, 0));
         }

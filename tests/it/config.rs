@@ -295,6 +295,7 @@ fn a_mistake_in_the_file_is_told_with_its_place_and_remedy() {
         ("[openrouter]\nbase_url = \"https://me:hush@x/api/v1\"", &["openrouter.base_url:", "no place here"]),
         ("[openrouter]\nbase_url = \"http://localhost:7117/api/v1\"", &["openrouter.base_url:", "own listener"]),
         ("[openrouter]\nbase_url = \"http://[::1]:7117/api/v1\"", &["openrouter.base_url:", "own listener"]),
+        ("[openrouter]\nbase_url = \"http://Spire:7117/api/v1\"", &["openrouter.base_url:", "own listener"]),
         (
             "listen = \"192.0.2.7:80\"\nadmin_token = \"a-token-of-some-length\"\n[openrouter]\nbase_url = \"http://192.0.2.7/api/v1\"",
             &["openrouter.base_url:", "own listener"],

@@ -330,7 +330,7 @@ impl Inner {
         model: Option<&str>,
     ) {
         if endpoint.inference {
-            self.recorder.refused(Refused {
+            let refused = Refused {
                 at: self.clock.now(),
                 cause: error.error_type.to_owned(),
                 budget: error.metadata.get("budget").and_then(|budget| budget.as_str()).map(str::to_owned),
@@ -338,7 +338,8 @@ impl Inner {
                 key_name: key.map(|key| key.name.clone()),
                 requested_model: model.map(str::to_owned),
                 endpoint: endpoint.name.clone(),
-            });
+            };
+            self.recorder.refused(error.error_type, refused);
         }
     }
 

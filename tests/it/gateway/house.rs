@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use prometheus_client::registry::Registry;
 use secrecy::SecretString;
 use tallyd::capture::keys::Keyring;
 use tallyd::capture::recorder::Recorder;
@@ -16,6 +17,7 @@ use tallyd::domain::observation::{Head, Observation, Outcome, Refused, Sent};
 use tallyd::domain::scope::AdmissionSubject;
 use tallyd::journal::{Journal, JournalOptions, Reader};
 use tallyd::shutdown::{Signals, Tasks};
+use tallyd::telemetry::Metrics;
 use tallyd::web::gateway::{BudgetRefusal, Gateway, GatewaySetup};
 use tallyd::web::guard::Guard;
 use tallyd::web::serve::Site;
@@ -145,7 +147,7 @@ impl House {
             open: plan.open,
             guard: Arc::new(Guard::new(address, vec!["tally.example".to_owned()], None)),
             keyring: Arc::clone(&keyring),
-            recorder: Recorder::new(started.journal.clone()),
+            recorder: Recorder::new(started.journal.clone(), Metrics::new(Registry::with_prefix("tallyd"))),
             admit: Arc::new(move |subject: &AdmissionSubject<'_>, _| {
                 seen.lock().unwrap().push(Candidate {
                     app: subject.app.map(str::to_owned),
