@@ -34,7 +34,7 @@ use super::guard::{Guard, Surface};
 use super::skin::OwnError;
 use crate::capture::allowance::Allowance;
 use crate::capture::attribute::attribute;
-use crate::capture::call::{Call, generation_id, request_flags};
+use crate::capture::in_flight::{InFlight, generation_id, request_flags};
 use crate::capture::keys::Keyring;
 use crate::capture::observe::ObserveLimits;
 use crate::capture::recorder::Recorder;
@@ -229,7 +229,7 @@ impl Inner {
             streamed,
             flags,
         });
-        let call = Call::new(self.recorder.clone(), self.clock.clone(), call_id, sent_at);
+        let call = InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, sent_at);
         let request = self.upstream_request(&mut parts, body, swap)?;
         self.forward(request, call).await
     }
@@ -372,7 +372,7 @@ impl Inner {
     async fn forward(
         self: &Arc<Self>,
         request: Request<RequestBody>,
-        call: Call,
+        call: InFlight,
     ) -> Result<Response<ReplyBody>, OwnError> {
         let mut awaited = Awaited::new(self.upstream.send(request), call, Arc::clone(self));
         let head = match awaited.future() {
@@ -397,7 +397,7 @@ impl Inner {
     }
 
     /// Records a reply's head and has its body watched.
-    async fn watch(self: &Arc<Self>, reply: Response<Incoming>, mut call: Call) -> Response<ReplyBody> {
+    async fn watch(self: &Arc<Self>, reply: Response<Incoming>, mut call: InFlight) -> Response<ReplyBody> {
         let (mut parts, body) = reply.into_parts();
         call.head(parts.status, &parts.headers, &self.observe);
         headers::to_client(&mut parts.headers);
@@ -450,7 +450,7 @@ impl Inner {
             streamed: None,
             flags: request_flags(false, false),
         });
-        let call = Call::new(self.recorder.clone(), self.clock.clone(), call_id, sent_at);
+        let call = InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, sent_at);
         Ok(self.watch(reply, call).await)
     }
 

@@ -181,3 +181,23 @@ async fn a_hit_of_the_response_cache_is_told() {
     client.reply().await;
     assert!(house.only_row().await.outcome().response_cache_hit);
 }
+
+#[tokio::test]
+async fn a_daemon_that_ends_lets_replies_under_way_come_to_their_end() {
+    let mut house = House::new().await;
+    let (mut client, mut upstream) = house.chat().await;
+    upstream.begin_stream(ID).await;
+    client.read_head().await;
+    let idle = house.client().await;
+    house.stop();
+    upstream.chunk(CHUNK).await;
+    assert_eq!(client.read_chunk().await.unwrap(), CHUNK.as_bytes());
+    upstream.chunk("data: [DONE]\n\n").await;
+    client.read_chunk().await.unwrap();
+    upstream.send("0\r\n\r\n").await;
+    assert_eq!(client.read_chunk().await, None);
+    client.closed().await;
+    { idle }.closed().await;
+    assert!(tokio::net::TcpStream::connect(&house.address).await.is_err());
+    assert_eq!(house.only_row().await.outcome().ending, Ending::Complete);
+}

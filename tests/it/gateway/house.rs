@@ -232,6 +232,11 @@ impl House {
         (rows, refusals)
     }
 
+    /// Asks the daemon to end, as a signal does; what is under way goes on.
+    pub(super) fn stop(&self) {
+        self.tasks.stop();
+    }
+
     /// The one row.
     pub(super) async fn only_row(self) -> Row {
         let (mut rows, _) = self.finish().await;
