@@ -7,6 +7,5 @@ mod journal;
 mod layering;
 mod settle;
 mod sim;
-
 mod sql_prepares;
 mod store;
