@@ -8,3 +8,6 @@ mod settle;
 mod journal;
 
 mod sim;
+
+mod mail;
+mod support;
