@@ -18,7 +18,7 @@ use crate::jobs::{self, Housekeeping};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Opened};
 use crate::openrouter::{Client, Timeouts};
-use crate::settle::{HeldKey, KeyHolder, Settler, SettlerOptions};
+use crate::settle::{Settler, SettlerOptions};
 use crate::shutdown::{Ending, Signals, Tasks};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -164,7 +164,7 @@ fn settle(
     let settler = Settler {
         store: store.clone(),
         client,
-        keys: holder(keyring),
+        keys: Arc::clone(keyring),
         readings: ledger.readings(),
         wakes: ledger.wakes(),
         metrics: metrics.clone(),
@@ -178,14 +178,6 @@ fn settle(
     };
     tasks.spawn("settler", settler.run(tasks.stop_token()));
     Ok(())
-}
-
-fn holder(keyring: &Arc<Keyring>) -> KeyHolder {
-    let keyring = Arc::clone(keyring);
-    Arc::new(move || {
-        let held = keyring.held();
-        held.into_iter().map(|(name, fingerprint, secret)| HeldKey { name, fingerprint, secret }).collect()
-    })
 }
 
 /// Everything that is not the gateway.

@@ -12,7 +12,7 @@ use crate::domain::facts::GenerationRecord;
 use crate::domain::ids::GenerationId;
 use crate::domain::time::Timestamp;
 
-use super::error::{ReadError, retry_after};
+use super::error::{ReadError, http_date, retry_after};
 use super::key::KeyInfo;
 use super::{generation, key, tls};
 
@@ -81,12 +81,11 @@ impl Client {
         key::decode(&self.get("key", key).await?)
     }
 
-    /// The time that OpenRouter's answers carry; `None` when it can not be asked or tells none.
+    /// What time it is at OpenRouter, to the second, from the head of any answer; `None` if none came or told it.
     pub async fn server_time(&self) -> Option<Timestamp> {
-        let asked = self.http.head(format!("{}/models", self.base)).send();
-        let response = self.clock.timeout(self.reading, asked).await?.ok()?;
-        let date = response.headers().get(DATE)?.to_str().ok()?;
-        chrono::DateTime::parse_from_rfc2822(date).ok().map(|at| Timestamp(at.timestamp_millis()))
+        let question = self.http.head(format!("{}/models", self.base)).send();
+        let answer = self.clock.timeout(self.reading, question).await?.ok()?;
+        http_date(answer.headers().get(DATE)?.to_str().ok()?)
     }
 
     /// The body of a 200.

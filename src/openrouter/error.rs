@@ -50,20 +50,25 @@ impl ReadError {
     }
 }
 
-/// Reads `Retry-After`: seconds, or an HTTP date (RFC 9110 section 5.6.7, its three forms) seen from `now`.
+/// Reads `Retry-After`: seconds, or an HTTP date seen from `now`.
 pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = DateTime::parse_from_rfc2822(value).map(|at| at.to_utc()).ok().or_else(|| {
-        ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
-            .into_iter()
-            .find_map(|form| NaiveDateTime::parse_from_str(value, form).ok())
-            .map(|at| at.and_utc())
-    })?;
-    let wait = Timestamp::from(date).millis().saturating_sub(now.millis());
+    let wait = http_date(value)?.millis().saturating_sub(now.millis());
     Some(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
+}
+
+/// Reads an HTTP date in any of its three forms (RFC 9110 section 5.6.7).
+pub(super) fn http_date(value: &str) -> Option<Timestamp> {
+    let value = value.trim();
+    let of_old = |form| NaiveDateTime::parse_from_str(value, form).ok().map(|at| at.and_utc());
+    let date = DateTime::parse_from_rfc2822(value)
+        .map(|at| at.to_utc())
+        .ok()
+        .or_else(|| of_old("%A, %d-%b-%y %H:%M:%S GMT"))
+        .or_else(|| of_old("%a %b %e %H:%M:%S %Y"))?;
+    Some(date.into())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::domain::time::Timestamp;
 use crate::store::settlements::{self, Due};
 use crate::store::{Store, StoreError};
 
-use super::keys::{HeldKey, woken_by};
+use super::keys::HeldKey;
 
 /// Rows parked in one transaction for want of their key.
 const PARK_AT_ONCE: u32 = 1_000;
@@ -17,9 +17,9 @@ const PARK_AT_ONCE: u32 = 1_000;
 pub(super) struct Look {
     /// Who leases: this process.
     pub(super) owner: String,
-    /// SHA-256 of every key held.
+    /// What stands in rows for every key held.
     pub(super) held: Vec<String>,
-    /// SHA-256 of the keys that may be used at present.
+    /// The same for the keys that may be used at present.
     pub(super) usable: Vec<String>,
     /// Keys that came since the last look: rows that were parked for want of them are woken.
     pub(super) new: Vec<HeldKey>,
@@ -45,7 +45,7 @@ impl Look {
     pub(super) async fn run(&self, store: &Store, now: Timestamp) -> Result<Found, StoreError> {
         if !self.new.is_empty() {
             let mut tx = store.write().await?;
-            for parked in self.new.iter().flat_map(woken_by) {
+            for parked in self.new.iter().flat_map(HeldKey::wakes) {
                 settlements::unpark(&mut tx, parked, now).await?;
             }
             tx.commit().await?;

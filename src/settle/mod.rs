@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use self::backlog::{give_up_parked, measure};
-pub use self::keys::{HeldKey, KeyHolder};
-use self::work::Work;
+use self::work::{Work, release_left_over};
+use crate::capture::keys::Keyring;
 use crate::clock::Clock;
 use crate::ledger::{ReadingOf, Wakes};
 use crate::openrouter::Client;
@@ -35,7 +35,7 @@ pub struct Settler {
     /// Whom to ask.
     pub client: Client,
     /// With which keys.
-    pub keys: KeyHolder,
+    pub keys: Arc<Keyring>,
     /// Where answers go: the ledger's writer.
     pub readings: mpsc::Sender<ReadingOf>,
     /// Who says that rows may be due.
@@ -66,8 +66,8 @@ impl Settler {
     ///
     /// The ledger's writer must outlive it, as it takes the last answers.
     pub async fn run(self, stop: CancellationToken) {
+        release_left_over(&self.store).await;
         let mut work = Work::new(self);
-        work.release_left_over().await;
         while work.takes_more() {
             work.begin_what_may();
             let wait = work.wait();
@@ -76,6 +76,7 @@ impl Settler {
                 () = stop.cancelled() => break,
                 Some(event) = work.events.next() => work.heed(event),
                 () = work.settler.wakes.settle.notified() => work.woken(),
+                Ok(()) = work.key_news.changed() => work.keys_came(),
                 () = work.settler.clock.sleep(wait) => {}
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::watch;
 
 use super::Settler;
 use super::keys::{HeldKey, Ring};
@@ -17,7 +18,7 @@ use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::Reading;
 use crate::ledger::ReadingOf;
 use crate::store::settlements::{self, Due};
-use crate::store::{Engine, StoreError};
+use crate::store::{Engine, Store, StoreError};
 
 /// Least time between two looks for work, however often the ledger wakes us.
 const LOOK_GAP: Duration = Duration::from_millis(50);
@@ -48,8 +49,8 @@ pub(super) enum Event {
     Read { sha256: String, for_key: ForKey, taken: bool },
     /// A row whose key is not held, and whether the ledger took that.
     Parked { taken: bool },
-    /// A look for work.
-    Looked(Result<Found, StoreError>),
+    /// A look for work; if it went well, the rows that these keys wake have been woken.
+    Looked { found: Result<Found, StoreError>, announced: Arc<Ring> },
     /// Rows were given back, or could not be: their leases run out by themselves.
     GaveBack,
 }
@@ -58,8 +59,10 @@ pub(super) enum Event {
 pub(super) struct Work {
     pub(super) settler: Settler,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// Changes when a key comes that was not held.
+    pub(super) key_news: watch::Receiver<u64>,
     pace: Pace,
-    /// The keys held when last looked, and those whose parked rows have been woken.
+    /// The keys held, as of the last news, and those whose parked rows have been woken.
     ring: Arc<Ring>,
     announced: Arc<Ring>,
     /// Rows leased and not begun; no more than begin within a second.
@@ -82,11 +85,15 @@ impl Work {
     pub(super) fn new(settler: Settler) -> Self {
         let pace = Pace::new(settler.options.rate_per_second);
         let now = settler.clock.elapsed();
+        // Subscribed first, so that a key that comes in between is read twice rather than missed.
+        let key_news = settler.keys.news();
+        let ring = Arc::new(Ring::of(&settler.keys));
         Self {
             settler,
             events: FuturesUnordered::new(),
+            key_news,
             pace,
-            ring: Arc::default(),
+            ring,
             announced: Arc::default(),
             waiting: VecDeque::new(),
             reading: 0,
@@ -97,27 +104,6 @@ impl Work {
             failures: 0,
             closed: false,
         }
-    }
-
-    /// SQLite has one daemon: leases that are found are those of a dead one, and need not run out.
-    pub(super) async fn release_left_over(&self) {
-        if self.settler.store.engine() != Engine::Sqlite {
-            return;
-        }
-        match self.release(None).await {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "readings that the last run had begun are taken up again"),
-            Err(error) => {
-                tracing::warn!(%error, "leases of the last run could not be ended; they run out by themselves")
-            }
-        }
-    }
-
-    async fn release(&self, owner: Option<&str>) -> Result<u64, StoreError> {
-        let mut tx = self.settler.store.write().await?;
-        let released = settlements::release(&mut tx, owner).await?;
-        tx.commit().await?;
-        Ok(released)
     }
 
     /// Whether the ledger still takes readings.
@@ -164,20 +150,21 @@ impl Work {
 
     fn look(&mut self, now: Duration) {
         let options = &self.settler.options;
-        let ring = Arc::new(Ring::new((self.settler.keys)()));
-        self.pace.retain(|sha256| ring.holds(sha256));
-        let held = ring.held();
         let look = Look {
             owner: options.owner.clone(),
-            usable: held.iter().filter(|sha256| !self.pace.is_paused(sha256, now)).cloned().collect(),
-            held,
-            new: ring.new_since(&self.announced).cloned().collect(),
+            held: self.ring.marks(|_| true),
+            usable: self.ring.marks(|sha256| !self.pace.is_paused(sha256, now)),
+            new: self.ring.new_since(&self.announced).cloned().collect(),
             limit: u32::try_from(self.pace.room(now).min(options.concurrency - self.reading)).unwrap_or(u32::MAX),
             lease: options.timeout + LEASE_MARGIN,
         };
-        (self.looking, self.woken, self.looked_at, self.ring) = (true, false, now, ring);
+        (self.looking, self.woken, self.looked_at) = (true, false, now);
+        let announced = Arc::clone(&self.ring);
         let (store, clock) = (self.settler.store.clone(), self.settler.clock.clone());
-        self.events.push(Box::pin(async move { Event::Looked(look.run(&store, clock.now()).await) }));
+        self.events.push(Box::pin(async move {
+            let found = look.run(&store, clock.now()).await;
+            Event::Looked { found, announced }
+        }));
     }
 
     /// The ledger says that rows may be due.
@@ -186,6 +173,14 @@ impl Work {
         if !self.looking && self.failures == 0 {
             self.look_at = self.look_at.min(self.looked_at + LOOK_GAP);
         }
+    }
+
+    /// A key came that was not held: rows may wait for it, and the one longest unused may be gone.
+    pub(super) fn keys_came(&mut self) {
+        let ring = Ring::of(&self.settler.keys);
+        self.pace.retain(|sha256| ring.get(sha256).is_some());
+        self.ring = Arc::new(ring);
+        self.woken();
     }
 
     /// Takes in what ended.
@@ -202,7 +197,7 @@ impl Work {
                 }
             }
             Event::Parked { taken } => self.closed |= !taken,
-            Event::Looked(found) => {
+            Event::Looked { found, announced } => {
                 self.looking = false;
                 self.look_at = match found {
                     Ok(found) => {
@@ -210,7 +205,7 @@ impl Work {
                             tracing::info!("settling goes on: the database answers again");
                         }
                         self.failures = 0;
-                        self.announced = Arc::clone(&self.ring);
+                        self.announced = announced;
                         self.found(found, now)
                     }
                     Err(error) => now + self.trouble(&error),
@@ -247,7 +242,7 @@ impl Work {
         let leased = rows.len();
         let mut paused = Vec::new();
         for due in rows {
-            match self.ring.of(&due).cloned() {
+            match self.ring.reader_of(&due).cloned() {
                 Some(key) if self.pace.is_paused(&key.fingerprint.sha256, now) => paused.push(due.call_id),
                 Some(key) => {
                     self.waiting.push_back(Job { call_id: due.call_id, generation_id: due.generation_id, key });
@@ -303,10 +298,30 @@ impl Work {
         }
         self.waiting.clear();
         while self.events.next().await.is_some() {}
-        if let Err(error) = self.release(Some(&self.settler.options.owner)).await {
+        let Settler { store, options, .. } = self.settler;
+        if let Err(error) = release(&store, Some(&options.owner)).await {
             tracing::debug!(%error, "leases could not be ended; they run out by themselves");
         }
     }
+}
+
+/// SQLite has one daemon: leases that are found at its start are those of a dead one, and need not run out.
+pub(super) async fn release_left_over(store: &Store) {
+    if store.engine() != Engine::Sqlite {
+        return;
+    }
+    match release(store, None).await {
+        Ok(0) => {}
+        Ok(rows) => tracing::info!(rows, "readings that the last run had begun are taken up again"),
+        Err(error) => tracing::warn!(%error, "leases of the last run could not be ended; they run out by themselves"),
+    }
+}
+
+async fn release(store: &Store, owner: Option<&str>) -> Result<u64, StoreError> {
+    let mut tx = store.write().await?;
+    let released = settlements::release(&mut tx, owner).await?;
+    tx.commit().await?;
+    Ok(released)
 }
 
 /// Reads one record and hands it to the ledger.

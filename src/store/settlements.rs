@@ -74,8 +74,9 @@ impl DueRow {
 }
 
 /// Leases rows that are due at `now` and leased by nobody: unknown costs first, then the most recently
-/// due. Of rows that carry a fingerprint, only those whose key is in `held` (SHA-256, hex); rows without
-/// one are for the caller to judge. A lease ends at `lease_until`, or when the row is written again.
+/// due. Only rows whose key is in `held`: the SHA-256 (hex) of a key, or for rows without one the key's
+/// name, or for rows without either the empty text. A lease ends at `lease_until`, or when the row is
+/// written again.
 pub async fn lease(
     tx: &mut Tx,
     owner: &str,
@@ -124,8 +125,8 @@ pub async fn give_back(tx: &mut Tx, calls: &[CallId]) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Parks rows that are due at `now` and whose fingerprint is not in `held`: reason `key not held`, no
-/// reading planned. Returns how many, at most `limit`.
+/// Parks rows that are due at `now` and whose key is not in `held` (as [`lease`] takes it): reason `key not
+/// held`, no reading planned. Returns how many, at most `limit`.
 pub async fn park(tx: &mut Tx, now: Timestamp, held: &[String], limit: u32) -> Result<u64, StoreError> {
     let held = Json::keys(held)?;
     Ok(in_tx!(tx, sql::SETTLEMENTS_PARK, |text, conn| {

@@ -2,11 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod config;
+mod gateway;
+mod journal;
 mod layering;
 mod settle;
-
-mod journal;
-
 mod sim;
 
 mod mail;

@@ -2,11 +2,12 @@
 //!
 //! The test stands in for the ledger's writer: it takes each reading and applies it to its row.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
+use tallyd::capture::keys::Keyring;
 use tallyd::clock::{Clock, Entropy};
 use tallyd::domain::attribution::{Attribution, KeyRef};
 use tallyd::domain::call::Call;
@@ -15,7 +16,7 @@ use tallyd::domain::observation::{Reading, Told};
 use tallyd::domain::time::Timestamp;
 use tallyd::ledger::{ReadingOf, Wakes};
 use tallyd::openrouter::{Client, Timeouts};
-use tallyd::settle::{HeldKey, Settler, SettlerOptions};
+use tallyd::settle::{Settler, SettlerOptions};
 use tallyd::store::{Store, StoreOptions, calls};
 use tallyd::telemetry::Metrics;
 use tokio::sync::mpsc;
@@ -46,7 +47,7 @@ pub struct Scene {
     pub store: Store,
     pub upstream: Upstream,
     pub metrics: Metrics,
-    pub keys: Arc<Mutex<Vec<HeldKey>>>,
+    pub keys: Arc<Keyring>,
     pub stop: CancellationToken,
     options: Options,
     readings: mpsc::Receiver<ReadingOf>,
@@ -65,7 +66,7 @@ impl Scene {
         Self {
             upstream: Upstream::start(clock.clone()).await,
             metrics: Metrics::new(Registry::default()),
-            keys: Arc::new(Mutex::new(vec![held(Some("default"), DEFAULT_KEY)])),
+            keys: keyring(&[("default", DEFAULT_KEY)]),
             stop: CancellationToken::new(),
             wakes: Arc::default(),
             entropy: Entropy::seeded(1),
@@ -80,7 +81,6 @@ impl Scene {
 
     /// Starts a settler, which runs until `stop` falls; awaiting what is returned waits for its end.
     pub fn settle(&self) -> tokio::task::JoinHandle<()> {
-        let keys = Arc::clone(&self.keys);
         let client = Client::new(
             &self.upstream.base_url(),
             Timeouts { connect: Duration::from_secs(5), reading: TIMEOUT },
@@ -89,7 +89,7 @@ impl Scene {
         let settler = Settler {
             store: self.store.clone(),
             client: client.unwrap(),
-            keys: Arc::new(move || keys.lock().unwrap().clone()),
+            keys: Arc::clone(&self.keys),
             readings: self.sink.clone(),
             wakes: Arc::clone(&self.wakes),
             metrics: self.metrics.clone(),
@@ -152,7 +152,7 @@ impl Scene {
 
     /// Gives the settler its turns: whatever it would do at this instant, it has done or begun.
     pub async fn idle(&self) {
-        for _ in 0..5 {
+        for _ in 0..3 {
             // A trip through the database takes at least as long as the settler's own.
             self.store.write().await.unwrap().rollback().await.unwrap();
             self.turns().await;
@@ -166,9 +166,9 @@ impl Scene {
         }
     }
 
-    /// Steps the clock by `by` in steps that are short beside every wait of the settler.
+    /// Steps the clock by `by` in many steps, the settler doing at each what it would.
     pub async fn pass(&self, by: Duration) {
-        let step = Duration::from_millis(50);
+        let step = Duration::from_millis(50).max(by / 50);
         let mut left = by;
         while !left.is_zero() {
             self.clock.advance(step.min(left));
@@ -198,10 +198,7 @@ async fn open(folder: &tempfile::TempDir, busy_timeout: Duration) -> Store {
     Store::open(&options).await.unwrap()
 }
 
-pub fn held(name: Option<&str>, text: &str) -> HeldKey {
-    HeldKey {
-        name: name.map(str::to_owned),
-        fingerprint: KeyFingerprint::of(text),
-        secret: SecretString::from(text.to_owned()),
-    }
+pub fn keyring(configured: &[(&str, &str)]) -> Arc<Keyring> {
+    let keys = configured.iter().map(|(name, key)| ((*name).to_owned(), SecretString::from((*key).to_owned())));
+    Arc::new(Keyring::new(keys))
 }
