@@ -34,5 +34,5 @@ pub mod sim;
 pub mod web;
 
 // Composition.
-//HACK pub mod app;
-//HACK pub mod cli;
+pub mod app;
+pub mod cli;
