@@ -21,6 +21,7 @@ use tallyd::domain::time::Timestamp;
 use tallyd::ledger::Wakes;
 use tallyd::mail::{Mailer, Server};
 use tallyd::store::alerts::Alert;
+use tallyd::store::budgets::SpendDelta;
 use tallyd::store::outbox::{Message, MessageState};
 use tallyd::store::{Store, StoreOptions, alerts, budgets, calls, outbox};
 use tallyd::telemetry::Metrics;
@@ -33,6 +34,12 @@ pub const START: Timestamp = Timestamp(1_795_085_220_000);
 
 /// How long the mailer waits for the mail server.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How far the clock is stepped at once: no more than crossings are gathered, and less than any wait for the server.
+const STEP: Duration = Duration::from_secs(5);
+
+/// Looks at the outbox before the clock is stepped.
+const LOOKS_A_STEP: u64 = 20;
 
 /// Longest real time a test waits for something that should come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -155,6 +162,16 @@ impl Scene {
         self.wakes.outbox.notify_one();
     }
 
+    /// Counts spend in the budget's counters, as the ledger does beside the rows.
+    pub async fn count(&self, budget: &Budget, spent: &str, at: &str) {
+        let cost_picos = Money::parse(spent).unwrap().picos();
+        let bucket = Timestamp::parse(at).unwrap().bucket();
+        let delta = SpendDelta { budget: budget.name.clone(), bucket, cost_picos, inline_picos: 0, unknown: 0 };
+        let mut tx = self.store.write().await.unwrap();
+        budgets::add_spend(&mut tx, &[delta]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// A completion that `app` was answered at `at`.
     pub async fn call(&self, app: &str, model: &str, cost: &str, at: &str) {
         let at = Timestamp::parse(at).unwrap();
@@ -208,17 +225,33 @@ impl Scene {
         messages
     }
 
-    /// Steps the clock, a second at a time and never during a conversation, until the messages are as wanted.
+    /// Waits until the messages are as wanted, and steps the clock whenever nothing comes of itself and nobody converses.
     pub async fn until(&self, wanted: impl Fn(&[Message]) -> bool) -> Vec<Message> {
         let real = Clock::system();
         soon(async {
-            loop {
+            for look in 1_u64.. {
                 let messages = self.messages().await;
                 if wanted(&messages) {
                     return messages;
                 }
-                if self.server.open() == 0 {
-                    self.clock.advance(Duration::from_secs(1));
+                if look.is_multiple_of(LOOKS_A_STEP) && self.server.open() == 0 {
+                    self.clock.advance(STEP);
+                }
+                real.sleep(Duration::from_millis(1)).await;
+            }
+            unreachable!()
+        })
+        .await
+    }
+
+    /// Waits, without a step of the clock, until every message is in this state, at least one.
+    pub async fn at_once_all(&self, state: MessageState) -> Vec<Message> {
+        let real = Clock::system();
+        soon(async {
+            loop {
+                let messages = self.messages().await;
+                if !messages.is_empty() && messages.iter().all(|message| message.state == state) {
+                    return messages;
                 }
                 real.sleep(Duration::from_millis(1)).await;
             }

@@ -12,6 +12,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +88,7 @@ pub struct Server {
     authority: String,
     state: Arc<State>,
     stop: CancellationToken,
+    listening: Option<JoinHandle<()>>,
 }
 
 impl Drop for Server {
@@ -110,7 +112,7 @@ impl Server {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut server = Self { address, authority, state, stop: CancellationToken::new() };
+        let mut server = Self { address, authority, state, stop: CancellationToken::new(), listening: None };
         server.listen(listener);
         server
     }
@@ -157,6 +159,9 @@ impl Server {
     /// Stops listening and breaks every connection.
     pub async fn leave(&mut self) {
         self.stop.cancel();
+        if let Some(listening) = self.listening.take() {
+            listening.await.unwrap();
+        }
         self.state.open.subscribe().wait_for(|open| *open == 0).await.unwrap();
     }
 
@@ -169,7 +174,7 @@ impl Server {
     fn listen(&mut self, listener: TcpListener) {
         self.stop = CancellationToken::new();
         let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
-        tokio::spawn(async move {
+        self.listening = Some(tokio::spawn(async move {
             while let Some(Ok((stream, _))) = stop.run_until_cancelled(listener.accept()).await {
                 let (state, stop) = (Arc::clone(&state), stop.clone());
                 state.open.send_modify(|open| *open += 1);
@@ -178,7 +183,7 @@ impl Server {
                     state.open.send_modify(|open| *open -= 1);
                 });
             }
-        });
+        }));
     }
 }
 
@@ -369,7 +374,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
         self.state.received.lock().unwrap().push(mail);
         match answer {
             Answer::Close => return Ok(false),
-            Answer::Hang => self.state.released.cancelled().await,
+            Answer::Hang => {
+                let released = self.state.released.clone();
+                // A client that hangs up is gone, released or not.
+                tokio::select! {
+                    () = released.cancelled() => {}
+                    _ = self.line() => return Ok(false),
+                }
+            }
             _ => {}
         }
         self.say("250 2.0.0 taken").await?;
