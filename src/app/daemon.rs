@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 
 use super::ledger::{OpenLedger, open};
@@ -13,7 +12,7 @@ use crate::budget::Book;
 use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
 use crate::clock::{Clock, Entropy};
-use crate::config::{Config, DEFAULT_KEY_NAME};
+use crate::config::Config;
 use crate::jobs::{self, Housekeeping};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Opened};
@@ -186,9 +185,4 @@ fn pages(guard: &Arc<Guard>, api: ApiState) -> Router {
     let metrics = api::metrics(api.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin_beyond_loopback));
     Router::new().merge(layer(api::router(api.clone()))).merge(metrics).merge(api::operations(api))
-}
-
-/// Whether calls without a key can be made with one of ours.
-pub(super) fn default_key(config: &Config) -> Option<&SecretString> {
-    config.openrouter.keys.get(DEFAULT_KEY_NAME)
 }

@@ -45,7 +45,6 @@ use crate::config::OnLedgerFailure;
 use crate::domain::attribution::{Attribution, KeyRef};
 use crate::domain::observation::{Ending, ErrorFacts, Refused, Sent};
 use crate::domain::scope::AdmissionSubject;
-use crate::domain::time::Timestamp;
 use crate::shutdown::Tasks;
 
 /// How long a reply's head may take; longer than any SDK waits by default.
