@@ -2,10 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod config;
-mod gateway;
 mod journal;
 mod layering;
+mod mail;
 mod settle;
 mod sim;
 mod sql_prepares;
 mod store;
+mod support;
