@@ -4,6 +4,9 @@
 //! what a mail tells, [`words`] and [`render`] how, [`compose`] gathers it from the store and
 //! [`deliver`] is the worker. No address stands in a log here.
 
+pub mod compose;
+pub mod deliver;
+mod drivers;
 pub mod facts;
 pub mod render;
 mod words;

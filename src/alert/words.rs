@@ -203,17 +203,17 @@ pub(super) fn next(section: &Section) -> Vec<String> {
 /// How sure the figures are, and why this mail came to this reader.
 pub(super) fn small_print(section: &Section, composed_at: Timestamp) -> String {
     let budget = &section.budget;
-    let mut figures = format!(
-        "Figures at {}: {} settled, {} inline and not yet settled",
+    let unknown = match section.now.unknown {
+        ..=0 => String::new(),
+        1 => "; 1 call of unknown cost is in no sum".to_owned(),
+        calls => format!("; {} calls of unknown cost are in no sum", format::count(calls)),
+    };
+    let figures = format!(
+        "Figures at {}: {} settled, {} inline and not yet settled{unknown}",
         format::clock_time(composed_at, budget.zone),
         format::usd(section.now.spent - section.now.inline),
         format::usd(section.now.inline),
     );
-    match section.now.unknown {
-        ..=0 => {}
-        1 => figures.push_str("; 1 call of unknown cost is in no sum"),
-        calls => figures.push_str(&format!("; {} calls of unknown cost are in no sum", format::count(calls))),
-    }
     let once = if budget.window.is_rolling() {
         "until its threshold tells again".to_owned()
     } else {

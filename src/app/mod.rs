@@ -1,6 +1,7 @@
 //! The composition root: configuration in, a running daemon out.
 
 mod daemon;
+pub mod demo;
 mod ledger;
 pub mod offline;
 

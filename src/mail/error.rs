@@ -97,7 +97,7 @@ pub enum SetupError {
     Url(&'static str),
     /// The certificates cannot be used.
     #[error("smtp.ca_file: {0}; it must hold the PEM certificates of the authorities that sign your mail server's")]
-    Certificates(&'static str),
+    Authorities(String),
 }
 
 impl Stage {

@@ -21,6 +21,7 @@ pub use message::Message;
 pub use server::Server;
 
 use crate::clock::Clock;
+use crate::config::Smtp;
 use message::Envelope;
 
 /// How long a server may take over the reply to QUIT, which changes nothing any more.
@@ -41,9 +42,22 @@ impl Mailer {
         Self { server, from, timeout, clock }
     }
 
+    /// The mailer that `[smtp]` describes; `None` without `smtp.url`. Reads `smtp.ca_file`.
+    pub fn from_config(smtp: &Smtp, clock: Clock) -> Result<Option<Self>, SetupError> {
+        let Some(url) = &smtp.url else { return Ok(None) };
+        let authorities = smtp.ca_file.as_deref().map(server::read_authorities).transpose()?;
+        let server = Server::from_url(url.expose(), authorities.as_deref())?;
+        Ok(Some(Self::new(server, smtp.from.clone(), smtp.timeout, clock)))
+    }
+
     /// The sender's domain: the right-hand side of our Message-IDs.
     pub fn domain(&self) -> &str {
         self.from.email.domain()
+    }
+
+    /// The longest one conversation may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Sends one mail; `Ok` once the server has taken responsibility for it.

@@ -1,7 +1,10 @@
 //! Which server, how encrypted, and as whom: what a URL in lettre's form says.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::IpAddr;
+use std::path::Path;
 
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
@@ -19,6 +22,12 @@ const SUBMISSION_PORT: u16 = 587;
 
 /// The submission port of RFC 8314, TLS from the first byte.
 const SUBMISSIONS_PORT: u16 = 465;
+
+/// The largest `smtp.ca_file` read, in bytes; a system's whole bundle has about 200 KiB.
+const MAX_AUTHORITIES: u64 = 4 * 1024 * 1024;
+
+/// How a certificate begins in PEM.
+const PEM_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 /// One mail server, and what it takes to speak to it.
 #[derive(Clone)]
@@ -99,10 +108,25 @@ fn decoded(text: &str) -> Result<String, SetupError> {
 fn parameters(host: &str, authorities: Option<&[u8]>) -> Result<TlsParameters, SetupError> {
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(pem) = authorities {
-        let certificates = Certificate::from_pem(pem).map_err(|_| SetupError::Certificates("the file is not PEM"))?;
-        builder = builder.add_root_certificate(certificates);
+        if !String::from_utf8_lossy(pem).contains(PEM_CERTIFICATE) {
+            return Err(SetupError::Authorities("there is no certificate in the file".to_owned()));
+        }
+        let unreadable = |_| SetupError::Authorities("a certificate in the file cannot be read".to_owned());
+        builder = builder.add_root_certificate(Certificate::from_pem(pem).map_err(unreadable)?);
     }
-    builder.build().map_err(|_| SetupError::Certificates("a certificate in the file cannot be read"))
+    builder.build().map_err(|_| SetupError::Authorities("a certificate in the file cannot be used".to_owned()))
+}
+
+/// Reads `smtp.ca_file`.
+pub(super) fn read_authorities(path: &Path) -> Result<Vec<u8>, SetupError> {
+    let shown = path.display();
+    let mut pem = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_AUTHORITIES + 1).read_to_end(&mut pem));
+    let length = read.map_err(|error| SetupError::Authorities(format!("{shown} cannot be read: {error}")))?;
+    if length as u64 > MAX_AUTHORITIES {
+        return Err(SetupError::Authorities(format!("{shown} is larger than {MAX_AUTHORITIES} bytes")));
+    }
+    Ok(pem)
 }
 
 #[cfg(test)]
@@ -140,8 +164,9 @@ mod tests {
             let error = Server::from_url(url, None).unwrap_err();
             assert!(matches!(error, SetupError::Url(_)) && !error.to_string().contains("s3cret"), "{url}: {error}");
         }
-        let error =
-            Server::from_url("smtps://mail.example.com", Some(b"-----BEGIN CERTIFICATE-----\n!\n")).unwrap_err();
-        assert!(matches!(error, SetupError::Certificates(_)));
+        for pem in ["-----BEGIN CERTIFICATE-----\n!\n", "no PEM at all", ""] {
+            let error = Server::from_url("smtps://mail.example.com", Some(pem.as_bytes())).unwrap_err();
+            assert!(matches!(error, SetupError::Authorities(_)), "{pem}");
+        }
     }
 }

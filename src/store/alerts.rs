@@ -126,19 +126,9 @@ struct PastRow {
 }
 
 /// What was told of this budget under this limit, in the windows keyed at `since` and later.
-pub async fn told(
-    tx: &mut Tx,
-    budget: &BudgetName,
-    limit: Money,
-    since: Timestamp,
-) -> Result<Vec<Told>, StoreError> {
+pub async fn told(tx: &mut Tx, budget: &BudgetName, limit: Money, since: Timestamp) -> Result<Vec<Told>, StoreError> {
     let told: Vec<(String, i64, i64)> = in_tx!(tx, sql::ALERTS_TOLD, |text, conn| {
-        sqlx::query_as(text)
-            .bind(budget.as_str())
-            .bind(limit.picos())
-            .bind(since.millis())
-            .fetch_all(conn)
-            .await?
+        sqlx::query_as(text).bind(budget.as_str()).bind(limit.picos()).bind(since.millis()).fetch_all(conn).await?
     });
     told.into_iter()
         .map(|(threshold, window_key, crossed)| {

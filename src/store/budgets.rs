@@ -181,6 +181,12 @@ pub async fn load(tx: &mut Tx) -> Result<Vec<StoredBudget>, StoreError> {
     rows(tx, false).await?.iter().map(BudgetRow::stored).collect()
 }
 
+/// The budget as it last stood, whether it is still in force or not; `None` if there never was one of this name.
+pub async fn find(tx: &mut Tx, name: &BudgetName) -> Result<Option<Budget>, StoreError> {
+    let rows = rows(tx, true).await?;
+    rows.iter().find(|row| row.name == name.as_str()).map(|row| Ok(row.stored()?.budget)).transpose()
+}
+
 /// The budgets in force with their last status (`None`: never turned yet), by name.
 pub async fn list(store: &Store) -> Result<Vec<(StoredBudget, Option<BudgetStatus>)>, StoreError> {
     let rows: Vec<BudgetRow> =

@@ -10,6 +10,7 @@ pub mod budgets;
 pub mod calls;
 mod connect;
 pub mod console;
+pub mod drivers;
 mod error;
 pub mod outbox;
 pub mod progress;

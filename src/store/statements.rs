@@ -76,6 +76,8 @@ statements! {
     CALLS_SCAN = both "calls/scan";
     CALLS_UNDER_WAY = both "calls/under_way";
     CALLS_UPSERT = apart "calls/upsert";
+    DRIVERS_DEAREST = both "drivers/dearest";
+    DRIVERS_GROUPS = both "drivers/groups";
     OUTBOX_ATTACH = both "outbox/attach";
     OUTBOX_COMPOSABLE = both "outbox/composable";
     OUTBOX_COUNTS = both "outbox/counts";

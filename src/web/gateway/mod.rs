@@ -177,9 +177,19 @@ impl Inner {
         let (body, asked) = match self.clock.timeout(BODY_TIMEOUT, reading).await {
             Some(Ok(read)) => read,
             Some(Err(_)) => {
-                return Err(OwnError::new(StatusCode::BAD_REQUEST, "invalid_request", "the request's body did not come whole"));
+                return Err(OwnError::new(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_request",
+                    "the request's body did not come whole",
+                ));
             }
-            None => return Err(OwnError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request's body did not come in time")),
+            None => {
+                return Err(OwnError::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "timeout",
+                    "the request's body did not come in time",
+                ));
+            }
         };
         let messages = endpoint.skin == super::skin::Skin::Messages;
         let (attribution, malformed) = attribute(&parts.headers, asked.as_ref(), messages);
@@ -321,7 +331,8 @@ impl Inner {
         body: RequestBody,
         swap: Option<HeaderValue>,
     ) -> Result<Request<RequestBody>, OwnError> {
-        let wrong = |_| OwnError::new(StatusCode::BAD_REQUEST, "invalid_request", "the request's path cannot be passed on");
+        let wrong =
+            |_| OwnError::new(StatusCode::BAD_REQUEST, "invalid_request", "the request's path cannot be passed on");
         let target = parts.uri.path_and_query().cloned().unwrap_or(http::uri::PathAndQuery::from_static("/"));
         let uri = self.upstream.uri(&target).map_err(wrong)?;
         let mut headers = std::mem::take(&mut parts.headers);
@@ -339,7 +350,11 @@ impl Inner {
     }
 
     /// Sends a call that makes a row, and has its reply watched.
-    async fn forward(self: &Arc<Self>, request: Request<RequestBody>, call: Call) -> Result<Response<ReplyBody>, OwnError> {
+    async fn forward(
+        self: &Arc<Self>,
+        request: Request<RequestBody>,
+        call: Call,
+    ) -> Result<Response<ReplyBody>, OwnError> {
         let mut awaited = Awaited::new(self.upstream.send(request), call, Arc::clone(self));
         let head = match awaited.future() {
             Some(future) => self.clock.timeout(HEAD_TIMEOUT, future).await,
@@ -481,10 +496,7 @@ fn no_key() -> OwnError {
 }
 
 fn requested_model(asked: Option<&Asked>, endpoint: &Endpoint) -> Option<String> {
-    asked
-        .and_then(|asked| asked.model.as_ref().or(asked.models.first()))
-        .or(endpoint.preset.as_ref())
-        .cloned()
+    asked.and_then(|asked| asked.model.as_ref().or(asked.models.first())).or(endpoint.preset.as_ref()).cloned()
 }
 
 fn reply_of(parts: response::Parts, body: ReplyBody) -> Response<ReplyBody> {
