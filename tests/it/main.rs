@@ -5,5 +5,6 @@ mod config;
 mod gateway;
 mod journal;
 mod layering;
+mod openrouter;
 mod settle;
 mod sim;
