@@ -5,6 +5,7 @@ mod config;
 mod journal;
 mod layering;
 mod mail;
+mod openrouter;
 mod settle;
 mod sim;
 mod sql_prepares;
