@@ -15,6 +15,7 @@ mod folder;
 mod format;
 mod group;
 mod health;
+mod outgoing;
 mod position;
 mod reader;
 mod recover;
@@ -160,7 +161,7 @@ impl OpenedJournal {
         let Self { options, id, disk, owner } = self;
         let recover::Recovered { mut state, torn_tail } = recover::recover(&*disk, &options.dir, id, start_after)?;
         if state.undrained_bytes > 0 {
-            state.push_age(clock.elapsed());
+            state.outgoing.push_age(state.durable_end, clock.elapsed());
         }
         let damage = state.damage.clone();
         let shared = Arc::new(Shared::new(options, id, clock, disk, state));
