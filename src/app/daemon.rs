@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::ledger::{OpenLedger, open};
 use super::{StartError, named_keys};
+use crate::alert::deliver::Deliverer;
 use crate::budget::Book;
 use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::jobs::{self, Housekeeping};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Opened};
+use crate::mail::{self, Mailer};
 use crate::openrouter::{Client, Timeouts};
 use crate::settle::{Settler, SettlerOptions};
 use crate::shutdown::{Ending, Signals, Tasks};
@@ -74,6 +76,7 @@ impl Daemon {
             clock: clock.clone(),
         };
         let board = jobs::start(housekeeping.jobs(), &tasks, &clock, &entropy);
+        deliver(config, address, &tasks, &store, &ledger, &metrics, &clock)?;
         let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config.openrouter.clone(),
@@ -82,7 +85,7 @@ impl Daemon {
             open: guard.is_loopback(),
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
-            recorder: Recorder::new(journal.clone()),
+            recorder: Recorder::new(journal.clone(), metrics.clone()),
             book: Arc::clone(&book),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -180,6 +183,36 @@ fn settle(
         },
     };
     tasks.spawn("settler", settler.run(tasks.stop_token()));
+    Ok(())
+}
+
+fn deliver(
+    config: &Config,
+    address: SocketAddr,
+    tasks: &Tasks,
+    store: &Store,
+    ledger: &Ledger,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Result<(), StartError> {
+    let smtp = &config.smtp;
+    let mailer = match &smtp.url {
+        None => None,
+        Some(url) => {
+            let server = mail::Server::from_url(url.expose(), None)?;
+            Some(Mailer::new(server, smtp.from.clone(), smtp.timeout, clock.clone()))
+        }
+    };
+    let deliverer = Deliverer {
+        store: store.clone(),
+        dashboard_url: config.dashboard.url(address),
+        domain: smtp.from.email.domain().to_owned(),
+        mailer,
+        wakes: ledger.wakes(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+    };
+    tasks.spawn("outbox", deliverer.run(tasks.stop_token()));
     Ok(())
 }
 

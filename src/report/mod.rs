@@ -4,3 +4,4 @@ pub mod format;
 pub mod output;
 pub mod span;
 pub mod spend;
+pub mod words;
