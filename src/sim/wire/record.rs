@@ -8,7 +8,7 @@ use crate::sim::picos::{Notation, Picos};
 use crate::sim::truth::{Billed, Outcome, Tokens};
 
 /// The record's body; `unready` shows it as it is before it is final: no tokens, no cost.
-pub(in super::super) fn whole(billed: &Billed, behaviour: &Behaviour, unready: bool) -> String {
+pub(in crate::sim) fn whole(billed: &Billed, behaviour: &Behaviour, unready: bool) -> String {
     let odd = Behaviour::on(behaviour.odd_record);
     let notation = behaviour.notation.unwrap_or(if odd { Notation::Python } else { Notation::JavaScript });
     let (tokens, cost) = if unready { (Tokens::default(), Picos::ZERO) } else { (billed.tokens, billed.cost) };
