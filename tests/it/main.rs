@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod config;
-//HACK mod gateway;
+mod gateway;
 mod journal;
 mod layering;
+mod mail;
 mod settle;
 mod sim;
-
-mod mail;
+mod sql_prepares;
+mod store;
 mod support;
