@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::jobs::{self, Housekeeping};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Opened};
+use crate::lock::OwnerLock;
 use crate::mail::{self, Mailer};
 use crate::openrouter::{Client, Timeouts};
 use crate::settle::{Settler, SettlerOptions};
@@ -49,18 +50,20 @@ pub struct Daemon {
     journal: Journal,
     ledger: Ledger,
     book: Arc<Book>,
+    /// Given back when the daemon is gone.
+    _lock: Option<OwnerLock>,
 }
 
 impl Daemon {
     /// Starts everything; when it returns, the port answers.
     ///
-    /// Locks come first (a second daemon names the first and harms nothing), then the port, then the database; spend
+    /// Locks come first (a second daemon names the first and harms nothing), then the database, then the port: spend
     /// is known before the first call is admitted.
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { clock, entropy, warnings } = surroundings;
+        let OpenLedger { store, opened, book, lock } = open(config, &clock, &entropy).await?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen { address: config.listen, error })?;
-        let OpenLedger { store, opened, book } = open(config, &clock, &entropy).await?;
         let Opened { writer, ledger, journal, watch } = opened;
         let tasks = Tasks::new();
         let metrics = Metrics::new(prometheus_client::registry::Registry::with_prefix("tallyd"));
@@ -104,7 +107,7 @@ impl Daemon {
         let pages = pages(&guard, api);
         let _ = (board, warnings);
         Site { gateway, pages }.serve(listener, config.gateway.max_connections, clock.clone(), &tasks);
-        Ok(Self { address, tasks, clock, store, journal, ledger, book })
+        Ok(Self { address, tasks, clock, store, journal, ledger, book, _lock: lock })
     }
 
     /// The address it serves.
