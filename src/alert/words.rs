@@ -12,7 +12,7 @@ use crate::domain::budget::{Origin, Threshold, WhenExceeded};
 use crate::domain::money::Total;
 use crate::domain::pace::{Pace, pace};
 use crate::domain::time::{DAY_MS, Timestamp};
-use crate::domain::window::{Window, WindowKind};
+use crate::domain::window::WindowKind;
 use crate::report::format::{self, NBSP};
 pub(super) use crate::report::words::{listed, threshold, window_noun, window_title};
 

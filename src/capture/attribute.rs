@@ -21,8 +21,7 @@ pub const SESSION: HeaderName = HeaderName::from_static("x-tally-session");
 pub const TAGS: HeaderName = HeaderName::from_static("x-tally-tags");
 
 /// OpenRouter's headers for an application's title, the stronger first.
-const TITLES: [HeaderName; 2] =
-    [HeaderName::from_static("x-openrouter-title"), HeaderName::from_static("x-title")];
+const TITLES: [HeaderName; 2] = [HeaderName::from_static("x-openrouter-title"), HeaderName::from_static("x-title")];
 
 /// Where OpenRouter looks for an application's address: its documented header, then the one browsers send.
 const REFERERS: [HeaderName; 2] = [HeaderName::from_static("http-referer"), header::REFERER];
@@ -112,11 +111,8 @@ mod tests {
 
     #[test]
     fn headers_beat_the_body_field_by_field_and_tag_by_name() {
-        let headers = headers(&[
-            ("x-tally-app", "gr%C3%BC%0An"),
-            ("x-tally-tags", "team=a, env=prod%2C1 ,"),
-            ("x-title", "no"),
-        ]);
+        let headers =
+            headers(&[("x-tally-app", "gr%C3%BC%0An"), ("x-tally-tags", "team=a, env=prod%2C1 ,"), ("x-title", "no")]);
         let asked = Asked {
             user: Some("u".to_owned()),
             metadata: [("team", "b"), ("step", "2")].map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
@@ -135,7 +131,10 @@ mod tests {
         for (pairs, app) in [
             (&[("x-openrouter-title", "A"), ("x-title", "B")][..], "A"),
             (&[("x-title", "B"), ("referer", "https://c.example")][..], "B"),
-            (&[("http-referer", "https://u:p@My.App.example:8443/x?y"), ("referer", "https://c.example")][..], "my.app.example"),
+            (
+                &[("http-referer", "https://u:p@My.App.example:8443/x?y"), ("referer", "https://c.example")][..],
+                "my.app.example",
+            ),
             (&[("referer", "http://[::1]:3000/")][..], "::1"),
         ] {
             assert_eq!(attribute(&headers(pairs), None, false).0.app.as_deref(), Some(app));
@@ -144,8 +143,7 @@ mod tests {
 
     #[test]
     fn the_user_of_messages_is_in_its_metadata() {
-        let asked =
-            Asked { metadata: [("user_id".to_owned(), "u".to_owned())].into(), ..Asked::default() };
+        let asked = Asked { metadata: [("user_id".to_owned(), "u".to_owned())].into(), ..Asked::default() };
         let (attribution, _) = attribute(&HeaderMap::new(), Some(&asked), true);
         assert_eq!((attribution.user.as_deref(), attribution.tags.len()), (Some("u"), 0));
         let (attribution, _) = attribute(&HeaderMap::new(), Some(&asked), false);

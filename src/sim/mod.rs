@@ -20,6 +20,7 @@
 //! a script of the next calls. Every fault that the wire is known for has a key there.
 
 mod apps;
+mod arrivals;
 pub mod behaviour;
 mod bill;
 mod cache;

@@ -98,7 +98,7 @@ impl StoreError {
         Self::Database(sqlx::Error::Encode(Box::new(error)))
     }
 
-    pub(super) fn unreadable(row: impl ToString, what: impl ToString) -> Self {
+    pub(super) fn unreadable(row: &(impl ToString + ?Sized), what: &(impl ToString + ?Sized)) -> Self {
         Self::Unreadable { row: row.to_string(), what: what.to_string() }
     }
 }
@@ -126,6 +126,10 @@ impl From<sqlx::Error> for StoreError {
 
 /// By SQLite's (extended) result code, whose low byte is the primary one.
 fn of_sqlite(code: i32, message: &str) -> Option<StoreError> {
+    // SQLITE_CONSTRAINT_UNIQUE, SQLITE_CONSTRAINT_PRIMARYKEY
+    if matches!(code, 2067 | 1555) {
+        return Some(StoreError::Race(message.to_owned()));
+    }
     match code & 0xff {
         // SQLITE_BUSY, SQLITE_LOCKED
         5 | 6 => Some(StoreError::Busy),

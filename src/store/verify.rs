@@ -90,13 +90,8 @@ impl fmt::Display for Difference {
                     rows.unknown,
                     cost(rows),
                 )?;
-                let others = |amounts: &Amounts| Amounts {
-                    completions: 0,
-                    failures: 0,
-                    unknown: 0,
-                    cost_picos: 0,
-                    ..*amounts
-                };
+                let others =
+                    |amounts: &Amounts| Amounts { completions: 0, failures: 0, unknown: 0, cost_picos: 0, ..*amounts };
                 if others(stored) != others(rows) {
                     write!(f, "; tokens or other amounts differ too")?;
                 }
@@ -226,11 +221,8 @@ impl Recount {
                     .await?
             });
             for delta in stored.into_iter().map(|counter| counter.into_delta(&budget.name)) {
-                let share = Share {
-                    cost_picos: delta.cost_picos,
-                    inline_picos: delta.inline_picos,
-                    unknown: delta.unknown,
-                };
+                let share =
+                    Share { cost_picos: delta.cost_picos, inline_picos: delta.inline_picos, unknown: delta.unknown };
                 let rows = expected.remove(&(index, delta.bucket)).unwrap_or_default();
                 found.counter(&budget.name, delta.bucket, share, rows);
             }

@@ -8,8 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+use crate::domain::ids::KeyFingerprint;
 
 /// The cookie that a sign-in sets.
 pub const SESSION_COOKIE: &str = "tallyd_session";
@@ -60,10 +61,9 @@ pub struct Guard {
 impl Guard {
     /// The rules for a listener at `listen`; `allowed_hosts` are names in lower case, without ports.
     pub fn new(listen: SocketAddr, allowed_hosts: Vec<String>, token: Option<SecretString>) -> Self {
-        let session = token.as_ref().map(|token| {
-            let digest = Sha256::new().chain_update(b"tallyd session\0").chain_update(token.expose_secret()).finalize();
-            digest.iter().map(|byte| format!("{byte:02x}")).collect()
-        });
+        // A cookie that is stolen does not give the token away.
+        let session = |token: &SecretString| KeyFingerprint::of(&format!("tallyd session\0{}", token.expose_secret()));
+        let session = token.as_ref().map(|token| session(token).sha256);
         Self { loopback: listen.ip().to_canonical().is_loopback(), allowed_hosts, token, session }
     }
 
@@ -104,8 +104,9 @@ impl Guard {
         self.is_open()
             || bearer(headers).is_some_and(|token| self.is_admin_token(token))
             || self.session.as_ref().is_some_and(|session| {
-                cookies(headers)
-                    .any(|(name, value)| name == SESSION_COOKIE && bool::from(value.as_bytes().ct_eq(session.as_bytes())))
+                cookies(headers).any(|(name, value)| {
+                    name == SESSION_COOKIE && bool::from(value.as_bytes().ct_eq(session.as_bytes()))
+                })
             })
     }
 
@@ -172,7 +173,9 @@ fn is_foreign(host: Option<&str>, headers: &HeaderMap) -> bool {
     }
     let Some(origin) = headers.get(ORIGIN) else { return false };
     // `null` is a sandbox or a file: foreign.
-    let Some((scheme, authority)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return true };
+    let Some((scheme, authority)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
+        return true;
+    };
     let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
     let bare = |text: &str| text.strip_suffix(default_port).unwrap_or(text).to_ascii_lowercase();
     host.is_none_or(|host| bare(host) != bare(authority))
@@ -206,10 +209,26 @@ mod tests {
 
     #[test]
     fn a_loopback_listener_answers_to_loopback_names_only() {
-        for host in ["localhost:7117", "LOCALHOST", "127.0.0.1:7117", "127.9.9.9", "[::1]:7117", "a.localhost", "tally.example:80"] {
+        for host in [
+            "localhost:7117",
+            "LOCALHOST",
+            "127.0.0.1:7117",
+            "127.9.9.9",
+            "[::1]:7117",
+            "a.localhost",
+            "tally.example:80",
+        ] {
             assert_eq!(check(Surface::Api, &[("host", host)]), Ok(()), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "[fe80::1]", "tally.example.evil", "", "127.0.0.1.nip.io"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "[fe80::1]",
+            "tally.example.evil",
+            "",
+            "127.0.0.1.nip.io",
+        ] {
             assert_eq!(check(Surface::Pages, &[("host", host)]), Err(Denied::Host), "{host}");
         }
         assert_eq!(check(Surface::Api, &[]), Err(Denied::Host));
@@ -233,7 +252,8 @@ mod tests {
             assert_eq!(check(Surface::Pages, &[host, foreign]), Err(Denied::CrossSite), "{foreign:?}");
             assert_eq!(check(Surface::Api, &[host, foreign]), Ok(()), "{foreign:?}");
         }
-        for own in [("origin", "http://localhost:7117"), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")] {
+        for own in [("origin", "http://localhost:7117"), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")]
+        {
             assert_eq!(check(Surface::Pages, &[host, own]), Ok(()), "{own:?}");
         }
         assert_eq!(check(Surface::Pages, &[("host", "localhost"), ("origin", "http://localhost:80")]), Ok(()));

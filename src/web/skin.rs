@@ -12,7 +12,7 @@ pub enum Skin {
     Chat,
     /// `/messages`, as Anthropic words them.
     Messages,
-    /// `/responses`, as OpenAI words them.
+    /// `/responses`, as `OpenAI` words them.
     Responses,
 }
 
@@ -106,6 +106,9 @@ mod tests {
         assert_eq!((&messages["type"], &messages["error"]["type"]), (&json!("error"), &json!("billing_error")));
         assert_eq!(messages["error"]["message"], "spent");
         let responses = error.body(Skin::Responses);
-        assert_eq!((&responses["error_type"], &responses["error"]["message"]), (&json!("budget_exceeded"), &json!("spent")));
+        assert_eq!(
+            (&responses["error_type"], &responses["error"]["message"]),
+            (&json!("budget_exceeded"), &json!("spent"))
+        );
     }
 }

@@ -2,9 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod config;
-mod layering;
-mod settle;
-
+mod gateway;
 mod journal;
-
+mod layering;
+mod mail;
+mod openrouter;
+mod settle;
 mod sim;
+mod sql_prepares;
+mod store;
+mod support;

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::sse::{Events, Line};
-use crate::capture::tap::{Kept, Tap};
 use super::wire::{REPLY, Reading};
+use crate::capture::tap::{Kept, Tap};
 use crate::domain::flags;
 
 /// The form of a reply's body, by its `Content-Type`.

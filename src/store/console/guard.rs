@@ -8,36 +8,173 @@ use super::VIEWS;
 /// Functions a query may call, on either engine.
 pub(super) const FUNCTIONS: &[&str] = &[
     // Aggregates.
-    "avg", "bool_and", "bool_or", "count", "every", "group_concat", "max", "median", "min", "mode", "percentile_cont",
-    "percentile_disc", "stddev", "string_agg", "sum", "total", "variance",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "count",
+    "every",
+    "group_concat",
+    "max",
+    "median",
+    "min",
+    "mode",
+    "percentile_cont",
+    "percentile_disc",
+    "stddev",
+    "string_agg",
+    "sum",
+    "total",
+    "variance",
     // Windows.
-    "cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "percent_rank", "rank",
+    "cume_dist",
+    "dense_rank",
+    "first_value",
+    "lag",
+    "last_value",
+    "lead",
+    "nth_value",
+    "ntile",
+    "percent_rank",
+    "rank",
     "row_number",
     // Numbers.
-    "abs", "ceil", "ceiling", "exp", "floor", "ln", "log", "log10", "log2", "mod", "pow", "power", "round", "sign", "sqrt",
-    "trunc", "width_bucket",
+    "abs",
+    "ceil",
+    "ceiling",
+    "exp",
+    "floor",
+    "ln",
+    "log",
+    "log10",
+    "log2",
+    "mod",
+    "pow",
+    "power",
+    "round",
+    "sign",
+    "sqrt",
+    "trunc",
+    "width_bucket",
     // Choice.
-    "coalesce", "greatest", "ifnull", "iif", "least", "nullif",
+    "coalesce",
+    "greatest",
+    "ifnull",
+    "iif",
+    "least",
+    "nullif",
     // Text.
-    "concat", "concat_ws", "glob", "instr", "left", "length", "like", "lower", "ltrim", "position", "replace", "right", "rtrim",
-    "split_part", "starts_with", "strpos", "substr", "substring", "trim", "upper",
+    "concat",
+    "concat_ws",
+    "glob",
+    "instr",
+    "left",
+    "length",
+    "like",
+    "lower",
+    "ltrim",
+    "position",
+    "replace",
+    "right",
+    "rtrim",
+    "split_part",
+    "starts_with",
+    "strpos",
+    "substr",
+    "substring",
+    "trim",
+    "upper",
     // Time.
-    "age", "date", "date_bin", "date_part", "date_trunc", "datetime", "extract", "julianday", "make_interval", "now",
-    "strftime", "time", "timediff", "to_char", "to_timestamp", "unixepoch",
+    "age",
+    "date",
+    "date_bin",
+    "date_part",
+    "date_trunc",
+    "datetime",
+    "extract",
+    "julianday",
+    "make_interval",
+    "now",
+    "strftime",
+    "time",
+    "timediff",
+    "to_char",
+    "to_timestamp",
+    "unixepoch",
     // JSON.
-    "->", "->>", "json_array", "json_array_elements", "json_array_elements_text", "json_array_length", "json_each",
-    "json_each_text", "json_extract", "json_extract_path_text", "json_group_array", "json_group_object", "json_object",
-    "json_object_keys", "json_tree", "json_type", "json_typeof", "json_valid",
+    "->",
+    "->>",
+    "json_array",
+    "json_array_elements",
+    "json_array_elements_text",
+    "json_array_length",
+    "json_each",
+    "json_each_text",
+    "json_extract",
+    "json_extract_path_text",
+    "json_group_array",
+    "json_group_object",
+    "json_object",
+    "json_object_keys",
+    "json_tree",
+    "json_type",
+    "json_typeof",
+    "json_valid",
     // The rest.
-    "cast", "generate_series", "row", "typeof",
+    "cast",
+    "generate_series",
+    "row",
+    "typeof",
 ];
 
 /// Words that stand before a bracket without calling anything.
 const BEFORE_BRACKET: &[&str] = &[
-    "all", "and", "any", "as", "between", "by", "case", "char", "cube", "decimal", "distinct", "else", "except", "exists",
-    "filter", "from", "grouping", "having", "ilike", "in", "intersect", "interval", "is", "join", "lateral", "limit",
-    "materialized", "not", "numeric", "offset", "on", "or", "over", "rollup", "select", "sets", "some", "then", "timestamp",
-    "union", "using", "values", "varchar", "when", "where", "with", "within",
+    "all",
+    "and",
+    "any",
+    "as",
+    "between",
+    "by",
+    "case",
+    "char",
+    "cube",
+    "decimal",
+    "distinct",
+    "else",
+    "except",
+    "exists",
+    "filter",
+    "from",
+    "grouping",
+    "having",
+    "ilike",
+    "in",
+    "intersect",
+    "interval",
+    "is",
+    "join",
+    "lateral",
+    "limit",
+    "materialized",
+    "not",
+    "numeric",
+    "offset",
+    "on",
+    "or",
+    "over",
+    "rollup",
+    "select",
+    "sets",
+    "some",
+    "then",
+    "timestamp",
+    "union",
+    "using",
+    "values",
+    "varchar",
+    "when",
+    "where",
+    "with",
+    "within",
 ];
 
 /// Words that stand before a name with a list of columns, which looks like a call and is none.
@@ -80,7 +217,8 @@ pub(super) fn check(query: &str) -> Result<(), String> {
             continue;
         }
         let before = at.checked_sub(1).and_then(|before| tokens.get(before));
-        let names_columns = matches!(before, Some(Token::Word { text, quoted: false }) if BEFORE_COLUMNS.contains(&text.as_str()));
+        let names_columns =
+            matches!(before, Some(Token::Word { text, quoted: false }) if BEFORE_COLUMNS.contains(&text.as_str()));
         let plain = !quoted && BEFORE_BRACKET.contains(&text.as_str());
         if !plain && !names_columns && !FUNCTIONS.contains(&text.as_str()) {
             return Err(format!("the function {text} is not allowed here"));
@@ -94,9 +232,8 @@ pub(super) fn check(query: &str) -> Result<(), String> {
 
 /// A view's name given to a part of WITH: `usage AS (`, with or without a list of columns.
 fn shadowed(tokens: &[Token]) -> Option<&str> {
-    let is = |at: usize, word: &str| {
-        matches!(tokens.get(at), Some(Token::Word { text, quoted: false }) if text == word)
-    };
+    let is =
+        |at: usize, word: &str| matches!(tokens.get(at), Some(Token::Word { text, quoted: false }) if text == word);
     tokens.iter().enumerate().find_map(|(at, token)| {
         let Token::Word { text, .. } = token else { return None };
         let view = VIEWS.iter().find(|view| view.eq_ignore_ascii_case(text))?;
@@ -131,8 +268,12 @@ fn tokens(query: &str) -> Result<Vec<Token>, String> {
         } else if first.is_whitespace() {
             rest = &rest[first.len_utf8()..];
         } else if first == '\'' {
-            if matches!(tokens.last(), Some(Token::Word { .. })) && query[..query.len() - rest.len()].ends_with(is_word) {
-                return Err("a string with a letter before it (E'…', X'…', U&'…') is not understood here; write a plain '…'".to_owned());
+            if matches!(tokens.last(), Some(Token::Word { .. })) && query[..query.len() - rest.len()].ends_with(is_word)
+            {
+                return Err(
+                    "a string with a letter before it (E'…', X'…', U&'…') is not understood here; write a plain '…'"
+                        .to_owned(),
+                );
             }
             let (_, after) = quoted(rest, '\'').ok_or("a string does not end")?;
             tokens.push(Token::Text);

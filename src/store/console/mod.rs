@@ -94,8 +94,11 @@ impl Gathered {
         }
         self.bytes += row.iter().map(size).sum::<usize>();
         if self.bytes > self.limits.bytes {
-            self.table.cut =
-                Some(format!("only the first {} rows are shown: more than {} bytes", self.table.rows.len(), self.limits.bytes));
+            self.table.cut = Some(format!(
+                "only the first {} rows are shown: more than {} bytes",
+                self.table.rows.len(),
+                self.limits.bytes
+            ));
             return false;
         }
         self.table.rows.push(row);

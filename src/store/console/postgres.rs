@@ -3,8 +3,8 @@
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
-    Statement as _, TypeInfo as _, ValueRef as _,
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
+    SqlSafeStr as _, Statement as _, TypeInfo as _, ValueRef as _,
 };
 
 use super::{Gathered, SqlError, SqlLimits, VIEWS};
@@ -19,7 +19,8 @@ const ROLE: &str = "tallyd_reader";
 const MAY: &str = "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(oid, 'MEMBER')), CAST(current_user AS TEXT), CAST(current_schema() AS TEXT)";
 
 /// Nothing but reading, by the meaning that the guard gives to strings, as the role.
-const FENCE: &str = "SET TRANSACTION READ ONLY; SET LOCAL standard_conforming_strings = on; SET LOCAL role = tallyd_reader";
+const FENCE: &str =
+    "SET TRANSACTION READ ONLY; SET LOCAL standard_conforming_strings = on; SET LOCAL role = tallyd_reader";
 
 /// How long beyond the query's own time the server may take to say that it was too long.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -58,7 +59,8 @@ async fn ask(connection: &mut PgConnection, query: &str, limits: &SqlLimits) -> 
     let mut tx = connection.begin().await.map_err(StoreError::from)?;
     sqlx::raw_sql(FENCE).execute(&mut *tx).await.map_err(StoreError::from)?;
     // Preparing refuses more than one statement; running it as text then gives every type in its own writing.
-    let prepared = tx.prepare(AssertSqlSafe(query.to_owned()).into_sql_str()).await.map_err(|error| refused(error, limits))?;
+    let prepared =
+        tx.prepare(AssertSqlSafe(query.to_owned()).into_sql_str()).await.map_err(|error| refused(error, limits))?;
     let columns = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
     let mut gathered = Gathered::new(columns, limits);
     let mut rows = sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch(&mut *tx);
@@ -92,7 +94,7 @@ fn cells(row: &PgRow) -> Result<Vec<Cell>, SqlError> {
 }
 
 fn refused(error: sqlx::Error, limits: &SqlLimits) -> SqlError {
-    let code = error.as_database_error().and_then(|told| told.code()).map(std::borrow::Cow::into_owned);
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
     match code.as_deref() {
         // query_canceled
         Some("57014") => SqlError::TimedOut(limits.time),

@@ -38,10 +38,8 @@ mod tests {
     #[test]
     fn keys_are_found_where_sdks_put_them() {
         let case = |pairs: &[(&'static str, &'static str)], messages| {
-            let headers: HeaderMap = pairs
-                .iter()
-                .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
-                .collect();
+            let headers: HeaderMap =
+                pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect();
             format!("{:?}", credential(&headers, messages))
         };
         let key = r#"OpenRouter("sk-or-v1-a")"#;

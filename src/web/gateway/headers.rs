@@ -66,9 +66,12 @@ fn replace(headers: &mut HeaderMap, name: &HeaderName, values: Vec<HeaderValue>)
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(TE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
-        |element| element.split(';').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("trailers")),
-    )
+    headers
+        .get_all(TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|element| element.split(';').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
 }
 
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
@@ -105,7 +108,7 @@ fn reduce_accept_encoding(headers: &mut HeaderMap) {
         let coding = element.split(';').next().unwrap_or_default().trim();
         READABLE.iter().any(|known| known.eq_ignore_ascii_case(coding)) || (coding == "*" && is_forbidden(element))
     };
-    if elements.iter().all(|element| readable(&element)) {
+    if elements.iter().all(readable) {
         return;
     }
     let kept: Vec<&str> = elements.into_iter().filter(readable).collect();

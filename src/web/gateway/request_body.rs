@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +14,6 @@ use hyper::body::Incoming;
 
 use crate::capture::allowance::{Allowance, Share};
 use crate::capture::request::{Asked, RequestReader};
-use std::sync::Arc;
 
 /// Frames shorter than this are joined, so that a body sent byte by byte takes no more memory than its bytes.
 const JOIN_BELOW: usize = 4 * 1024;
@@ -64,8 +64,8 @@ impl RequestBody {
             return Ok((Self::unread(body), None));
         }
         let Some(mut share) = bounds.all.take(declared.unwrap_or(0)) else { return Ok((Self::unread(body), None)) };
-        let mut ahead = Self { read: VecDeque::new(), trailers: None, rest: None, length, _share: None };
-        let (mut reader, mut joined, mut total) = (RequestReader::default(), BytesMut::new(), 0_u64);
+        let (mut reader, mut total) = (RequestReader::default(), 0_u64);
+        let (mut read, mut joined, mut trailers) = (VecDeque::new(), BytesMut::new(), None);
         let mut overrun = false;
         while let Some(frame) = body.frame().await.transpose()? {
             match frame.into_data() {
@@ -75,35 +75,31 @@ impl RequestBody {
                     overrun = total > bounds.limit || (declared.is_none() && !share.grow(data.len() as u64));
                     reader.push(&data);
                     if data.len() >= JOIN_BELOW {
-                        ahead.flush(&mut joined);
-                        ahead.read.push_back(data);
+                        flush(&mut joined, &mut read);
+                        read.push_back(data);
                     } else {
                         if joined.capacity() - joined.len() < data.len() {
-                            ahead.flush(&mut joined);
+                            flush(&mut joined, &mut read);
                             joined.reserve(JOIN_ROOM);
                         }
                         joined.extend_from_slice(&data);
                     }
                 }
-                Err(frame) => ahead.trailers = frame.into_trailers().ok(),
+                Err(frame) => trailers = frame.into_trailers().ok(),
             }
             if overrun {
                 break;
             }
         }
-        ahead.flush(&mut joined);
-        ahead._share = Some(share);
-        if overrun {
-            ahead.rest = Some(body);
-            return Ok((ahead, None));
-        }
-        Ok((ahead, reader.finish()))
+        flush(&mut joined, &mut read);
+        let asked = if overrun { None } else { reader.finish() };
+        Ok((Self { read, trailers, rest: overrun.then_some(body), length, _share: Some(share) }, asked))
     }
+}
 
-    fn flush(&mut self, joined: &mut BytesMut) {
-        if !joined.is_empty() {
-            self.read.push_back(joined.split().freeze());
-        }
+fn flush(joined: &mut BytesMut, read: &mut VecDeque<Bytes>) {
+    if !joined.is_empty() {
+        read.push_back(joined.split().freeze());
     }
 }
 

@@ -24,11 +24,11 @@ pub fn generation_id(headers: &HeaderMap) -> Option<GenerationId> {
 
 /// A call that has been sent, or is about to be.
 ///
-/// Exactly one outcome comes of it: by [`Call::end`], or when it is dropped.
-pub struct Call {
+/// Exactly one outcome comes of it: by [`InFlight::end`], or when it is dropped.
+pub struct InFlight {
     recorder: Recorder,
     clock: Clock,
-    call_id: CallId,
+    id: CallId,
     sent_at: Duration,
     first_byte_at: Option<Duration>,
     reply: Option<Reply>,
@@ -42,17 +42,17 @@ struct Reply {
     observer: Observer,
 }
 
-impl Call {
+impl InFlight {
     /// A call whose sending has been recorded; `sent_at` is the clock's elapsed time then.
-    pub fn new(recorder: Recorder, clock: Clock, call_id: CallId, sent_at: Duration) -> Self {
-        Self { recorder, clock, call_id, sent_at, first_byte_at: None, reply: None, ended: false }
+    pub fn new(recorder: Recorder, clock: Clock, id: CallId, sent_at: Duration) -> Self {
+        Self { recorder, clock, id, sent_at, first_byte_at: None, reply: None, ended: false }
     }
 
     /// The reply's head came: records it, and begins to observe.
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap, limits: &ObserveLimits) {
         let generation_id = generation_id(headers);
         self.recorder.head(Head {
-            call_id: self.call_id,
+            call_id: self.id,
             at: self.clock.now(),
             generation_id: generation_id.clone(),
             status: status.as_u16(),
@@ -94,7 +94,7 @@ impl Call {
         let now = self.clock.elapsed();
         let since = |at: Duration| i64::try_from(at.saturating_sub(self.sent_at).as_millis()).unwrap_or(i64::MAX);
         let mut outcome = Outcome {
-            call_id: self.call_id,
+            call_id: self.id,
             at: self.clock.now(),
             ending,
             status: None,
@@ -126,7 +126,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for InFlight {
     /// Whoever held it went away: the client, or the daemon.
     fn drop(&mut self) {
         if !self.ended {

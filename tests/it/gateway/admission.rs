@@ -1,0 +1,200 @@
+//! Who may call: keys, the rules against the browser, budgets, and a ledger that cannot be written.
+
+use secrecy::ExposeSecret as _;
+use tallyd::config::{self, OnLedgerFailure};
+use tallyd::domain::ids::KeyFingerprint;
+use tallyd::web::gateway::BudgetRefusal;
+
+use super::house::{Candidate, House, OWN_KEY, Plan};
+
+const CHAT: &str = "/api/v1/chat/completions";
+
+#[tokio::test]
+async fn a_callers_own_key_passes_untouched_and_is_held_to_settle_with() {
+    let mut house = House::new().await;
+    let (mut client, mut upstream) = house.post(CHAT, "authorization: bearer   sk-or-v1-mine\r\n", "{}").await;
+    assert_eq!(upstream.header("authorization"), Some("bearer   sk-or-v1-mine"));
+    upstream.json("200 OK", "", "{}").await;
+    client.reply().await;
+    let keyring = std::sync::Arc::clone(&house.keyring);
+    let row = house.only_row().await;
+    let key = &row.sent().key;
+    assert_eq!(key.fingerprint, Some(KeyFingerprint::of("sk-or-v1-mine")));
+    assert_eq!(keyring.secret(key).unwrap().expose_secret(), "sk-or-v1-mine");
+}
+
+#[tokio::test]
+async fn a_callers_key_that_is_configured_is_that_key() {
+    let mut house = House::new().await;
+    let (mut client, mut upstream) = house.post(CHAT, &format!("authorization: Bearer {OWN_KEY}\r\n"), "{}").await;
+    upstream.json("200 OK", "", "{}").await;
+    client.reply().await;
+    assert_eq!(house.only_row().await.sent().key.name, "default");
+}
+
+#[tokio::test]
+async fn in_open_mode_no_key_or_any_other_is_swapped_for_the_configured_one() {
+    let mut house = House::new().await;
+    for headers in ["", "authorization: Bearer dummy\r\n", "x-api-key: dummy\r\n", "authorization: Basic eA==\r\n"] {
+        let (mut client, mut upstream) = house.post("/api/v1/messages", headers, "{}").await;
+        assert_eq!(upstream.header("authorization"), Some(format!("Bearer {OWN_KEY}").as_str()), "{headers}");
+        assert_eq!(upstream.header("x-api-key"), None);
+        upstream.json("200 OK", "connection: close\r\n", "{}").await;
+        client.reply().await;
+    }
+    let (mut client, mut upstream) = house.post("/api/v1/messages", "x-api-key: sk-or-v1-mine\r\n", "{}").await;
+    assert_eq!(upstream.header("x-api-key"), Some("sk-or-v1-mine"));
+    assert_eq!(upstream.header("authorization"), None);
+    upstream.json("200 OK", "connection: close\r\n", "{}").await;
+    client.reply().await;
+    let (rows, _) = house.finish().await;
+    let mut names: Vec<&str> = rows.iter().map(|row| row.sent().key.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["default", "default", "default", "default", "…mine"]);
+}
+
+#[tokio::test]
+async fn beyond_open_mode_a_caller_needs_a_key() {
+    let mut plan = Plan { open: false, ..Plan::default() };
+    plan.settings = config::Gateway { own_keys: false, ..plan.settings };
+    let mut house = House::with(plan).await;
+    let mut client = house.client().await;
+    for headers in ["", "authorization: Bearer dummy\r\n", "authorization: Bearer sk-or-v1-mine\r\n"] {
+        client.post(CHAT, headers, "{}").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status(), &reply.json()["error"]["code"]), (401, &401.into()), "{headers}");
+    }
+    assert!(house.upstream.is_idle());
+    let (rows, refusals) = house.finish().await;
+    assert!(rows.is_empty());
+    assert_eq!(refusals.len(), 3);
+    assert!(refusals.iter().all(|refused| refused.cause == "authentication"));
+}
+
+#[tokio::test]
+async fn without_any_key_the_remedy_is_said() {
+    let house = House::with(Plan { keys: Vec::new(), ..Plan::default() }).await;
+    let mut client = house.client().await;
+    client.post(CHAT, "", "{}").await;
+    let reply = client.reply().await;
+    assert_eq!(reply.status(), 401);
+    assert!(reply.json()["error"]["message"].as_str().unwrap().contains("OPENROUTER_API_KEY"));
+}
+
+#[tokio::test]
+async fn a_web_page_elsewhere_cannot_spend() {
+    let mut house = House::new().await;
+    for headers in [
+        "origin: https://evil.example\r\n",
+        "origin: null\r\n",
+        "sec-fetch-site: cross-site\r\n",
+        "sec-fetch-mode: navigate\r\n",
+        "sec-fetch-dest: document\r\n",
+    ] {
+        let mut client = house.client().await;
+        client.post("/api/v1/responses", headers, "{}").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status(), &reply.json()["error_type"]), (403, &"permission_denied".into()), "{headers}");
+    }
+    let mut client = house.client().await;
+    client.send("POST /api/v1/responses HTTP/1.1\r\nhost: evil.example\r\ncontent-length: 2\r\n\r\n{}").await;
+    let reply = client.reply().await;
+    assert_eq!(reply.status(), 403);
+    assert!(reply.json()["error"]["message"].as_str().unwrap().contains("allowed_hosts"));
+    assert!(house.upstream.is_idle());
+    assert!(house.finish().await.0.is_empty());
+}
+
+#[tokio::test]
+async fn upgrades_are_refused() {
+    let mut house = House::new().await;
+    let mut client = house.client().await;
+    client.post(CHAT, "connection: upgrade\r\nupgrade: websocket\r\n", "{}").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status(), &reply.json()["error"]["code"]), (501, &501.into()));
+    assert!(house.upstream.is_idle());
+}
+
+#[tokio::test]
+async fn an_offer_of_http2_is_passed_over() {
+    let mut house = House::new().await;
+    let headers = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAA\r\n";
+    let (mut client, mut upstream) = house.post(CHAT, headers, "{}").await;
+    assert_eq!((upstream.header("upgrade"), upstream.header("http2-settings")), (None, None));
+    upstream.json("200 OK", "", "{}").await;
+    assert_eq!(client.reply().await.status(), 200);
+    // The connection goes on as it was.
+    client.post(CHAT, "", "{}").await;
+    upstream.next().await.json("200 OK", "", "{}").await;
+    assert_eq!(client.reply().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_spent_budget_answers_402_in_every_skin() {
+    let refusal = BudgetRefusal {
+        budget: "growth".to_owned(),
+        limit_usd: "500.00".to_owned(),
+        spent_usd: "500.12".to_owned(),
+        resets_at: None,
+    };
+    let mut house = House::with(Plan { refuse: Some(refusal), ..Plan::default() }).await;
+    let mut client = house.client().await;
+    let body = r#"{"models":["a/b","c/d"]}"#;
+    client.post(CHAT, "x-title: Bot\r\n", body).await;
+    let reply = client.reply().await;
+    assert_eq!(reply.status(), 402);
+    let error = &reply.json()["error"];
+    assert_eq!(error["code"], 402);
+    let metadata = serde_json::json!({
+        "error_type": "budget_exceeded", "budget": "growth", "limit_usd": "500.00", "spent_usd": "500.12", "resets_at": null
+    });
+    assert_eq!(error["metadata"], metadata);
+    client.post("/api/v1/presets/p/messages", "", "{}").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status(), &reply.json()["error"]["type"]), (402, &"billing_error".into()));
+    client.post("/api/v1/responses", "", "not json").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status(), &reply.json()["error"]["code"]), (402, &"budget_exceeded".into()));
+    assert!(house.upstream.is_idle());
+    let candidates = house.candidates.lock().unwrap().clone();
+    let candidate = |app: Option<&str>, model: Option<&str>, models: &[&str], opaque| Candidate {
+        app: app.map(str::to_owned),
+        model: model.map(str::to_owned),
+        models: models.iter().map(|model| (*model).to_owned()).collect(),
+        opaque,
+    };
+    assert_eq!(
+        candidates,
+        [
+            candidate(Some("Bot"), None, &["a/b", "c/d"], false),
+            candidate(None, Some("@preset/p"), &[], false),
+            candidate(None, None, &[], true),
+        ]
+    );
+    let (rows, refusals) = house.finish().await;
+    assert!(rows.is_empty());
+    assert_eq!(refusals.len(), 3);
+    assert_eq!((refusals[0].cause.as_str(), refusals[0].budget.as_deref()), ("budget_exceeded", Some("growth")));
+    assert_eq!((refusals[0].app.as_deref(), refusals[0].key_name.as_deref()), (Some("Bot"), Some("default")));
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_written_refuses_new_calls_only_if_told_to() {
+    for (on_ledger_failure, status) in [(OnLedgerFailure::Refuse, 503), (OnLedgerFailure::Forward, 200)] {
+        // The first call's records fill the journal, which nobody drains.
+        let plan = Plan { on_ledger_failure, journal_limit: 1, ..Plan::default() };
+        let mut house = House::with(plan).await;
+        let (mut client, mut upstream) = house.post(CHAT, "", "{}").await;
+        upstream.json("200 OK", "", "{}").await;
+        assert_eq!(client.reply().await.status(), 200);
+        client.post(CHAT, "", "{}").await;
+        if status == 200 {
+            upstream.next().await.json("200 OK", "", "{}").await;
+        }
+        let reply = client.reply().await;
+        assert_eq!(reply.status(), status);
+        if status == 503 {
+            assert_eq!(reply.json()["error"]["metadata"]["error_type"], "ledger_unavailable");
+        }
+    }
+}
