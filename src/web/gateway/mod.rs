@@ -22,7 +22,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
-pub use self::admission::{Admit, BudgetRefusal};
+pub use self::admission::Admit;
 pub use self::endpoint::{Endpoint, INFERENCE, PRESET_INFERENCE};
 pub use self::reply_body::{ReplyBody, Watched};
 pub use self::upstream::UpstreamError;
@@ -32,14 +32,8 @@ use self::credentials::X_API_KEY;
 use self::drain::Awaited;
 use self::request_body::{ReadAhead, RequestBody};
 use self::upstream::Upstream;
-<<<<<<< HEAD
-use super::guard::{Guard, Surface};
-use super::skin::OwnError;
-use crate::budget::{Book, Exceeded};
-=======
 use super::guard::Guard;
 use super::skin::{OwnError, Skin};
->>>>>>> capture
 use crate::capture::allowance::Allowance;
 use crate::capture::attribute::attribute;
 use crate::capture::in_flight::{InFlight, generation_id, request_flags};
@@ -51,13 +45,8 @@ use crate::clock::{Clock, Entropy};
 use crate::config;
 use crate::config::OnLedgerFailure;
 use crate::domain::attribution::{Attribution, KeyRef};
-<<<<<<< HEAD
-use crate::domain::observation::{Ending, ErrorFacts, Refused, Sent};
-use crate::domain::scope::AdmissionSubject;
-=======
 use crate::domain::observation::{Ending, ErrorFacts, Sent};
 use crate::domain::time::Timestamp;
->>>>>>> capture
 use crate::shutdown::Tasks;
 
 /// How long a reply's head may take; longer than any SDK waits by default.
@@ -69,8 +58,6 @@ const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 /// What the decoders of all compressed replies may take together, in bytes; see [`ObserveLimits::memory`].
 const DECODER_MEMORY: u64 = 64 * 1024 * 1024;
 
-<<<<<<< HEAD
-=======
 /// When something happened: by the wall clock, and by the one that never goes back.
 #[derive(Clone, Copy)]
 struct Moment {
@@ -78,7 +65,6 @@ struct Moment {
     elapsed: Duration,
 }
 
->>>>>>> capture
 /// What a gateway is made of.
 pub struct GatewaySetup {
     /// Where calls go.
@@ -96,8 +82,8 @@ pub struct GatewaySetup {
     pub keyring: Arc<Keyring>,
     /// Where observations go.
     pub recorder: Recorder,
-    /// What budgets stand at.
-    pub book: Arc<Book>,
+    /// Asks the budgets.
+    pub admit: Arc<Admit>,
     /// The time.
     pub clock: Clock,
     /// Randomness, for call IDs.
@@ -118,7 +104,7 @@ pub(crate) struct Inner {
     guard: Arc<Guard>,
     keyring: Arc<Keyring>,
     recorder: Recorder,
-    book: Arc<Book>,
+    admit: Arc<Admit>,
     clock: Clock,
     entropy: Entropy,
     tasks: Tasks,
@@ -138,7 +124,7 @@ impl Gateway {
             guard: setup.guard,
             keyring: setup.keyring,
             recorder: setup.recorder,
-            book: setup.book,
+            admit: setup.admit,
             clock: setup.clock,
             entropy: setup.entropy,
             tasks: setup.tasks,
@@ -275,122 +261,7 @@ impl Inner {
             streamed,
             flags,
         });
-<<<<<<< HEAD
-        let call = InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, sent_at);
-        let request = self.upstream_request(&mut parts, body, swap)?;
-        self.forward(request, call).await
-    }
-
-    /// Refuses what may not come in at all.
-    fn check(&self, parts: &request::Parts) -> Result<(), OwnError> {
-        let surface = if self.open { Surface::OpenApi } else { Surface::Api };
-        self.guard
-            .check(surface, &parts.uri, &parts.headers)
-            .map_err(|denied| OwnError::new(StatusCode::FORBIDDEN, "permission_denied", denied.to_string()))?;
-        // An offer to speak HTTP/2 over plain TCP, which Java's client makes by itself, may be passed over (RFC 9113, 3.1).
-        let upgrades = parts.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
-        if parts.method == Method::CONNECT || upgrades {
-            return Err(OwnError::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "not_implemented",
-                "tallyd passes HTTP requests only: send this one without Upgrade",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Who pays. `None`: a preflight, which carries no key and costs nothing.
-    fn payer(&self, parts: &request::Parts, endpoint: &Endpoint) -> Result<Option<Payer>, OwnError> {
-        let messages = endpoint.skin == super::skin::Skin::Messages;
-        match credential(&parts.headers, messages) {
-            Credential::OpenRouter(key) => {
-                if let Some(key) = self.keyring.configured(key) {
-                    return Ok(Some(Payer { key, swap: None }));
-                }
-                if self.settings.own_keys {
-                    return Ok(Some(Payer { key: self.keyring.bring(key), swap: None }));
-                }
-                Err(OwnError::new(
-                    StatusCode::UNAUTHORIZED,
-                    "authentication",
-                    "this tallyd takes no OpenRouter keys of callers (gateway.own_keys = false); use a key it gave you",
-                ))
-            }
-            Credential::None | Credential::Other if self.open => {
-                let (key, secret) = self.keyring.named(config::DEFAULT_KEY_NAME).ok_or_else(no_key)?;
-                let bearer = format!("Bearer {}", secret.expose_secret());
-                let mut swap = HeaderValue::from_str(&bearer).map_err(|_| no_key())?;
-                swap.set_sensitive(true);
-                Ok(Some(Payer { key, swap: Some(swap) }))
-            }
-            Credential::None if parts.method == Method::OPTIONS => Ok(None),
-            Credential::None | Credential::Other => Err(OwnError::new(
-                StatusCode::UNAUTHORIZED,
-                "authentication",
-                "no key that tallyd knows: send an OpenRouter key (sk-or-v1-…) as Authorization: Bearer",
-            )),
-        }
-    }
-
-    /// Asks journal and budgets.
-    fn admit(
-        &self,
-        endpoint: &Endpoint,
-        key: &KeyRef,
-        attribution: &Attribution,
-        asked: Option<&Asked>,
-    ) -> Result<(), OwnError> {
-        let model = asked.and_then(|asked| asked.model.as_deref()).or(endpoint.preset.as_deref());
-        if self.on_ledger_failure == OnLedgerFailure::Refuse && !self.recorder.accepts_new_calls() {
-            let error = OwnError::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ledger_unavailable",
-                "tallyd cannot write its ledger, and is set to refuse calls then (journal.on_ledger_failure = \"refuse\")",
-            );
-            self.refuse(&error, endpoint, Some(key), attribution, model);
-            return Err(error);
-        }
-        let subject = AdmissionSubject {
-            app: attribution.app.as_deref(),
-            key_name: Some(&key.name),
-            end_user: attribution.user.as_deref(),
-            session: attribution.session.as_deref(),
-            model,
-            models: asked.map_or(&[], |asked| &asked.models),
-            tags: &attribution.tags,
-            opaque_body: asked.is_none(),
-        };
-        self.book.admit(&subject, self.clock.now()).map_err(|exceeded| {
-            let error = OwnError::from(exceeded);
-            self.refuse(&error, endpoint, Some(key), attribution, model);
-            error
-        })
-    }
-
-    /// Counts a call that buys inference and is not let through.
-    fn refuse(
-        &self,
-        error: &OwnError,
-        endpoint: &Endpoint,
-        key: Option<&KeyRef>,
-        attribution: &Attribution,
-        model: Option<&str>,
-    ) {
-        if endpoint.inference {
-            let refused = Refused {
-                at: self.clock.now(),
-                cause: error.error_type.to_owned(),
-                budget: error.metadata.get("budget").and_then(|budget| budget.as_str()).map(str::to_owned),
-                app: attribution.app.clone(),
-                key_name: key.map(|key| key.name.clone()),
-                requested_model: model.map(str::to_owned),
-                endpoint: endpoint.name.clone(),
-            };
-            self.recorder.refused(error.error_type, refused);
-        }
-=======
         InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, elapsed)
->>>>>>> capture
     }
 
     /// Makes the request that goes upstream.
@@ -485,26 +356,6 @@ impl Inner {
     }
 }
 
-<<<<<<< HEAD
-impl From<Exceeded> for OwnError {
-    fn from(exceeded: Exceeded) -> Self {
-        let Exceeded { budget, limit, spent, resets_at } = exceeded;
-        let (limit, spent) = (limit.to_decimal(), spent.to_decimal());
-        let until = resets_at.as_ref().map_or_else(String::new, |at| format!("; it resets at {at}"));
-        let message = format!(
-            "budget {budget:?} is spent: ${spent} of ${limit}{until}. Raise its limit, or set when_exceeded = \"alert\", to go on"
-        );
-        let mut error = Self::new(StatusCode::PAYMENT_REQUIRED, "budget_exceeded", message);
-        error.metadata.insert("budget".to_owned(), budget.into());
-        error.metadata.insert("limit_usd".to_owned(), limit.into());
-        error.metadata.insert("spent_usd".to_owned(), spent.into());
-        error.metadata.insert("resets_at".to_owned(), resets_at.into());
-        error
-    }
-}
-
-=======
->>>>>>> capture
 impl OwnError {
     /// What the row keeps of it.
     fn facts(&self) -> ErrorFacts {
