@@ -234,7 +234,8 @@ impl Work {
     }
 
     fn when_held(&self, now: Duration) -> Duration {
-        self.pace.resumes(now).unwrap_or(now + LOOK_HELD).min(now + LOOK_HELD)
+        let latest = self.looked_at + LOOK_HELD;
+        self.pace.resumes(now).map_or(latest, |resumes| resumes.min(latest))
     }
 
     /// Queues leased rows; returns whether any moved, so that the next look can find others.

@@ -5,8 +5,10 @@ mod config;
 mod gateway;
 mod journal;
 mod layering;
+mod mail;
+mod openrouter;
 mod settle;
 mod sim;
-
 mod sql_prepares;
 mod store;
+mod support;

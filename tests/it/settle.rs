@@ -13,7 +13,7 @@ use tallyd::domain::settling::KEY_NOT_HELD;
 use tallyd::settle::give_up_parked;
 use tokio_util::sync::CancellationToken;
 
-use scene::{DEFAULT_KEY, Options, Scene, TIMEOUT, keyring};
+use scene::{DEFAULT_KEY, Options, Scene, TIMEOUT, keyring, some_turns};
 use upstream::Answer;
 
 /// Longest real time a test waits for something that should come at once.
@@ -115,8 +115,7 @@ async fn a_key_that_is_told_to_slow_down_pauses_as_a_whole_and_the_others_go_on(
     assert_eq!(row.state, CallState::Settled, "another key's row does not wait behind them");
     scene.pass(secs(18)).await;
     assert_eq!(scene.upstream.questions().len(), 2, "{:?}", scene.upstream.questions());
-    scene.pass(secs(3)).await;
-    scene.upstream.asked(3).await;
+    scene.asked(3).await;
     assert!(scene.upstream.questions()[2].at >= secs(31));
 }
 
@@ -134,8 +133,7 @@ async fn a_key_that_is_refused_pauses_and_its_rows_wait() {
     scene.told("gen-2", None).await;
     scene.pass(secs(55)).await;
     assert_eq!(scene.upstream.questions().len(), 1, "no row, with the key's fingerprint or without, asks meanwhile");
-    scene.pass(secs(7)).await;
-    scene.upstream.asked(3).await;
+    scene.asked(3).await;
 }
 
 #[tokio::test]
@@ -186,12 +184,11 @@ async fn rows_whose_key_nobody_holds_are_parked_and_resume_when_it_comes() {
     let own = scene.told("gen-own", Some("sk-or-v1-own")).await;
     let told = scene.told("gen-told", None).await;
     let settler = scene.settle();
-    scene.pass(secs(100)).await;
     for call in [own, told] {
-        let row = scene.row(call).await;
+        let row = scene.row_where(call, |row| row.settling.reason.as_deref() == Some(KEY_NOT_HELD)).await;
         assert_eq!((row.state, row.settling.due), (CallState::Pending, None));
-        assert_eq!(row.settling.reason.as_deref(), Some(KEY_NOT_HELD));
     }
+    scene.pass(secs(100)).await;
     assert!(scene.upstream.questions().is_empty());
     // A caller brings the one key; nobody else says so.
     scene.keys.bring("sk-or-v1-own");
@@ -214,8 +211,7 @@ async fn rows_whose_key_never_comes_are_given_up_after_thirty_days() {
     scene.keys = keyring(&[]);
     let call = scene.told("gen-own", Some("sk-or-v1-own")).await;
     let settler = scene.settle();
-    scene.pass(secs(2)).await;
-    assert_eq!(scene.row(call).await.settling.reason.as_deref(), Some(KEY_NOT_HELD));
+    scene.row_where(call, |row| row.settling.reason.as_deref() == Some(KEY_NOT_HELD)).await;
     scene.stop.cancel();
     soon(settler).await.unwrap();
     let sink = scene.sink();
@@ -275,8 +271,7 @@ async fn no_more_is_read_at_once_than_allowed() {
         scene.told(&format!("gen-{n}"), None).await;
     }
     let _settler = scene.settle();
-    scene.pass(secs(2)).await;
-    scene.upstream.asked(3).await;
+    scene.asked(3).await;
     scene.pass(secs(5)).await;
     assert_eq!(scene.upstream.questions().len(), 3);
     scene.upstream.let_go();
@@ -292,18 +287,17 @@ async fn a_locked_database_is_waited_for() {
     let mut scene = Scene::new(Options { busy_timeout: Duration::from_millis(20), ..Options::default() }).await;
     scene.upstream.script("gen-1", [Answer::record("0.1", 1)]);
     let call = scene.told("gen-1", None).await;
-    let other = scene.another_store().await;
-    let lock = other.write().await.unwrap();
+    let lock = scene.store.write().await.unwrap();
     let _settler = scene.settle();
     for _ in 0..40 {
         scene.clock.advance(Duration::from_millis(500));
-        scene.turns().await;
+        some_turns().await;
     }
     assert!(scene.no_reading_waits());
     lock.rollback().await.unwrap();
     while scene.upstream.questions().is_empty() {
         scene.clock.advance(secs(1));
-        scene.turns().await;
+        some_turns().await;
     }
     let (_, row) = scene.next().await;
     assert_eq!((row.call_id, row.state), (call, CallState::Settled));

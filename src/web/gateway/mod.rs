@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request, response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use secrecy::ExposeSecret as _;
 use tokio::sync::Semaphore;
@@ -34,7 +35,7 @@ use super::skin::OwnError;
 use crate::budget::{Book, Exceeded};
 use crate::capture::allowance::Allowance;
 use crate::capture::attribute::attribute;
-use crate::capture::call::{Call, generation_id, request_flags};
+use crate::capture::in_flight::{InFlight, generation_id, request_flags};
 use crate::capture::keys::Keyring;
 use crate::capture::observe::ObserveLimits;
 use crate::capture::recorder::Recorder;
@@ -45,7 +46,6 @@ use crate::config::OnLedgerFailure;
 use crate::domain::attribution::{Attribution, KeyRef};
 use crate::domain::observation::{Ending, ErrorFacts, Refused, Sent};
 use crate::domain::scope::AdmissionSubject;
-use crate::domain::time::Timestamp;
 use crate::shutdown::Tasks;
 
 /// How long a reply's head may take; longer than any SDK waits by default.
@@ -213,7 +213,7 @@ impl Inner {
             streamed,
             flags,
         });
-        let call = Call::new(self.recorder.clone(), self.clock.clone(), call_id, sent_at);
+        let call = InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, sent_at);
         let request = self.upstream_request(&mut parts, body, swap)?;
         self.forward(request, call).await
     }
@@ -224,7 +224,9 @@ impl Inner {
         self.guard
             .check(surface, &parts.uri, &parts.headers)
             .map_err(|denied| OwnError::new(StatusCode::FORBIDDEN, "permission_denied", denied.to_string()))?;
-        if parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE) {
+        // An offer to speak HTTP/2 over plain TCP, which Java's client makes by itself, may be passed over (RFC 9113, 3.1).
+        let upgrades = parts.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
+        if parts.method == Method::CONNECT || upgrades {
             return Err(OwnError::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "not_implemented",
@@ -312,7 +314,7 @@ impl Inner {
         model: Option<&str>,
     ) {
         if endpoint.inference {
-            self.recorder.refused(Refused {
+            let refused = Refused {
                 at: self.clock.now(),
                 cause: error.error_type.to_owned(),
                 budget: error.metadata.get("budget").and_then(|budget| budget.as_str()).map(str::to_owned),
@@ -320,7 +322,8 @@ impl Inner {
                 key_name: key.map(|key| key.name.clone()),
                 requested_model: model.map(str::to_owned),
                 endpoint: endpoint.name.clone(),
-            });
+            };
+            self.recorder.refused(error.error_type, refused);
         }
     }
 
@@ -353,14 +356,14 @@ impl Inner {
     async fn forward(
         self: &Arc<Self>,
         request: Request<RequestBody>,
-        call: Call,
+        call: InFlight,
     ) -> Result<Response<ReplyBody>, OwnError> {
         let mut awaited = Awaited::new(self.upstream.send(request), call, Arc::clone(self));
         let head = match awaited.future() {
             Some(future) => self.clock.timeout(HEAD_TIMEOUT, future).await,
             None => None,
         };
-        let Some(mut call) = awaited.into_call() else { return Err(self.no_head()) };
+        let Some(call) = awaited.into_call() else { return Err(self.no_head()) };
         let reply = match head {
             Some(Ok(reply)) => reply,
             Some(Err(error)) => {
@@ -374,20 +377,25 @@ impl Inner {
                 return Err(own);
             }
         };
+        Ok(self.watch(reply, call).await)
+    }
+
+    /// Records a reply's head and has its body watched.
+    async fn watch(self: &Arc<Self>, reply: Response<Incoming>, mut call: InFlight) -> Response<ReplyBody> {
         let (mut parts, body) = reply.into_parts();
         call.head(parts.status, &parts.headers, &self.observe);
         headers::to_client(&mut parts.headers);
-        if http_body::Body::is_end_stream(&body) {
-            // No frame will come, so it is the head that shows the end.
-            let holds = call.holds_its_end();
-            let written = call.end(Ending::Complete, None);
-            if holds {
-                written.await;
-            }
-            return Ok(reply_of(parts, ReplyBody::Passing(body)));
+        if !body.is_end_stream() {
+            let watched = Watched::new(body, call, Arc::clone(self));
+            return Response::from_parts(parts, ReplyBody::Watched(Box::new(watched)));
         }
-        let watched = Watched::new(body, call, Arc::clone(self));
-        Ok(reply_of(parts, ReplyBody::Watched(Box::new(watched))))
+        // No frame will come, so it is the head that shows the end.
+        let holds = call.holds_its_end();
+        let written = call.end(Ending::Complete, None);
+        if holds {
+            written.await;
+        }
+        Response::from_parts(parts, ReplyBody::Passing(body))
     }
 
     /// Passes a request that buys no inference by its path; a POST whose reply carries an ID makes a row all the same.
@@ -408,11 +416,11 @@ impl Inner {
             Some(Err(error)) => return Err(self.unreached(&error).1),
             None => return Err(self.no_head()),
         };
-        let (mut parts, body) = reply.into_parts();
-        let row = key.zip(candidate).filter(|_| generation_id(&parts.headers).is_some());
+        let row = key.zip(candidate).filter(|_| generation_id(reply.headers()).is_some());
         let Some((key, attribution)) = row else {
+            let (mut parts, body) = reply.into_parts();
             headers::to_client(&mut parts.headers);
-            return Ok(reply_of(parts, ReplyBody::Passing(body)));
+            return Ok(Response::from_parts(parts, ReplyBody::Passing(body)));
         };
         let call_id = self.entropy.call_id(at);
         self.recorder.sent(Sent {
@@ -426,15 +434,8 @@ impl Inner {
             streamed: None,
             flags: request_flags(false, false),
         });
-        let mut call = Call::new(self.recorder.clone(), self.clock.clone(), call_id, sent_at);
-        call.head(parts.status, &parts.headers, &self.observe);
-        headers::to_client(&mut parts.headers);
-        if http_body::Body::is_end_stream(&body) {
-            call.end(Ending::Complete, None).await;
-            return Ok(reply_of(parts, ReplyBody::Passing(body)));
-        }
-        let watched = Watched::new(body, call, Arc::clone(self));
-        Ok(reply_of(parts, ReplyBody::Watched(Box::new(watched))))
+        let call = InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, sent_at);
+        Ok(self.watch(reply, call).await)
     }
 
     /// No head came because of an error: what it means for the call, and what the client is told.
@@ -497,10 +498,6 @@ fn no_key() -> OwnError {
 
 fn requested_model(asked: Option<&Asked>, endpoint: &Endpoint) -> Option<String> {
     asked.and_then(|asked| asked.model.as_ref().or(asked.models.first())).or(endpoint.preset.as_ref()).cloned()
-}
-
-fn reply_of(parts: response::Parts, body: ReplyBody) -> Response<ReplyBody> {
-    Response::from_parts(parts, body)
 }
 
 /// The innermost words of an error: "connection refused" rather than "client error".

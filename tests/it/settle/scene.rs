@@ -27,6 +27,9 @@ use super::upstream::Upstream;
 pub const START: Timestamp = Timestamp(1_790_000_000_000);
 pub const GIVE_UP_MS: i64 = 72 * 3_600_000;
 pub const TIMEOUT: Duration = Duration::from_secs(20);
+/// Rounds without a reading after which a standing clock is taken for the cause.
+const STALL: u32 = 200;
+
 pub const DEFAULT_KEY: &str = "sk-or-v1-default";
 
 /// How a scene is set up.
@@ -49,6 +52,8 @@ pub struct Scene {
     pub metrics: Metrics,
     pub keys: Arc<Keyring>,
     pub stop: CancellationToken,
+    /// The settler's own connections.
+    settler_store: Store,
     options: Options,
     readings: mpsc::Receiver<ReadingOf>,
     sink: mpsc::Sender<ReadingOf>,
@@ -61,7 +66,8 @@ impl Scene {
     pub async fn new(options: Options) -> Self {
         let clock = Clock::manual(START);
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder, options.busy_timeout).await;
+        let store = open(&folder, Duration::from_secs(5)).await;
+        let settler_store = open(&folder, options.busy_timeout).await;
         let (sink, readings) = mpsc::channel(64);
         Self {
             upstream: Upstream::start(clock.clone()).await,
@@ -72,6 +78,7 @@ impl Scene {
             entropy: Entropy::seeded(1),
             clock,
             store,
+            settler_store,
             options,
             readings,
             sink,
@@ -87,7 +94,7 @@ impl Scene {
             self.clock.clone(),
         );
         let settler = Settler {
-            store: self.store.clone(),
+            store: self.settler_store.clone(),
             client: client.unwrap(),
             keys: Arc::clone(&self.keys),
             readings: self.sink.clone(),
@@ -131,9 +138,25 @@ impl Scene {
         calls::find(&self.store, &call_id.to_string()).await.unwrap().unwrap().0
     }
 
-    /// Waits for the next reading and applies it; returns it with the row it made.
+    /// Waits for the next reading and applies it; returns it with the row it made. The clock stands, unless that
+    /// keeps the reading from coming.
     pub async fn next(&mut self) -> (Reading, Call) {
-        let ReadingOf { call_id, at, reading } = super::soon(self.readings.recv()).await.unwrap();
+        let (clock, store) = (self.clock.clone(), self.store.clone());
+        let nudging = async {
+            loop {
+                for _ in 0..STALL {
+                    turns(&store).await;
+                }
+                clock.advance(Duration::from_millis(50));
+            }
+        };
+        let coming = async {
+            tokio::select! {
+                reading = self.readings.recv() => reading.unwrap(),
+                () = nudging => unreachable!("it nudges for ever"),
+            }
+        };
+        let ReadingOf { call_id, at, reading } = super::soon(coming).await;
         let mut call = self.row(call_id).await;
         call.read(&reading, at, GIVE_UP_MS);
         self.write(&call).await;
@@ -153,16 +176,7 @@ impl Scene {
     /// Gives the settler its turns: whatever it would do at this instant, it has done or begun.
     pub async fn idle(&self) {
         for _ in 0..3 {
-            // A trip through the database takes at least as long as the settler's own.
-            self.store.write().await.unwrap().rollback().await.unwrap();
-            self.turns().await;
-        }
-    }
-
-    /// Gives other tasks some turns.
-    pub async fn turns(&self) {
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
+            turns(&self.store).await;
         }
     }
 
@@ -177,6 +191,30 @@ impl Scene {
         }
     }
 
+    /// Steps the clock until the row is as wanted.
+    pub async fn row_where(&self, call_id: CallId, wanted: impl Fn(&Call) -> bool) -> Call {
+        let stepping = async {
+            loop {
+                let row = self.row(call_id).await;
+                if wanted(&row) {
+                    return row;
+                }
+                self.pass(Duration::from_millis(50)).await;
+            }
+        };
+        super::soon(stepping).await
+    }
+
+    /// Steps the clock until `count` questions have come.
+    pub async fn asked(&self, count: usize) {
+        let stepping = async {
+            while self.upstream.questions().len() < count {
+                self.pass(Duration::from_millis(50)).await;
+            }
+        };
+        super::soon(stepping).await;
+    }
+
     pub fn no_reading_waits(&mut self) -> bool {
         self.readings.try_recv().is_err()
     }
@@ -185,10 +223,18 @@ impl Scene {
     pub fn sink(&self) -> mpsc::Sender<ReadingOf> {
         self.sink.clone()
     }
+}
 
-    /// A second connection to the same database.
-    pub async fn another_store(&self) -> Store {
-        open(&self.folder, Duration::from_secs(5)).await
+/// Gives other tasks their turns; a trip through the database takes at least as long as the settler's own.
+async fn turns(store: &Store) {
+    store.write().await.unwrap().rollback().await.unwrap();
+    some_turns().await;
+}
+
+/// Gives other tasks some turns.
+pub async fn some_turns() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
     }
 }
 
