@@ -26,6 +26,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::web::access;
 use crate::web::api::{self, ApiState};
+use crate::web::dashboard::{self, DashboardState};
 use crate::web::gateway::{Gateway, GatewaySetup};
 use crate::web::guard::Guard;
 use crate::web::serve::Site;
@@ -104,8 +105,26 @@ impl Daemon {
             entropy,
             metrics,
         };
-        let pages = pages(&guard, api);
-        let _ = (board, warnings);
+        let dashboard = DashboardState {
+            store: store.clone(),
+            ledger: ledger.clone(),
+            journal: journal.clone(),
+            keyring,
+            board,
+            clock: clock.clone(),
+            zone: config.time_zone,
+            url: config.dashboard.url(address),
+            address,
+            upstream: config.openrouter.base_url.to_string(),
+            database: config.database.to_string(),
+            journal_dir: config.journal_dir.clone(),
+            has_mail_server: config.smtp.url.is_some(),
+            warnings: warnings.into(),
+            started_at: clock.now(),
+            stop: tasks.stop_token(),
+            listeners: dashboard::listeners(),
+        };
+        let pages = pages(&guard, api, dashboard);
         Site { gateway, pages }.serve(listener, config.gateway.max_connections, clock.clone(), &tasks);
         Ok(Self { address, tasks, clock, store, journal, ledger, book, _lock: lock })
     }
@@ -220,9 +239,14 @@ fn deliver(
 }
 
 /// Everything that is not the gateway.
-fn pages(guard: &Arc<Guard>, api: ApiState) -> Router {
+fn pages(guard: &Arc<Guard>, api: ApiState, state: DashboardState) -> Router {
     let layer = |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin));
     let metrics = api::metrics(api.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin_beyond_loopback));
-    Router::new().merge(layer(api::router(api.clone()))).merge(metrics).merge(api::operations(api))
+    Router::new()
+        .merge(layer(api::router(api.clone()).merge(dashboard::router(state))))
+        .merge(dashboard::assets())
+        .merge(dashboard::login::router(guard))
+        .merge(metrics)
+        .merge(api::operations(api))
 }
