@@ -12,65 +12,12 @@ use crate::domain::budget::{Origin, Threshold, WhenExceeded};
 use crate::domain::money::Total;
 use crate::domain::pace::{Pace, pace};
 use crate::domain::time::{DAY_MS, Timestamp};
-use crate::domain::window::{Window, WindowKind};
+use crate::domain::window::WindowKind;
 use crate::report::format::{self, NBSP};
+pub(super) use crate::report::words::{listed, threshold, window_noun, window_title};
 
 /// How near the instant at which a pace reaches the limit must be for its time of day to be told.
 const HOUR_TOLD_WITHIN_MS: i64 = 2 * DAY_MS;
-
-/// A threshold as people read it: `80 %`, `$120.00`.
-pub(super) fn threshold(threshold: Threshold) -> String {
-    match threshold {
-        Threshold::Percent(_) => threshold.to_string().replace('%', &format!("{NBSP}%")),
-        Threshold::Amount(amount) => format::usd(amount),
-    }
-}
-
-/// `a`, `a and b`, `a, b and c`.
-pub(super) fn listed(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
-}
-
-/// The window's own name: `November 2026`, `week of Mon 16 Nov 2026`, `last 24 hours`.
-pub(super) fn window_title(kind: WindowKind, window: &Window, zone: Tz) -> String {
-    let start = local(window.start, zone);
-    match kind {
-        WindowKind::Hour => {
-            let end = window.end.unwrap_or(window.start);
-            format!("{}, {}–{}", start.format("%a %-d %b %Y"), start.format("%H:%M"), format::minute(end, zone))
-        }
-        WindowKind::Day => start.format("%a %-d %b %Y").to_string(),
-        WindowKind::Week => start.format("week of %a %-d %b %Y").to_string(),
-        WindowKind::Month => start.format("%B %Y").to_string(),
-        WindowKind::Quarter => format!("Q{} {}", start.month0() / 3 + 1, start.year()),
-        WindowKind::Year => start.year().to_string(),
-        WindowKind::Total => "all time".to_owned(),
-        WindowKind::Rolling24h => "last 24 hours".to_owned(),
-        WindowKind::Rolling7d => "last 7 days".to_owned(),
-        WindowKind::Rolling30d => "last 30 days".to_owned(),
-    }
-}
-
-/// The window as a sentence speaks of it: `November`, `the week`.
-pub(super) fn window_noun(kind: WindowKind, window: &Window, zone: Tz) -> String {
-    let start = local(window.start, zone);
-    match kind {
-        WindowKind::Hour => "the hour".to_owned(),
-        WindowKind::Day => "the day".to_owned(),
-        WindowKind::Week => "the week".to_owned(),
-        WindowKind::Month => start.format("%B").to_string(),
-        WindowKind::Quarter => "the quarter".to_owned(),
-        WindowKind::Year => start.year().to_string(),
-        WindowKind::Total => "all time".to_owned(),
-        WindowKind::Rolling24h => "the last 24 hours".to_owned(),
-        WindowKind::Rolling7d => "the last 7 days".to_owned(),
-        WindowKind::Rolling30d => "the last 30 days".to_owned(),
-    }
-}
 
 /// How much of the window has gone, with its label; `None` where a window does not go by.
 pub(super) fn gone(section: &Section) -> Option<(&'static str, i64)> {

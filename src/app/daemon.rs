@@ -4,19 +4,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 
 use super::ledger::{OpenLedger, open};
 use super::{StartError, named_keys};
+use crate::alert::deliver::Deliverer;
 use crate::budget::Book;
 use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
 use crate::clock::{Clock, Entropy};
-use crate::config::{Config, DEFAULT_KEY_NAME};
+use crate::config::Config;
 use crate::jobs::{self, Housekeeping};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Opened};
+use crate::lock::OwnerLock;
+use crate::mail::{self, Mailer};
 use crate::openrouter::{Client, Timeouts};
 use crate::settle::{Settler, SettlerOptions};
 use crate::shutdown::{Ending, Signals, Tasks};
@@ -24,6 +26,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::web::access;
 use crate::web::api::{self, ApiState};
+use crate::web::dashboard::{self, DashboardState};
 use crate::web::gateway::{Gateway, GatewaySetup};
 use crate::web::guard::Guard;
 use crate::web::serve::Site;
@@ -48,18 +51,20 @@ pub struct Daemon {
     journal: Journal,
     ledger: Ledger,
     book: Arc<Book>,
+    /// Given back when the daemon is gone.
+    _lock: Option<OwnerLock>,
 }
 
 impl Daemon {
     /// Starts everything; when it returns, the port answers.
     ///
-    /// Locks come first (a second daemon names the first and harms nothing), then the port, then the database; spend
+    /// Locks come first (a second daemon names the first and harms nothing), then the database, then the port: spend
     /// is known before the first call is admitted.
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { clock, entropy, warnings } = surroundings;
+        let OpenLedger { store, opened, book, lock } = open(config, &clock, &entropy).await?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen { address: config.listen, error })?;
-        let OpenLedger { store, opened, book } = open(config, &clock, &entropy).await?;
         let Opened { writer, ledger, journal, watch } = opened;
         let tasks = Tasks::new();
         let metrics = Metrics::new(prometheus_client::registry::Registry::with_prefix("tallyd"));
@@ -68,9 +73,14 @@ impl Daemon {
         tasks.spawn_sink("journal watch", watch.run());
         let keyring = Arc::new(Keyring::new(config.openrouter.keys.clone()));
         settle(config, &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy)?;
-        let housekeeping =
-            Housekeeping { store: store.clone(), readings: ledger.readings(), metrics: metrics.clone(), clock: clock.clone() };
+        let housekeeping = Housekeeping {
+            store: store.clone(),
+            readings: ledger.readings(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        };
         let board = jobs::start(housekeeping.jobs(), &tasks, &clock, &entropy);
+        deliver(config, address, &tasks, &store, &ledger, &metrics, &clock)?;
         let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config.openrouter.clone(),
@@ -79,8 +89,11 @@ impl Daemon {
             open: guard.is_loopback(),
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
-            recorder: Recorder::new(journal.clone()),
-            book: Arc::clone(&book),
+            recorder: Recorder::new(journal.clone(), metrics.clone()),
+            admit: {
+                let book = Arc::clone(&book);
+                Arc::new(move |call, now| book.admit(call, now))
+            },
             clock: clock.clone(),
             entropy: entropy.clone(),
             tasks: tasks.clone(),
@@ -95,10 +108,28 @@ impl Daemon {
             entropy,
             metrics,
         };
-        let pages = pages(&guard, api);
-        let _ = (board, warnings);
+        let dashboard = DashboardState {
+            store: store.clone(),
+            ledger: ledger.clone(),
+            journal: journal.clone(),
+            keyring,
+            board,
+            clock: clock.clone(),
+            zone: config.time_zone,
+            url: config.dashboard.url(address),
+            address,
+            upstream: config.openrouter.base_url.to_string(),
+            database: config.database.to_string(),
+            journal_dir: config.journal_dir.clone(),
+            has_mail_server: config.smtp.url.is_some(),
+            warnings: warnings.into(),
+            started_at: clock.now(),
+            stop: tasks.stop_token(),
+            listeners: dashboard::listeners(),
+        };
+        let pages = pages(&guard, api, dashboard);
         Site { gateway, pages }.serve(listener, config.gateway.max_connections, clock.clone(), &tasks);
-        Ok(Self { address, tasks, clock, store, journal, ledger, book })
+        Ok(Self { address, tasks, clock, store, journal, ledger, book, _lock: lock })
     }
 
     /// The address it serves.
@@ -180,15 +211,45 @@ fn settle(
     Ok(())
 }
 
-/// Everything that is not the gateway.
-fn pages(guard: &Arc<Guard>, api: ApiState) -> Router {
-    let layer = |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin));
-    let metrics = api::metrics(api.clone())
-        .layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin_beyond_loopback));
-    Router::new().merge(layer(api::router(api.clone()))).merge(metrics).merge(api::operations(api))
+fn deliver(
+    config: &Config,
+    address: SocketAddr,
+    tasks: &Tasks,
+    store: &Store,
+    ledger: &Ledger,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Result<(), StartError> {
+    let smtp = &config.smtp;
+    let mailer = match &smtp.url {
+        None => None,
+        Some(url) => {
+            let server = mail::Server::from_url(url.expose(), None)?;
+            Some(Mailer::new(server, smtp.from.clone(), smtp.timeout, clock.clone()))
+        }
+    };
+    let deliverer = Deliverer {
+        store: store.clone(),
+        dashboard_url: config.dashboard.url(address),
+        domain: smtp.from.email.domain().to_owned(),
+        mailer,
+        wakes: ledger.wakes(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+    };
+    tasks.spawn("outbox", deliverer.run(tasks.stop_token()));
+    Ok(())
 }
 
-/// Whether calls without a key can be made with one of ours.
-pub(super) fn default_key(config: &Config) -> Option<&SecretString> {
-    config.openrouter.keys.get(DEFAULT_KEY_NAME)
+/// Everything that is not the gateway.
+fn pages(guard: &Arc<Guard>, api: ApiState, dashboard: DashboardState) -> Router {
+    let guarded =
+        |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin));
+    let metrics = api::metrics(api.clone())
+        .layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin_beyond_loopback));
+    guarded(dashboard::router(dashboard).merge(api::router(api.clone())))
+        .merge(dashboard::login::router(guard))
+        .merge(dashboard::assets())
+        .merge(metrics)
+        .merge(api::operations(api))
 }

@@ -62,10 +62,9 @@ impl Book {
     /// Of several such budgets the one that resets last is named: before that, trying again is idle.
     pub fn admit(&self, call: &AdmissionSubject<'_>, now: Timestamp) -> Result<(), Exceeded> {
         let standings = self.0.load();
-        let refusing = standings
-            .iter()
-            .filter(|standing| standing.budget.when_exceeded == WhenExceeded::Block)
-            .filter(|standing| standing.budget.refuses(standing.spent_at(now)) && standing.budget.scope.may_match(call));
+        let refusing = standings.iter().filter(|standing| standing.budget.when_exceeded == WhenExceeded::Block).filter(
+            |standing| standing.budget.refuses(standing.spent_at(now)) && standing.budget.scope.may_match(call),
+        );
         let last = refusing.max_by_key(|standing| resets_at(standing).map_or(i64::MAX, Timestamp::millis));
         match last {
             None => Ok(()),

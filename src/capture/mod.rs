@@ -5,7 +5,7 @@
 
 pub mod allowance;
 pub mod attribute;
-pub mod call;
+pub mod in_flight;
 pub mod keys;
 pub mod observe;
 pub mod recorder;

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::domain::observation::{Head, Observation, Outcome, Refused, Sent};
-use crate::journal::{Journal, Wait};
+use crate::journal::{Journal, Synced, Wait};
+use crate::telemetry::Metrics;
 
 /// The way from the gateway to the journal. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -16,30 +17,32 @@ pub struct Recorder(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     journal: Journal,
+    metrics: Metrics,
     lost: AtomicU64,
 }
 
 /// Resolves when an outcome is on disk, or when that has been given up (`journal.sync_timeout`).
 #[derive(Debug)]
 #[must_use = "the end of a reply waits for it"]
-pub struct Written(Option<Wait>);
+pub struct Written(Option<(Wait, Recorder)>);
 
 impl Future for Written {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.0 {
-            // Whether it became durable is the journal's to count and to show.
-            Some(wait) => Pin::new(wait).poll(context).map(drop),
-            None => Poll::Ready(()),
+        let Some((wait, recorder)) = &mut self.0 else { return Poll::Ready(()) };
+        if ready!(Pin::new(wait).poll(context)) == Synced::NotDurable {
+            recorder.0.metrics.journal_unsynced.inc();
         }
+        self.0 = None;
+        Poll::Ready(())
     }
 }
 
 impl Recorder {
-    /// A recorder to this journal.
-    pub fn new(journal: Journal) -> Self {
-        Self(Arc::new(Inner { journal, lost: AtomicU64::new(0) }))
+    /// A recorder to this journal, counted in these metrics.
+    pub fn new(journal: Journal, metrics: Metrics) -> Self {
+        Self(Arc::new(Inner { journal, metrics, lost: AtomicU64::new(0) }))
     }
 
     /// False once the journal has reached its limit or cannot be written: what `journal.on_ledger_failure` is about.
@@ -52,8 +55,9 @@ impl Recorder {
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// The request is about to go upstream.
+    /// The request is about to go upstream. Its call is under way until its outcome.
     pub fn sent(&self, sent: Sent) {
+        self.0.metrics.calls_in_flight.inc();
         self.append(&Observation::Sent(Box::new(sent)));
     }
 
@@ -64,9 +68,10 @@ impl Recorder {
 
     /// The call is over.
     pub fn outcome(&self, outcome: Outcome) -> Written {
+        self.0.metrics.calls_in_flight.dec();
         let record = Observation::Outcome(Box::new(outcome)).encode();
         match self.0.journal.append_synced(&record) {
-            Ok(wait) => Written(Some(wait)),
+            Ok(wait) => Written(Some((wait, self.clone()))),
             Err(refused) => {
                 self.count_lost(refused);
                 Written(None)
@@ -74,8 +79,9 @@ impl Recorder {
         }
     }
 
-    /// tallyd itself refused a call.
-    pub fn refused(&self, refused: Refused) {
+    /// tallyd itself refused a call; `cause` is the one it names.
+    pub fn refused(&self, cause: &'static str, refused: Refused) {
+        self.0.metrics.refused(cause);
         self.append(&Observation::Refused(Box::new(refused)));
     }
 

@@ -47,10 +47,10 @@ impl Check {
             }
         };
         let config = &loaded.config;
-        let source = loaded.origin.as_ref().map_or_else(
-            || "no file: defaults and environment".to_owned(),
-            |path| path.display().to_string(),
-        );
+        let source = loaded
+            .origin
+            .as_ref()
+            .map_or_else(|| "no file: defaults and environment".to_owned(), |path| path.display().to_string());
         let mut findings = vec![("configuration", Good(source))];
         findings.extend(loaded.warnings.iter().map(|warning| ("configuration", Note(warning.clone()))));
         findings.push(("database", database(config).await));
@@ -162,7 +162,8 @@ async fn keys(config: &Config, surroundings: &Surroundings) -> Vec<(&'static str
 async fn key_finding(client: &Client, name: &str, key: &SecretString) -> Finding {
     match client.key_info(key).await {
         Ok(info) => {
-            let left = info.limit_remaining.map_or_else(|| "no limit of its own".to_owned(), |left| format!("${left} left"));
+            let left =
+                info.limit_remaining.map_or_else(|| "no limit of its own".to_owned(), |left| format!("${left} left"));
             let today = info.usage_daily.map_or_else(String::new, |spent| format!(", ${spent} used today (UTC)"));
             Good(format!("{name}: accepted, {left}{today}"))
         }
@@ -178,7 +179,10 @@ async fn clock(client: &Client, now: Timestamp) -> Finding {
         Some(theirs) => {
             let off = now.millis() - theirs.millis();
             if off.abs() > CLOCK_OFF_MS {
-                Bad(format!("this machine's clock is {} s off OpenRouter's; rows would fall into the wrong window: run NTP", off / 1000))
+                Bad(format!(
+                    "this machine's clock is {} s off OpenRouter's; rows would fall into the wrong window: run NTP",
+                    off / 1000
+                ))
             } else {
                 Good("agrees with OpenRouter's to the minute".to_owned())
             }

@@ -40,7 +40,8 @@ pub(super) async fn post(config: &Config, path: &str, body: String) -> anyhow::R
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let mut request = client.post(format!("http://{address}{path}")).header("content-type", "application/json").body(body);
+    let mut request =
+        client.post(format!("http://{address}{path}")).header("content-type", "application/json").body(body);
     if let Some(token) = &config.admin_token {
         request = request.bearer_auth(token.expose_secret());
     }
@@ -52,7 +53,10 @@ pub(super) async fn post(config: &Config, path: &str, body: String) -> anyhow::R
     let status = response.status();
     let mut answer = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        anyhow::ensure!(answer.len() + chunk.len() <= MAX_ANSWER, "the answer of {address} is longer than {MAX_ANSWER} bytes");
+        anyhow::ensure!(
+            answer.len() + chunk.len() <= MAX_ANSWER,
+            "the answer of {address} is longer than {MAX_ANSWER} bytes"
+        );
         answer.extend_from_slice(&chunk);
     }
     let value: Value = serde_json::from_slice(&answer)

@@ -31,7 +31,9 @@ impl Record {
             let mut input = std::io::stdin().lock();
             loop {
                 let mut line = String::new();
-                let read = std::io::Read::take(&mut input, MAX_LINE).read_line(&mut line).context("standard input could not be read")?;
+                let read = std::io::Read::take(&mut input, MAX_LINE)
+                    .read_line(&mut line)
+                    .context("standard input could not be read")?;
                 if read == 0 {
                     break;
                 }
@@ -52,7 +54,13 @@ impl Record {
             summary.merge(tell(&surroundings, &config, piece.to_vec()).await?);
         }
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{} recorded, {} known already, {} refused", summary.recorded, summary.known, summary.refused.len())?;
+        writeln!(
+            out,
+            "{} recorded, {} known already, {} refused",
+            summary.recorded,
+            summary.known,
+            summary.refused.len()
+        )?;
         for refused in &summary.refused {
             eprintln!("refused: {} ({})", refused.id.as_deref().unwrap_or("item"), refused.reason);
         }
@@ -60,7 +68,11 @@ impl Record {
     }
 }
 
-async fn tell(surroundings: &Surroundings, config: &crate::config::Config, items: Vec<Value>) -> anyhow::Result<Summary> {
+async fn tell(
+    surroundings: &Surroundings,
+    config: &crate::config::Config,
+    items: Vec<Value>,
+) -> anyhow::Result<Summary> {
     match daemon::post(config, "/tally/v1/record", Value::Array(items.clone()).to_string()).await? {
         Asked::Answered(answer) => Ok(serde_json::from_value(answer).context("the daemon's answer is not understood")?),
         Asked::NotRunning => offline::record(config, &surroundings.clock, &surroundings.entropy, &items).await,

@@ -24,7 +24,9 @@ pub(super) async fn run(surroundings: Surroundings) -> Outcome {
             tracing::info!("ended; everything that was seen is in the ledger or its journal");
             Ok(Ending::Done)
         }
-        Some(task) => anyhow::bail!("the daemon ended because its {task} failed; what was seen is in the journal, start it again"),
+        Some(task) => {
+            anyhow::bail!("the daemon ended because its {task} failed; what was seen is in the journal, start it again")
+        }
     }
 }
 

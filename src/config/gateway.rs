@@ -11,7 +11,7 @@ pub struct Gateway {
     pub request_buffer: u64,
     /// What all requests being read may take together, in bytes; at least one `request_buffer`.
     pub request_buffer_total: u64,
-    /// How much of one reply, or of one event of a stream, the observer keeps, in bytes.
+    /// How much text of one compressed reply the observer unpacks, in bytes.
     pub observe_limit: u64,
     /// How long a call goes on upstream after its client left.
     pub drain_timeout: Duration,

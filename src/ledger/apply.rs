@@ -137,7 +137,10 @@ impl Applier {
             self.commit(tx).await?;
             self.tracker = tracker;
             self.book.publish(self.tracker.standings());
-            tracing::warn!(calls = ids.len(), "calls were under way when the daemon stopped; they settle by their IDs where they have one");
+            tracing::warn!(
+                calls = ids.len(),
+                "calls were under way when the daemon stopped; they settle by their IDs where they have one"
+            );
         }
     }
 

@@ -63,7 +63,9 @@ impl<'a> Fold<'a> {
         match observation {
             Observation::Sent(sent) => {
                 let journal = self.journal_id;
-                self.rows.entry(sent.call_id).or_insert_with(|| Row { before: None, after: Some(Call::sent(sent, journal)) });
+                self.rows
+                    .entry(sent.call_id)
+                    .or_insert_with(|| Row { before: None, after: Some(Call::sent(sent, journal)) });
             }
             Observation::Head(head) => {
                 self.change(head.call_id, |call| call.head(head));
@@ -120,7 +122,8 @@ impl<'a> Fold<'a> {
             return;
         }
         let Some(generation_id) = call.generation_id.clone() else { return };
-        if let Some(other) = self.by_generation.insert(generation_id.clone(), call_id).filter(|other| *other != call_id) {
+        if let Some(other) = self.by_generation.insert(generation_id.clone(), call_id).filter(|other| *other != call_id)
+        {
             self.join(call_id, other, &generation_id);
         }
     }

@@ -106,21 +106,29 @@ fn read(
     keys: &NamedKeys,
     labels: &Attribution,
 ) -> Result<(GenerationId, Option<KeyRef>, Attribution), String> {
-    let item = Item::deserialize(item)
-        .map_err(|error| format!("{error}; an item is {{\"id\":\"gen-…\"}} with key, app, user, session and tags if you like"))?;
+    let item = Item::deserialize(item).map_err(|error| {
+        format!("{error}; an item is {{\"id\":\"gen-…\"}} with key, app, user, session and tags if you like")
+    })?;
     let generation_id = item.id.parse::<GenerationId>().map_err(|error| error.to_string())?;
     let key = match item.key {
         None => None,
         Some(name) => match keys.get(&name) {
             Some(fingerprint) => Some(KeyRef { name, fingerprint: Some(fingerprint.clone()) }),
             None => {
-                return Err(format!("no key is named \"{}\"; name one of [openrouter.keys], or none for openrouter.api_key", name.escape_debug()));
+                return Err(format!(
+                    "no key is named \"{}\"; name one of [openrouter.keys], or none for openrouter.api_key",
+                    name.escape_debug()
+                ));
             }
         },
     };
     let label = |text: Option<String>| text.as_deref().and_then(Attribution::label);
-    let mut attribution =
-        Attribution { app: label(item.app), user: label(item.user), session: label(item.session), tags: BTreeMap::new() };
+    let mut attribution = Attribution {
+        app: label(item.app),
+        user: label(item.user),
+        session: label(item.session),
+        tags: BTreeMap::new(),
+    };
     for (name, value) in item.tags.into_iter().take(MAX_TAGS) {
         if let (Some(name), Some(value)) = (Attribution::label(&name), Attribution::label(&value)) {
             attribution.tags.insert(name, value);

@@ -19,7 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-pub use self::apply::{ApplyError, Applied};
+pub use self::apply::{Applied, ApplyError};
 pub use self::fold::Verdict;
 pub use self::writer::{OpenError, Opened, Writer, WriterOptions};
 use crate::domain::ids::CallId;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use super::fold::Move;
 use crate::budget::Standing;
-use crate::domain::alert::{AlertKey, Arm, BudgetState, Cause, Crossing, CrossingDetails, Delivery, Evaluation, NotMailed, Told};
+use crate::domain::alert::{
+    AlertKey, Arm, BudgetState, Cause, Crossing, CrossingDetails, Delivery, Evaluation, NotMailed, Told,
+};
 use crate::domain::budget::Budget;
 use crate::domain::money::{Money, Total};
 use crate::domain::rollup::{self, Share};
@@ -123,10 +125,14 @@ impl Tracked {
     fn changes(&self, moves: &[Move]) -> BTreeMap<Timestamp, Share> {
         let mut changes: BTreeMap<Timestamp, Share> = BTreeMap::new();
         for change in moves {
-            if let Some((bucket, share)) = change.before.as_ref().and_then(|call| rollup::share(&self.budget.scope, call)) {
+            if let Some((bucket, share)) =
+                change.before.as_ref().and_then(|call| rollup::share(&self.budget.scope, call))
+            {
                 changes.entry(bucket).or_default().subtract(&share);
             }
-            if let Some((bucket, share)) = change.after.as_ref().and_then(|call| rollup::share(&self.budget.scope, call)) {
+            if let Some((bucket, share)) =
+                change.after.as_ref().and_then(|call| rollup::share(&self.budget.scope, call))
+            {
                 changes.entry(bucket).or_default().add(&share);
             }
         }
@@ -156,7 +162,8 @@ impl Tracked {
                 for arm in &armed {
                     store::budgets::set_arm(tx, &budget.name, arm).await?;
                 }
-                self.arms.retain(|old| !armed.iter().any(|new| new.threshold == old.threshold && new.limit == old.limit));
+                self.arms
+                    .retain(|old| !armed.iter().any(|new| new.threshold == old.threshold && new.limit == old.limit));
                 self.arms.extend(armed);
             }
         }

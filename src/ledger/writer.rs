@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{ApplyError, Applied, Applier};
+use super::apply::{Applied, Applier, ApplyError};
 use super::fold::Verdict;
 use super::{COMMAND_QUEUE, Command, Health, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work};
 use crate::budget::Book;

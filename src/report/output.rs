@@ -89,9 +89,11 @@ fn text(table: &Table) -> comfy_table::Table {
     out.set_header(&table.columns);
     for row in &table.rows {
         // Control characters in a label must not reach the terminal.
-        out.add_row(row.iter().map(|cell| {
-            plain(cell).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>()
-        }));
+        out.add_row(
+            row.iter().map(|cell| {
+                plain(cell).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>()
+            }),
+        );
     }
     for (index, column) in out.column_iter_mut().enumerate() {
         let numbers = table.rows.iter().any(|row| row[index].is_number());
@@ -109,7 +111,11 @@ mod tests {
         Table {
             columns: vec!["app".to_owned(), "n".to_owned(), "cost_usd".to_owned()],
             rows: vec![
-                vec![Cell::Text("=1+1".to_owned()), Cell::Integer(9_007_199_254_740_993), Cell::Decimal("0.10".to_owned())],
+                vec![
+                    Cell::Text("=1+1".to_owned()),
+                    Cell::Integer(9_007_199_254_740_993),
+                    Cell::Decimal("0.10".to_owned()),
+                ],
                 vec![Cell::Null, Cell::Integer(-1), Cell::Null],
             ],
             cut: None,

@@ -13,7 +13,9 @@ pub const MAX_STEPS: usize = 750;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
     /// Not a time.
-    #[error("\"{0}\" is not a time: write a date (2026-11-01), an instant (2026-11-01T09:30:00Z) or a span back from now (24h, 7d)")]
+    #[error(
+        "\"{0}\" is not a time: write a date (2026-11-01), an instant (2026-11-01T09:30:00Z) or a span back from now (24h, 7d)"
+    )]
     NotATime(String),
     /// The end lies before the beginning.
     #[error("the report would end ({until}) before it begins ({since}); swap --since and --until")]
@@ -53,7 +55,8 @@ pub fn parse_time(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, Spa
 /// The first instant of a local date, which is not always midnight.
 pub fn day_start(date: NaiveDate, zone: Tz) -> Timestamp {
     // No zone is 26 hours away, so noon UTC lies in the date, the one before or the one after.
-    let mut window = WindowKind::Day.window_at(zone, Timestamp::from(date.and_hms_opt(12, 0, 0).unwrap_or_default().and_utc()));
+    let mut window =
+        WindowKind::Day.window_at(zone, Timestamp::from(date.and_hms_opt(12, 0, 0).unwrap_or_default().and_utc()));
     loop {
         let local = window.start.to_utc().with_timezone(&zone).date_naive();
         let step = match local.cmp(&date) {

@@ -82,7 +82,9 @@ impl Group {
                 }
                 return match text.strip_prefix("tag.") {
                     Some(name) if !name.is_empty() => Ok(Self::Tag(name.to_owned())),
-                    _ => Err(SpendError::Question(format!("\"{text}\" is nothing to group by; write one or more of {GROUPS}"))),
+                    _ => Err(SpendError::Question(format!(
+                        "\"{text}\" is nothing to group by; write one or more of {GROUPS}"
+                    ))),
                 };
             }
         };
@@ -100,8 +102,15 @@ impl Group {
 
 impl Question {
     /// Reads the texts that a command line or a URL gives; without a beginning the current month, without an end up to now.
-    pub fn parse(by: &str, since: Option<&str>, until: Option<&str>, zone: Tz, now: Timestamp) -> Result<Self, SpendError> {
-        let by: Vec<Group> = by.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Group::parse).collect::<Result<_, _>>()?;
+    pub fn parse(
+        by: &str,
+        since: Option<&str>,
+        until: Option<&str>,
+        zone: Tz,
+        now: Timestamp,
+    ) -> Result<Self, SpendError> {
+        let by: Vec<Group> =
+            by.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Group::parse).collect::<Result<_, _>>()?;
         if by.len() > MAX_BY {
             return Err(SpendError::Question(format!("group by at most {MAX_BY} things")));
         }
@@ -134,13 +143,22 @@ pub async fn answer(store: &Store, question: &Question) -> Result<Answer, SpendE
     };
     let query = TotalsQuery {
         spans: spans.clone(),
-        by: question.by.iter().filter_map(|group| if let Group::Dimension(dimension) = group { Some(*dimension) } else { None }).collect(),
-        by_tag: question.by.iter().find_map(|group| if let Group::Tag(name) = group { Some(name.clone()) } else { None }),
+        by: question
+            .by
+            .iter()
+            .filter_map(|group| if let Group::Dimension(dimension) = group { Some(*dimension) } else { None })
+            .collect(),
+        by_tag: question
+            .by
+            .iter()
+            .find_map(|group| if let Group::Tag(name) = group { Some(name.clone()) } else { None }),
         ..TotalsQuery::default()
     };
     let rows = rollups::totals(store, &query).await?;
     let mut columns: Vec<String> = question.by.iter().map(Group::column).collect();
-    columns.extend(["completions", "failures", "tokens_prompt", "tokens_completion", "cost_usd", "unknown"].map(str::to_owned));
+    columns.extend(
+        ["completions", "failures", "tokens_prompt", "tokens_completion", "cost_usd", "unknown"].map(str::to_owned),
+    );
     let mut table = Table { columns, ..Table::default() };
     let mut total = Sums::default();
     for row in rows {

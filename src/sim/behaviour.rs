@@ -274,6 +274,10 @@ behaviours! {
     big: usize,
     /// The text's words.
     text: String,
+    /// Each piece of a stream's text is the clock's elapsed time when it was made, in microseconds.
+    stamped: Flag,
+    /// A chat stream starts with a chunk without choices, as it does when the upstream body is echoed.
+    empty_first: Flag,
     /// Send in pieces of this many bytes, whatever they split.
     split: usize,
     /// Milliseconds between pieces.

@@ -287,6 +287,9 @@ impl Delivery {
         let cut_here = matches!(step, Step::Content(_) | Step::Epilogue(_) | Step::Done | Step::End)
             && self.behaviour.cut.is_some_and(|after| self.given >= after);
         self.scratch.clear();
+        if matches!(step, Step::Content(_)) && Behaviour::on(self.behaviour.stamped) {
+            events.say(self.pace.clock.elapsed().as_micros().to_string());
+        }
         events.write(meter.plan(), &mut self.scratch);
         if matches!(step, Step::Content(_)) {
             meter.sent();

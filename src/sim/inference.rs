@@ -11,20 +11,19 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use super::Shared;
 use super::behaviour::{Behaviour, ErrorForm, Framing, Hang};
 use super::cache::{Question, TTL};
 use super::delivery::{self, Delivery, Pace, Reply, Source};
 use super::encode::Encoder;
 use super::endpoint::Endpoint;
 use super::meter::Meter;
-use super::plan::{Asked, Plan};
+use super::plan::{Account, Asked, Plan};
 use super::server::{Answer, Call, Halt, authenticate, rendered, whole};
 use super::truth::Tokens;
 use super::wire::events::Events;
 use super::wire::refusal::Refusal;
 use super::wire::{chat, messages, others, responses};
-use crate::sim::{Account, Target};
+use super::{Shared, Target};
 
 const GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
 

@@ -20,6 +20,7 @@
 //! a script of the next calls. Every fault that the wire is known for has a key there.
 
 mod apps;
+mod arrivals;
 pub mod behaviour;
 mod bill;
 mod cache;
@@ -193,6 +194,7 @@ struct Shared {
     readings: AtomicU64,
     in_flight: AtomicUsize,
     stop: CancellationToken,
+    /// Its own, not the daemon's: a simulator can be stopped while the daemon that calls it goes on.
     tasks: TaskTracker,
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Call {
 impl Call {
     /// A request header as text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers.get(name)?.to_str().ok()
+        std::str::from_utf8(self.head.headers.get(name)?.as_bytes()).ok()
     }
 
     /// Ends the connection with a reset, without a reply.

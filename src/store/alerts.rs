@@ -102,8 +102,8 @@ impl AlertRow {
     pub(super) fn into_alert(self) -> Result<Alert, StoreError> {
         let row = format!("alerts {}", self.alert_id);
         Ok(Alert {
-            budget: self.budget.parse().map_err(|error| StoreError::unreadable(&row, error))?,
-            threshold: self.threshold.parse().map_err(|error| StoreError::unreadable(&row, error))?,
+            budget: self.budget.parse().map_err(|error| StoreError::unreadable(&row, &error))?,
+            threshold: self.threshold.parse().map_err(|error| StoreError::unreadable(&row, &error))?,
             alert_id: self.alert_id,
             window_key: Timestamp(self.window_key_ms),
             window_start: Timestamp(self.window_start_ms),
@@ -133,7 +133,7 @@ pub async fn told(tx: &mut Tx, budget: &BudgetName, limit: Money, since: Timesta
     told.into_iter()
         .map(|(threshold, window_key, crossed)| {
             let threshold =
-                threshold.parse().map_err(|error| StoreError::unreadable(format!("alerts of {budget}"), error))?;
+                threshold.parse().map_err(|error| StoreError::unreadable(&format!("alerts of {budget}"), &error))?;
             let key = AlertKey { budget: budget.clone(), window_key: Timestamp(window_key), threshold, limit };
             Ok(Told { key, crossed_at: Timestamp(crossed) })
         })
@@ -199,7 +199,7 @@ pub async fn history(
     rows.into_iter()
         .map(|row| {
             let mail_state = MailState::parse(&row.mail_state)
-                .ok_or_else(|| StoreError::unreadable("alert_mail", format!("mail_state {}", row.mail_state)))?;
+                .ok_or_else(|| StoreError::unreadable("alert_mail", &format!("mail_state {}", row.mail_state)))?;
             Ok(PastAlert { alert: row.alert.into_alert()?, mail_state, sent_at: row.sent_ms.map(Timestamp) })
         })
         .collect()

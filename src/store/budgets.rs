@@ -90,7 +90,7 @@ struct BudgetRow {
 impl BudgetRow {
     fn stored(&self) -> Result<StoredBudget, StoreError> {
         let budget = serde_json::from_str(&self.definition)
-            .map_err(|error| StoreError::unreadable(format!("budgets {}", self.name), error))?;
+            .map_err(|error| StoreError::unreadable(&format!("budgets {}", self.name), &error))?;
         Ok(StoredBudget {
             budget,
             counted_from: self.counted_from_ms.map(Timestamp),
@@ -316,7 +316,7 @@ pub async fn arms(tx: &mut Tx, budget: &Budget) -> Result<Vec<Arm>, StoreError> 
         .map(|(threshold, armed)| {
             let threshold = threshold
                 .parse()
-                .map_err(|error| StoreError::unreadable(format!("budget_arms {}", budget.name), error))?;
+                .map_err(|error| StoreError::unreadable(&format!("budget_arms {}", budget.name), &error))?;
             Ok(Arm { threshold, limit: budget.limit, armed_at: Timestamp(armed) })
         })
         .collect()

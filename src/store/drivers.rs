@@ -87,7 +87,7 @@ struct DearRow {
 impl SubjectRow {
     fn is_in(&self, scope: &Scope) -> Result<bool, StoreError> {
         let tags: BTreeMap<String, String> = match self.tags.as_deref() {
-            Some(text) => serde_json::from_str(text).map_err(|error| StoreError::unreadable("calls.tags", error))?,
+            Some(text) => serde_json::from_str(text).map_err(|error| StoreError::unreadable("calls.tags", &error))?,
             None => BTreeMap::new(),
         };
         Ok(scope.matches(&Subject {
@@ -156,7 +156,7 @@ pub async fn dearest(
         }
         if row.subject.is_in(scope)? {
             dearest.push(DearCall {
-                call_id: row.call_id.parse().map_err(|error| StoreError::unreadable("calls.call_id", error))?,
+                call_id: row.call_id.parse().map_err(|error| StoreError::unreadable("calls.call_id", &error))?,
                 created_at: Timestamp(row.created_ms),
                 model: row.subject.model,
                 end_user: row.subject.end_user,

@@ -98,7 +98,7 @@ impl StoreError {
         Self::Database(sqlx::Error::Encode(Box::new(error)))
     }
 
-    pub(super) fn unreadable(row: impl ToString, what: impl ToString) -> Self {
+    pub(super) fn unreadable(row: &(impl ToString + ?Sized), what: &(impl ToString + ?Sized)) -> Self {
         Self::Unreadable { row: row.to_string(), what: what.to_string() }
     }
 }

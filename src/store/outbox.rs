@@ -116,7 +116,7 @@ struct MessageRow {
 impl MessageRow {
     fn into_message(self) -> Result<Message, StoreError> {
         let state = MessageState::parse(&self.state).ok_or_else(|| {
-            StoreError::unreadable(format!("messages {}", self.message_id), format!("state {}", self.state))
+            StoreError::unreadable(&format!("messages {}", self.message_id), &format!("state {}", self.state))
         })?;
         Ok(Message {
             message_id: self.message_id,

@@ -21,7 +21,7 @@ pub async fn get(store: &Store, journal_id: &str) -> Result<Option<Drained>, Sto
     row.map(|(segment, offset)| {
         let place = |value: i64| {
             u64::try_from(value)
-                .map_err(|error| StoreError::unreadable(format!("journal_progress {journal_id}"), error))
+                .map_err(|error| StoreError::unreadable(&format!("journal_progress {journal_id}"), &error))
         };
         Ok(Drained { segment: place(segment)?, offset: place(offset)? })
     })

@@ -355,7 +355,7 @@ impl SumRow {
         }
         // The key columns of sums hold '' where the rows name nothing.
         let keys = keys.into_iter().map(|key| key.filter(|key| !key.is_empty())).collect();
-        let span = usize::try_from(self.span).map_err(|error| StoreError::unreadable("span", error))?;
+        let span = usize::try_from(self.span).map_err(|error| StoreError::unreadable("span", &error))?;
         Ok(TotalsRow {
             span,
             keys,

@@ -63,8 +63,8 @@ impl DueRow {
     fn into_due(self, cost_known: bool) -> Result<Due, StoreError> {
         let row = format!("calls {}", self.call_id);
         Ok(Due {
-            call_id: self.call_id.parse().map_err(|error| StoreError::unreadable(&row, error))?,
-            generation_id: self.generation_id.parse().map_err(|error| StoreError::unreadable(&row, error))?,
+            call_id: self.call_id.parse().map_err(|error| StoreError::unreadable(&row, &error))?,
+            generation_id: self.generation_id.parse().map_err(|error| StoreError::unreadable(&row, &error))?,
             key_sha256: self.key_sha256,
             key_name: self.key_name,
             cost_known,
@@ -167,7 +167,7 @@ pub async fn parked_before(store: &Store, before: Timestamp, limit: u32) -> Resu
     let ids: Vec<String> = reading!(store, sql::SETTLEMENTS_PARKED_BEFORE, |text, conn| {
         sqlx::query_scalar(text).bind(before.millis()).bind(i64::from(limit)).fetch_all(conn).await?
     });
-    ids.iter().map(|id| id.parse().map_err(|error| StoreError::unreadable(format!("calls {id}"), error))).collect()
+    ids.iter().map(|id| id.parse().map_err(|error| StoreError::unreadable(&format!("calls {id}"), &error))).collect()
 }
 
 /// When there is next something to lease: the first planned reading that nobody has leased, be its key held

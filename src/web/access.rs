@@ -25,7 +25,8 @@ pub async fn require_admin(State(guard): State<Arc<Guard>>, request: Request, ne
     }
     if !api && matches!(*request.method(), Method::GET | Method::HEAD) {
         let wanted = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let wanted: String = percent_encoding::utf8_percent_encode(wanted, percent_encoding::NON_ALPHANUMERIC).collect();
+        let wanted: String =
+            percent_encoding::utf8_percent_encode(wanted, percent_encoding::NON_ALPHANUMERIC).collect();
         return (StatusCode::SEE_OTHER, [(header::LOCATION, format!("{SIGN_IN}?next={wanted}"))]).into_response();
     }
     let message = "the admin token is needed: send it as Authorization: Bearer, or sign in at /login";
@@ -44,7 +45,11 @@ pub async fn refuse_strangers(State(guard): State<Arc<Guard>>, request: Request,
 
 /// Lets everybody on loopback read `/metrics`, and admins elsewhere.
 pub async fn require_admin_beyond_loopback(guard: State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    if guard.is_loopback() { refuse_strangers(guard, request, next).await } else { require_admin(guard, request, next).await }
+    if guard.is_loopback() {
+        refuse_strangers(guard, request, next).await
+    } else {
+        require_admin(guard, request, next).await
+    }
 }
 
 fn denied(guard: &Guard, request: &Request<Body>) -> Option<Response> {

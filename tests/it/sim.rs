@@ -623,6 +623,26 @@ async fn bodies_come_in_the_asked_size_pieces_and_framing() {
 }
 
 #[tokio::test]
+async fn streams_keep_the_pace_and_the_clock_they_are_given() {
+    let clock = Clock::system();
+    let sim = Simulator::start(SimConfig::default(), clock.clone(), Entropy::seeded(7)).await.unwrap();
+    let caller = Caller::of(&sim);
+    let began = clock.elapsed();
+    let stamped = caller.chat(true, "chunks=3;chunk_ms=20;stamped=1;empty_first=1;usage=none").await.events();
+    assert_eq!(stamped[0]["choices"], json!([]));
+    let mut last = began;
+    for event in &stamped[1..4] {
+        let made: u64 = event["choices"][0]["delta"]["content"].as_str().unwrap().parse().unwrap();
+        let made = Duration::from_micros(made);
+        assert!(made >= last + Duration::from_micros(19_999), "{made:?} after {last:?}");
+        last = made;
+    }
+    assert!(last <= clock.elapsed());
+    let split = caller.chat(true, "text=größer;split=1;comments=0").await;
+    assert!(split.text().contains("größer"));
+}
+
+#[tokio::test]
 async fn odd_records_still_say_what_was_billed() {
     let sim = start(SimConfig::default()).await;
     let caller = Caller::of(&sim);

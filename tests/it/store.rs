@@ -3,6 +3,7 @@
 mod budgets;
 mod calls;
 mod console;
+mod drivers;
 pub(crate) mod engines;
 mod outbox;
 mod rollups;

@@ -255,6 +255,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// However a reply is split, the same is learnt of it, and its end is seen in the same place.
     #[test]
     fn any_split_teaches_the_same(

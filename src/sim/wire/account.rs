@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 
 use chrono::{Datelike as _, NaiveDate};
 
+use super::quoted;
+use crate::domain::time::{DAY_MS, Timestamp};
 use crate::sim::catalogue::{Kind, MODELS};
 use crate::sim::picos::{Notation, Picos};
 use crate::sim::plan::Account;
 use crate::sim::truth::Truth;
-use super::quoted;
-use crate::domain::time::{DAY_MS, Timestamp};
 
 /// The body of `GET /key`. Days and months are UTC, weeks start on Monday.
-pub(in super::super) fn key(account: &Account, truth: &Truth, now: Timestamp) -> String {
+pub(in crate::sim) fn key(account: &Account, truth: &Truth, now: Timestamp) -> String {
     let today = now.millis().div_euclid(DAY_MS);
     let date = now.to_utc().date_naive();
     let monday = today - i64::from(date.weekday().num_days_from_monday());
@@ -42,7 +42,7 @@ pub(in super::super) fn key(account: &Account, truth: &Truth, now: Timestamp) ->
 }
 
 /// The body of `GET /credits`: an inference key sees zeros, as the wire has it since September 2026.
-pub(in super::super) fn credits(account: &Account, bought: Picos, used: Picos) -> String {
+pub(in crate::sim) fn credits(account: &Account, bought: Picos, used: Picos) -> String {
     let (bought, used) = if account.management { (bought, used) } else { (Picos::ZERO, Picos::ZERO) };
     format!(
         "{{\"data\":{{\"total_credits\":{},\"total_usage\":{}}}}}",
@@ -52,7 +52,7 @@ pub(in super::super) fn credits(account: &Account, bought: Picos, used: Picos) -
 }
 
 /// The body of `GET /models`.
-pub(in super::super) fn models() -> String {
+pub(in crate::sim) fn models() -> String {
     let mut text = String::from("{\"data\":[");
     for model in MODELS {
         let route = &model.routes[0];

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::Words;
 use crate::sim::behaviour::{Behaviour, Code, Embedded, Usage};
 use crate::sim::endpoint::Endpoint;
 use crate::sim::plan::Plan;
-use super::Words;
 
 /// Words of a reply that is not streamed.
 const WHOLE_WORDS: u32 = 12;
@@ -15,7 +15,7 @@ fn id_field(plan: &Plan) -> String {
 }
 
 /// The `usage` object, or nothing if the reply is to have none.
-pub(in super::super) fn usage(plan: &Plan) -> Option<String> {
+pub(in crate::sim) fn usage(plan: &Plan) -> Option<String> {
     let form = plan.behaviour.usage.unwrap_or(Usage::Twice);
     if form == Usage::None {
         return None;
@@ -57,7 +57,7 @@ pub(in super::super) fn usage(plan: &Plan) -> Option<String> {
 }
 
 /// The body of a reply that is not streamed.
-pub(in super::super) fn whole(plan: &Plan) -> String {
+pub(in crate::sim) fn whole(plan: &Plan) -> String {
     let mut out = String::with_capacity(1024);
     let chat = plan.endpoint == Endpoint::Chat;
     let _ = write!(
@@ -95,14 +95,14 @@ pub(in super::super) fn whole(plan: &Plan) -> String {
 
 /// Writes the chunks of one stream.
 #[derive(Debug)]
-pub(in super::super) struct Chunks {
+pub(in crate::sim) struct Chunks {
     /// Everything up to the choices, the same in every chunk.
     head: String,
     chat: bool,
 }
 
 impl Chunks {
-    pub(in super::super) fn new(plan: &Plan) -> Self {
+    pub(in crate::sim) fn new(plan: &Plan) -> Self {
         let chat = plan.endpoint == Endpoint::Chat;
         let head = format!(
             "data: {{{}\"object\":\"{}\",\"created\":{},\"model\":\"{}\",\"provider\":\"{}\",\"system_fingerprint\":null,",
@@ -115,7 +115,17 @@ impl Chunks {
         Self { head, chat }
     }
 
-    pub(in super::super) fn content(&self, words: &Words, nth: u32, out: &mut String) {
+    /// Writes the nth event before the content; false when there is none.
+    pub(in crate::sim) fn prologue(&self, plan: &Plan, nth: u32, out: &mut String) -> bool {
+        let wanted = nth == 0 && Behaviour::on(plan.behaviour.empty_first);
+        if wanted {
+            out.push_str(&self.head);
+            out.push_str("\"choices\":[],\"debug\":{\"echo_upstream_body\":{}}}\n\n");
+        }
+        wanted
+    }
+
+    pub(in crate::sim) fn content(&self, words: &Words, nth: u32, out: &mut String) {
         out.push_str(&self.head);
         out.push_str(if self.chat {
             "\"choices\":[{\"index\":0,\"delta\":{\"content\":\""
@@ -141,7 +151,7 @@ impl Chunks {
     }
 
     /// Writes the nth event after the content; false when there is none.
-    pub(in super::super) fn epilogue(&self, plan: &Plan, nth: u32, out: &mut String) -> bool {
+    pub(in crate::sim) fn epilogue(&self, plan: &Plan, nth: u32, out: &mut String) -> bool {
         match nth {
             0 => {
                 out.push_str(&self.head);
@@ -166,7 +176,7 @@ impl Chunks {
     }
 
     /// Writes the chunk that says that the provider failed.
-    pub(in super::super) fn error(&self, code: Code, out: &mut String) {
+    pub(in crate::sim) fn error(&self, code: Code, out: &mut String) {
         let delta = if self.chat { "\"delta\":{\"content\":\"\"}" } else { "\"text\":\"\"" };
         let code = match code {
             Code::Number => "\"code\":502,",

@@ -1,13 +1,13 @@
 //! The events of one stream, in order, made when they are wanted.
 
+use super::{Words, chat, messages, responses};
 use crate::sim::behaviour::{Behaviour, Code, Eol};
 use crate::sim::endpoint::Endpoint;
 use crate::sim::plan::Plan;
-use super::{Words, chat, messages, responses};
 
 /// Where a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Step {
+pub(in crate::sim) enum Step {
     /// The nth keep-alive comment.
     Comment(u32),
     /// The nth event before the content.
@@ -26,7 +26,7 @@ pub(in super::super) enum Step {
 
 /// The events of one stream.
 #[derive(Debug)]
-pub(in super::super) struct Events {
+pub(in crate::sim) struct Events {
     step: Step,
     words: Words,
     chunks: u32,
@@ -36,17 +36,22 @@ pub(in super::super) struct Events {
 
 impl Events {
     /// The events of `plan`.
-    pub(in super::super) fn of(plan: &Plan) -> Self {
+    pub(in crate::sim) fn of(plan: &Plan) -> Self {
         Self { step: Step::Comment(0), words: Words::of(plan), chunks: plan.chunks(), writer: chat::Chunks::new(plan) }
     }
 
     /// What comes next.
-    pub(in super::super) const fn step(&self) -> Step {
+    pub(in crate::sim) const fn step(&self) -> Step {
         self.step
     }
 
+    /// Makes the next piece of content `text`.
+    pub(in crate::sim) fn say(&mut self, text: String) {
+        self.words.say(text);
+    }
+
     /// Writes the next event, if this step has one, and goes on to the following step.
-    pub(in super::super) fn write(&mut self, plan: &Plan, out: &mut String) {
+    pub(in crate::sim) fn write(&mut self, plan: &Plan, out: &mut String) {
         let start = out.len();
         self.step = match self.step {
             Step::Comment(nth) => {
@@ -63,7 +68,7 @@ impl Events {
                 let more = match plan.endpoint {
                     Endpoint::Responses => responses::prologue(plan, nth, out),
                     Endpoint::Messages => messages::prologue(plan, nth, out),
-                    _ => false,
+                    _ => self.writer.prologue(plan, nth, out),
                 };
                 if more { Step::Prologue(nth + 1) } else { self.after_content(plan, 0) }
             }

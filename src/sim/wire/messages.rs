@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::Words;
 use crate::sim::behaviour::Usage;
 use crate::sim::plan::Plan;
-use super::Words;
 
 /// The fields of a final usage, without the braces.
 fn usage(plan: &Plan) -> String {
@@ -47,7 +47,7 @@ fn stop_reason(plan: &Plan) -> &str {
 }
 
 /// The body of a reply that is not streamed.
-pub(in super::super) fn whole(plan: &Plan) -> String {
+pub(in crate::sim) fn whole(plan: &Plan) -> String {
     let words = Words::of(plan);
     let count = if plan.behaviour.big.is_some() || plan.behaviour.text.is_some() { 1 } else { 12 };
     let usage = match plan.behaviour.usage {
@@ -68,7 +68,7 @@ pub(in super::super) fn whole(plan: &Plan) -> String {
 }
 
 /// Writes the nth event before the content; false when there is none.
-pub(in super::super) fn prologue(plan: &Plan, nth: u32, out: &mut String) -> bool {
+pub(in crate::sim) fn prologue(plan: &Plan, nth: u32, out: &mut String) -> bool {
     match nth {
         0 => {
             let _ = write!(
@@ -89,7 +89,7 @@ pub(in super::super) fn prologue(plan: &Plan, nth: u32, out: &mut String) -> boo
 }
 
 /// Writes the nth piece of content.
-pub(in super::super) fn content(words: &Words, nth: u32, out: &mut String) {
+pub(in crate::sim) fn content(words: &Words, nth: u32, out: &mut String) {
     out.push_str(
         "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"",
     );
@@ -98,7 +98,7 @@ pub(in super::super) fn content(words: &Words, nth: u32, out: &mut String) {
 }
 
 /// Writes the nth event after the content; false when there is none.
-pub(in super::super) fn epilogue(plan: &Plan, nth: u32, out: &mut String) -> bool {
+pub(in crate::sim) fn epilogue(plan: &Plan, nth: u32, out: &mut String) -> bool {
     match nth {
         0 => out.push_str("event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n"),
         1 => {
@@ -119,4 +119,4 @@ pub(in super::super) fn epilogue(plan: &Plan, nth: u32, out: &mut String) -> boo
 }
 
 /// The event that says that the provider failed.
-pub(in super::super) const ERROR: &str = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"Provider disconnected\",\"error_type\":\"provider_unavailable\"},\"request_id\":null}\n\n";
+pub(in crate::sim) const ERROR: &str = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"Provider disconnected\",\"error_type\":\"provider_unavailable\"},\"request_id\":null}\n\n";

@@ -49,6 +49,11 @@ impl Words {
         Self { fixed, start: usize::from(plan.seed.to_le_bytes()[0]), bytes }
     }
 
+    /// From now on every piece is `text`, which needs no escaping.
+    pub(super) fn say(&mut self, text: String) {
+        self.fixed = Some(text);
+    }
+
     /// Writes the nth piece.
     pub(super) fn push(&self, nth: u32, out: &mut String) {
         let start = out.len();

@@ -6,7 +6,7 @@ use crate::sim::endpoint::Endpoint;
 use crate::sim::plan::Plan;
 
 /// The reply's body and content type.
-pub(in super::super) fn whole(plan: &Plan, polling_base: &str) -> (Vec<u8>, &'static str) {
+pub(in crate::sim) fn whole(plan: &Plan, polling_base: &str) -> (Vec<u8>, &'static str) {
     const JSON: &str = "application/json";
     let notation = plan.behaviour.notation.unwrap_or_default();
     let tokens = plan.shown();
@@ -66,7 +66,7 @@ pub(in super::super) fn whole(plan: &Plan, polling_base: &str) -> (Vec<u8>, &'st
 }
 
 /// The body of `GET /videos/{job}` once the film is there.
-pub(in super::super) fn video(job: &str, cost: &str, byok: bool) -> String {
+pub(in crate::sim) fn video(job: &str, cost: &str, byok: bool) -> String {
     format!(
         "{{\"id\":{},\"status\":\"completed\",\"usage\":{{\"cost\":{cost},\"is_byok\":{byok}}}}}",
         super::quoted(job)

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::{nullable, quoted};
 use crate::sim::behaviour::Behaviour;
 use crate::sim::picos::{Notation, Picos};
 use crate::sim::truth::{Billed, Outcome, Tokens};
-use super::{nullable, quoted};
 
 /// The record's body; `unready` shows it as it is before it is final: no tokens, no cost.
-pub(in super::super) fn whole(billed: &Billed, behaviour: &Behaviour, unready: bool) -> String {
+pub(in crate::sim) fn whole(billed: &Billed, behaviour: &Behaviour, unready: bool) -> String {
     let odd = Behaviour::on(behaviour.odd_record);
     let notation = behaviour.notation.unwrap_or(if odd { Notation::Python } else { Notation::JavaScript });
     let (tokens, cost) = if unready { (Tokens::default(), Picos::ZERO) } else { (billed.tokens, billed.cost) };

@@ -1,16 +1,16 @@
 //! Error replies in the forms that the wire shows (fact sheet: errors and debugging, limits, LIVE samples).
 
+use super::quoted;
 use crate::sim::behaviour::ErrorForm;
 use crate::sim::endpoint::Endpoint;
-use super::quoted;
 
 /// `flagged_input` repeats the prompt, up to this many characters.
 const FLAGGED_CHARS: usize = 100;
 
 /// A call that gets an error status.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Refusal {
-    pub(in super::super) status: u16,
+pub(in crate::sim) struct Refusal {
+    pub(in crate::sim) status: u16,
     form: ErrorForm,
     /// Said in place of the status's usual words.
     message: Option<String>,
@@ -20,20 +20,20 @@ pub(in super::super) struct Refusal {
 
 /// An error reply, ready to send.
 #[derive(Debug)]
-pub(in super::super) struct Rendered {
-    pub(in super::super) body: String,
-    pub(in super::super) content_type: &'static str,
-    pub(in super::super) headers: Vec<(&'static str, String)>,
+pub(in crate::sim) struct Rendered {
+    pub(in crate::sim) body: String,
+    pub(in crate::sim) content_type: &'static str,
+    pub(in crate::sim) headers: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
     /// The usual error of `status`.
-    pub(in super::super) fn status(status: u16, form: ErrorForm, model: &str) -> Self {
+    pub(in crate::sim) fn status(status: u16, form: ErrorForm, model: &str) -> Self {
         Self { status, form, message: None, model: model.to_owned(), retry_after: None }
     }
 
     /// The same with a `Retry-After` of so many seconds, if any.
-    pub(in super::super) fn after(self, seconds: Option<u32>) -> Self {
+    pub(in crate::sim) fn after(self, seconds: Option<u32>) -> Self {
         Self { retry_after: seconds, ..self }
     }
 
@@ -41,42 +41,42 @@ impl Refusal {
         Self { message: Some(message.into()), ..Self::status(status, ErrorForm::Usual, "") }
     }
 
-    pub(in super::super) fn unknown_model(name: &str) -> Self {
+    pub(in crate::sim) fn unknown_model(name: &str) -> Self {
         Self {
             message: Some(format!("{name} is not a valid model ID")),
             ..Self::status(400, ErrorForm::Availability, name)
         }
     }
 
-    pub(in super::super) fn no_endpoints() -> Self {
+    pub(in crate::sim) fn no_endpoints() -> Self {
         Self::saying(404, "No endpoints found that match your provider preferences.")
     }
 
-    pub(in super::super) fn internal() -> Self {
+    pub(in crate::sim) fn internal() -> Self {
         Self::saying(500, "Internal Server Error")
     }
 
-    pub(in super::super) fn bad_request(message: impl Into<String>) -> Self {
+    pub(in crate::sim) fn bad_request(message: impl Into<String>) -> Self {
         Self::saying(400, message)
     }
 
-    pub(in super::super) fn missing_key() -> Self {
+    pub(in crate::sim) fn missing_key() -> Self {
         Self::saying(401, "Missing Authentication header")
     }
 
-    pub(in super::super) fn wrong_key() -> Self {
+    pub(in crate::sim) fn wrong_key() -> Self {
         Self::saying(401, "User not found.")
     }
 
-    pub(in super::super) fn key_limit() -> Self {
+    pub(in crate::sim) fn key_limit() -> Self {
         Self::saying(402, "Key limit exceeded (monthly limit). Manage it using https://openrouter.ai/settings/keys")
     }
 
-    pub(in super::super) fn not_found(what: &str) -> Self {
+    pub(in crate::sim) fn not_found(what: &str) -> Self {
         Self::saying(404, what)
     }
 
-    pub(in super::super) fn forbidden(message: &str) -> Self {
+    pub(in crate::sim) fn forbidden(message: &str) -> Self {
         Self::saying(403, message)
     }
 
@@ -126,7 +126,7 @@ impl Refusal {
     }
 
     /// The reply in the skin of `endpoint`; `asked` is the request's body, which some errors repeat.
-    pub(in super::super) fn render(&self, endpoint: Option<Endpoint>, asked: &[u8]) -> Rendered {
+    pub(in crate::sim) fn render(&self, endpoint: Option<Endpoint>, asked: &[u8]) -> Rendered {
         let mut headers = Vec::new();
         let hint = match (self.status, self.form) {
             (429, ErrorForm::Usual) if self.message.is_none() => Some(40),

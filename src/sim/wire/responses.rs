@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::Words;
 use crate::sim::behaviour::Usage;
 use crate::sim::plan::Plan;
-use super::Words;
 
 fn usage(plan: &Plan) -> String {
     let form = plan.behaviour.usage.unwrap_or(Usage::Twice);
@@ -79,7 +79,7 @@ fn item(content: &str, status: &str) -> String {
 }
 
 /// The body of a reply that is not streamed.
-pub(in super::super) fn whole(plan: &Plan) -> String {
+pub(in crate::sim) fn whole(plan: &Plan) -> String {
     let words = Words::of(plan);
     let count = if plan.behaviour.big.is_some() || plan.behaviour.text.is_some() { 1 } else { 12 };
     object(plan, &Standing::Completed(&words.all(count)))
@@ -95,7 +95,7 @@ const PLACE: &str = "\"output_index\":0,\"item_id\":\"msg_tmp_simulated\",\"cont
 const BEFORE: u32 = 4;
 
 /// Writes the nth event before the content; false when there is none.
-pub(in super::super) fn prologue(plan: &Plan, nth: u32, out: &mut String) -> bool {
+pub(in crate::sim) fn prologue(plan: &Plan, nth: u32, out: &mut String) -> bool {
     match nth {
         0 => event("response.created", &format!("\"response\":{}", object(plan, &Standing::InProgress)), 0, out),
         1 => event("response.in_progress", &format!("\"response\":{}", object(plan, &Standing::InProgress)), 1, out),
@@ -112,14 +112,14 @@ pub(in super::super) fn prologue(plan: &Plan, nth: u32, out: &mut String) -> boo
 }
 
 /// Writes the nth piece of content.
-pub(in super::super) fn content(words: &Words, nth: u32, out: &mut String) {
+pub(in crate::sim) fn content(words: &Words, nth: u32, out: &mut String) {
     let _ = write!(out, "data: {{\"type\":\"response.output_text.delta\",{PLACE},\"delta\":\"");
     words.push(nth, out);
     let _ = write!(out, "\",\"logprobs\":[],\"sequence_number\":{}}}\n\n", BEFORE + nth);
 }
 
 /// Writes the nth event after the content; false when there is none.
-pub(in super::super) fn epilogue(plan: &Plan, words: &Words, chunks: u32, nth: u32, out: &mut String) -> bool {
+pub(in crate::sim) fn epilogue(plan: &Plan, words: &Words, chunks: u32, nth: u32, out: &mut String) -> bool {
     let sequence = BEFORE + chunks + nth;
     let text = || words.all(chunks);
     match nth {
@@ -145,7 +145,7 @@ pub(in super::super) fn epilogue(plan: &Plan, words: &Words, chunks: u32, nth: u
 }
 
 /// Writes the event that says that the provider failed.
-pub(in super::super) fn error(plan: &Plan, sent: u32, out: &mut String) {
+pub(in crate::sim) fn error(plan: &Plan, sent: u32, out: &mut String) {
     let response = object(plan, &Standing::Failed);
     event("response.failed", &format!("\"response\":{response}"), BEFORE + sent, out);
 }

@@ -208,7 +208,7 @@ impl CallRow {
             tags: match self.tags.as_deref() {
                 None => std::collections::BTreeMap::new(),
                 Some(tags) => serde_json::from_str(tags)
-                    .map_err(|error| StoreError::unreadable(&row, format!("tags: {error}")))?,
+                    .map_err(|error| StoreError::unreadable(&row, &format!("tags: {error}")))?,
             },
         };
         let fingerprint = match (self.key_sha256, self.key_tail) {
@@ -220,9 +220,9 @@ impl CallRow {
             call_id: parsed(&row, "call_id", &self.call_id)?,
             generation_id: self.generation_id.map(|id| parsed(&row, "generation_id", &id)).transpose()?,
             state: CallState::parse(&self.state)
-                .ok_or_else(|| StoreError::unreadable(&row, format!("state {}", self.state)))?,
+                .ok_or_else(|| StoreError::unreadable(&row, &format!("state {}", self.state)))?,
             captured_by: CapturedBy::parse(&self.captured_by)
-                .ok_or_else(|| StoreError::unreadable(&row, format!("captured_by {}", self.captured_by)))?,
+                .ok_or_else(|| StoreError::unreadable(&row, &format!("captured_by {}", self.captured_by)))?,
             under_way_in: self.under_way_in,
             recorded_at: Timestamp(self.recorded_ms),
             seen_at: Timestamp(self.seen_ms),
@@ -237,7 +237,7 @@ impl CallRow {
                 .http_status
                 .map(u16::try_from)
                 .transpose()
-                .map_err(|error| StoreError::unreadable(&row, format!("http_status: {error}")))?,
+                .map_err(|error| StoreError::unreadable(&row, &format!("http_status: {error}")))?,
             error: (error != ErrorFacts::default()).then_some(error),
             facts: Facts {
                 created_at: self.openrouter_created_ms.map(Timestamp),
@@ -305,5 +305,5 @@ fn picos(amount: Option<Money>) -> Option<i64> {
 }
 
 fn parsed<T: FromStr<Err: std::fmt::Display>>(row: &str, column: &str, text: &str) -> Result<T, StoreError> {
-    text.parse().map_err(|error| StoreError::unreadable(row, format!("{column}: {error}")))
+    text.parse().map_err(|error| StoreError::unreadable(row, &format!("{column}: {error}")))
 }

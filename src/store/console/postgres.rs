@@ -94,7 +94,7 @@ fn cells(row: &PgRow) -> Result<Vec<Cell>, SqlError> {
 }
 
 fn refused(error: sqlx::Error, limits: &SqlLimits) -> SqlError {
-    let code = error.as_database_error().and_then(|told| told.code()).map(std::borrow::Cow::into_owned);
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
     match code.as_deref() {
         // query_canceled
         Some("57014") => SqlError::TimedOut(limits.time),

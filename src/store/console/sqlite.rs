@@ -30,8 +30,14 @@ const INNER_VIEW: &str = "alert_mail";
 /// Tables that functions stand for.
 const FUNCTION_TABLES: [&str; 2] = ["json_each", "json_tree"];
 
-/// What the views read of the tables: table and column.
-type Reads = BTreeSet<(String, String)>;
+/// What the fence knows of the database.
+#[derive(Default)]
+struct Fence {
+    /// What the views read of the tables: table and column.
+    views_read: BTreeSet<(String, String)>,
+    /// Everything that has a name in the schema, in lower case.
+    names: BTreeSet<String>,
+}
 
 /// Runs one query on the file at `path`.
 pub(super) fn run(path: &Path, query: &str, limits: &SqlLimits, clock: &Clock) -> Result<Table, SqlError> {
@@ -40,10 +46,10 @@ pub(super) fn run(path: &Path, query: &str, limits: &SqlLimits, clock: &Clock) -
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| refused(&error, limits))?;
-    fence(&connection).map_err(|error| refused(&error, limits))?;
-    let views_read = views_read(&connection)?;
+    bound(&connection).map_err(|error| refused(&error, limits))?;
+    let fence = Fence::learn(&connection)?;
     connection
-        .authorizer(Some(move |context: AuthContext<'_>| judge(&context, &views_read)))
+        .authorizer(Some(move |context: AuthContext<'_>| fence.judge(&context)))
         .map_err(|error| refused(&error, limits))?;
     let (until, clock) = (clock.elapsed() + limits.time, clock.clone());
     connection
@@ -52,7 +58,7 @@ pub(super) fn run(path: &Path, query: &str, limits: &SqlLimits, clock: &Clock) -
     gather(&connection, query, limits).map_err(|error| refused(&error, limits))
 }
 
-fn fence(connection: &Connection) -> rusqlite::Result<()> {
+fn bound(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -61,53 +67,69 @@ fn fence(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What the documented views themselves read, learnt by preparing each.
-///
-/// SQLite names the innermost view (or part of WITH) on whose behalf a column is read, and no more;
-/// so a column is allowed only where a view reads that very column.
-fn views_read(connection: &Connection) -> Result<Reads, SqlError> {
-    let reads = Arc::new(Mutex::new(Reads::new()));
-    let seen = Arc::clone(&reads);
-    let watch = move |context: AuthContext<'_>| {
-        if let (AuthAction::Read { table_name, column_name }, Some(_)) = (context.action, context.accessor) {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.insert((table_name.to_owned(), column_name.to_owned()));
+impl Fence {
+    /// Learns what the documented views themselves read, by preparing each.
+    ///
+    /// SQLite names the innermost view (or part of WITH) on whose behalf a column is read, and no more;
+    /// so a column is allowed only where a view reads that very column.
+    fn learn(connection: &Connection) -> Result<Self, SqlError> {
+        let old = |error: rusqlite::Error| {
+            SqlError::NotAvailable(format!(
+                "the database does not have the views of this tallyd ({error}); start `tallyd serve` once to bring it up to date"
+            ))
+        };
+        let mut names = connection.prepare("SELECT lower(name) FROM sqlite_master").map_err(old)?;
+        let names = names.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(old)?;
+        let reads = Arc::new(Mutex::new(BTreeSet::new()));
+        let seen = Arc::clone(&reads);
+        let watch = move |context: AuthContext<'_>| {
+            if let (AuthAction::Read { table_name, column_name }, Some(_)) = (context.action, context.accessor) {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.insert((table_name.to_owned(), column_name.to_owned()));
+            }
+            Authorization::Allow
+        };
+        connection.authorizer(Some(watch)).map_err(old)?;
+        for view in VIEWS {
+            connection.prepare(&format!("SELECT * FROM {view}")).map_err(old)?;
         }
-        Authorization::Allow
-    };
-    let old = |error: rusqlite::Error| {
-        SqlError::NotAvailable(format!(
-            "the database does not have the views of this tallyd ({error}); start `tallyd serve` once to bring it up to date"
-        ))
-    };
-    connection.authorizer(Some(watch)).map_err(old)?;
-    for view in VIEWS {
-        connection.prepare(&format!("SELECT * FROM {view}")).map_err(old)?;
+        let views_read = std::mem::take(&mut *reads.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Self { views_read, names })
     }
-    let reads = std::mem::take(&mut *reads.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(reads)
-}
 
-fn judge(context: &AuthContext<'_>, views_read: &Reads) -> Authorization {
-    let allowed = match context.action {
-        AuthAction::Select | AuthAction::Recursive => true,
-        AuthAction::Function { function_name } => {
-            guard::FUNCTIONS.iter().any(|known| known.eq_ignore_ascii_case(function_name))
-        }
-        AuthAction::Read { table_name, column_name } => {
-            let of_view = || {
-                context.accessor.is_some_and(|view| VIEWS.contains(&view) || view == INNER_VIEW)
-                    && (column_name.is_empty()
-                        || table_name == INNER_VIEW
-                        || views_read.contains(&(table_name.to_owned(), column_name.to_owned())))
-            };
-            VIEWS.iter().any(|view| view.eq_ignore_ascii_case(table_name))
-                || FUNCTION_TABLES.contains(&table_name)
-                || of_view()
-        }
-        _ => false,
-    };
-    if allowed { Authorization::Allow } else { Authorization::Deny }
+    fn judge(&self, context: &AuthContext<'_>) -> Authorization {
+        let allowed = match context.action {
+            AuthAction::Select | AuthAction::Recursive => true,
+            AuthAction::Function { function_name } => {
+                guard::FUNCTIONS.iter().any(|known| known.eq_ignore_ascii_case(function_name))
+            }
+            AuthAction::Read { table_name, column_name } => {
+                VIEWS.iter().any(|view| view.eq_ignore_ascii_case(table_name))
+                    || FUNCTION_TABLES.contains(&table_name)
+                    || self.of_view(context.accessor, table_name, column_name)
+                    || self.is_of_the_query(table_name, column_name)
+            }
+            _ => false,
+        };
+        if allowed { Authorization::Allow } else { Authorization::Deny }
+    }
+
+    /// Whether a view reads this column.
+    fn of_view(&self, accessor: Option<&str>, table: &str, column: &str) -> bool {
+        accessor.is_some_and(|view| VIEWS.contains(&view) || view == INNER_VIEW)
+            && (column.is_empty()
+                || table == INNER_VIEW
+                || self.views_read.contains(&(table.to_owned(), column.to_owned())))
+    }
+
+    /// Whether it is a part of WITH, or a query in FROM, of which no column is read, as by COUNT(*).
+    fn is_of_the_query(&self, table: &str, column: &str) -> bool {
+        let table = table.to_lowercase();
+        column.is_empty()
+            && !self.names.contains(&table)
+            && !table.starts_with("sqlite_")
+            && !table.starts_with("pragma_")
+    }
 }
 
 fn gather(connection: &Connection, query: &str, limits: &SqlLimits) -> rusqlite::Result<Table> {

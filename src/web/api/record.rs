@@ -13,12 +13,12 @@ use crate::ledger::intake::{self, MAX_ITEMS, Summary};
 /// Longest body read, in bytes: 10,000 items of about 1.6 KB.
 const MAX_BODY: usize = 16 << 20;
 
-pub(super) async fn record(
-    State(state): State<ApiState>,
-    body: Body,
-) -> Result<(StatusCode, Json<Summary>), ApiError> {
+pub(super) async fn record(State(state): State<ApiState>, body: Body) -> Result<(StatusCode, Json<Summary>), ApiError> {
     let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {MAX_BODY} bytes; send it in parts"))
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is longer than {MAX_BODY} bytes; send it in parts"),
+        )
     })?;
     let items = items(&body)?;
     if items.len() > MAX_ITEMS {

@@ -43,13 +43,8 @@ pub(super) async fn csv(State(state): State<ApiState>, Query(asked): Query<Asked
 }
 
 async fn answer(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
-    let question = Question::parse(
-        &asked.by,
-        asked.since.as_deref(),
-        asked.until.as_deref(),
-        state.zone,
-        state.clock.now(),
-    );
+    let question =
+        Question::parse(&asked.by, asked.since.as_deref(), asked.until.as_deref(), state.zone, state.clock.now());
     let refused = |error: SpendError| match error {
         SpendError::Store(error) => ApiError::unreadable(&error),
         other => ApiError::new(StatusCode::BAD_REQUEST, other.to_string()),

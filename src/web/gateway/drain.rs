@@ -8,18 +8,18 @@ use hyper_util::client::legacy::ResponseFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Inner;
-use crate::capture::call::Call;
+use crate::capture::in_flight::InFlight;
 use crate::domain::observation::Ending;
 
 /// A request whose reply's head has not come yet. Dropped with the request of a client that leaves, it goes on in a task of
 /// its own.
 pub(super) struct Awaited {
-    head: Option<(ResponseFuture, Call)>,
+    head: Option<(ResponseFuture, InFlight)>,
     gateway: Arc<Inner>,
 }
 
 impl Awaited {
-    pub(super) fn new(future: ResponseFuture, call: Call, gateway: Arc<Inner>) -> Self {
+    pub(super) fn new(future: ResponseFuture, call: InFlight, gateway: Arc<Inner>) -> Self {
         Self { head: Some((future, call)), gateway }
     }
 
@@ -29,7 +29,7 @@ impl Awaited {
     }
 
     /// The wait is over, well or not: the call goes on in the caller's hands.
-    pub(super) fn into_call(mut self) -> Option<Call> {
+    pub(super) fn into_call(mut self) -> Option<InFlight> {
         self.head.take().map(|(_, call)| call)
     }
 }
@@ -44,7 +44,7 @@ impl Drop for Awaited {
 
 impl Inner {
     /// Waits for the head of a call whose client has left, and then for its end if it is no stream.
-    fn drain_head(self: &Arc<Self>, future: ResponseFuture, mut call: Call) {
+    fn drain_head(self: &Arc<Self>, future: ResponseFuture, mut call: InFlight) {
         let Some(slot) = self.drain_slot() else {
             // Closed upstream; whether it was billed, nobody will tell.
             drop(call.end(Ending::NoReply, None));
@@ -73,7 +73,7 @@ impl Inner {
     }
 
     /// Reads a body whose client has left to its end.
-    pub(super) fn drain_body(self: &Arc<Self>, body: Incoming, call: Call) {
+    pub(super) fn drain_body(self: &Arc<Self>, body: Incoming, call: InFlight) {
         let Some(slot) = self.drain_slot() else {
             drop(call.end(Ending::ClientLeft, None));
             return;
@@ -97,7 +97,7 @@ impl Inner {
     }
 }
 
-async fn discard(mut body: Incoming, mut call: Call) {
+async fn discard(mut body: Incoming, mut call: InFlight) {
     while let Some(Ok(frame)) = body.frame().await {
         if let Some(data) = frame.data_ref() {
             call.bytes(data);

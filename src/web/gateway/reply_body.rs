@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Inner;
-use crate::capture::call::Call;
+use crate::capture::in_flight::InFlight;
 use crate::capture::recorder::Written;
 use crate::domain::observation::Ending;
 
@@ -33,7 +33,7 @@ pub struct Watched {
 
 enum Stage {
     /// The end has not been seen.
-    Flowing(Call),
+    Flowing(InFlight),
     /// The frame with the end (`None`: the end of the body itself) waits for the outcome's sync.
     Holding(Option<Result<Frame<Bytes>, hyper::Error>>, Written),
     /// The outcome is written; whatever else comes passes.
@@ -41,7 +41,7 @@ enum Stage {
 }
 
 impl Watched {
-    pub(super) fn new(upstream: Incoming, call: Call, gateway: Arc<Inner>) -> Self {
+    pub(super) fn new(upstream: Incoming, call: InFlight, gateway: Arc<Inner>) -> Self {
         Self { upstream: Some(upstream), stage: Stage::Flowing(call), gateway }
     }
 }
@@ -52,7 +52,7 @@ enum Seen {
     End(Ending),
 }
 
-fn look(call: &mut Call, frame: Option<&Result<Frame<Bytes>, hyper::Error>>, body_over: bool) -> Seen {
+fn look(call: &mut InFlight, frame: Option<&Result<Frame<Bytes>, hyper::Error>>, body_over: bool) -> Seen {
     match frame {
         None => Seen::End(Ending::Complete),
         Some(Err(_)) => Seen::End(Ending::Cut),

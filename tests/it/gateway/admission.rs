@@ -1,9 +1,10 @@
 //! Who may call: keys, the rules against the browser, budgets, and a ledger that cannot be written.
 
 use secrecy::ExposeSecret as _;
+use tallyd::budget::Exceeded;
 use tallyd::config::{self, OnLedgerFailure};
 use tallyd::domain::ids::KeyFingerprint;
-use tallyd::web::gateway::BudgetRefusal;
+use tallyd::domain::money::{Money, Total};
 
 use super::house::{Candidate, House, OWN_KEY, Plan};
 
@@ -64,7 +65,7 @@ async fn beyond_open_mode_a_caller_needs_a_key() {
         let reply = client.reply().await;
         assert_eq!((reply.status(), &reply.json()["error"]["code"]), (401, &401.into()), "{headers}");
     }
-    assert!(house.upstream.is_idle().await);
+    assert!(house.upstream.is_idle());
     let (rows, refusals) = house.finish().await;
     assert!(rows.is_empty());
     assert_eq!(refusals.len(), 3);
@@ -101,7 +102,7 @@ async fn a_web_page_elsewhere_cannot_spend() {
     let reply = client.reply().await;
     assert_eq!(reply.status(), 403);
     assert!(reply.json()["error"]["message"].as_str().unwrap().contains("allowed_hosts"));
-    assert!(house.upstream.is_idle().await);
+    assert!(house.upstream.is_idle());
     assert!(house.finish().await.0.is_empty());
 }
 
@@ -112,15 +113,29 @@ async fn upgrades_are_refused() {
     client.post(CHAT, "connection: upgrade\r\nupgrade: websocket\r\n", "{}").await;
     let reply = client.reply().await;
     assert_eq!((reply.status(), &reply.json()["error"]["code"]), (501, &501.into()));
-    assert!(house.upstream.is_idle().await);
+    assert!(house.upstream.is_idle());
+}
+
+#[tokio::test]
+async fn an_offer_of_http2_is_passed_over() {
+    let mut house = House::new().await;
+    let headers = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAA\r\n";
+    let (mut client, mut upstream) = house.post(CHAT, headers, "{}").await;
+    assert_eq!((upstream.header("upgrade"), upstream.header("http2-settings")), (None, None));
+    upstream.json("200 OK", "", "{}").await;
+    assert_eq!(client.reply().await.status(), 200);
+    // The connection goes on as it was.
+    client.post(CHAT, "", "{}").await;
+    upstream.next().await.json("200 OK", "", "{}").await;
+    assert_eq!(client.reply().await.status(), 200);
 }
 
 #[tokio::test]
 async fn a_spent_budget_answers_402_in_every_skin() {
-    let refusal = BudgetRefusal {
+    let refusal = Exceeded {
         budget: "growth".to_owned(),
-        limit_usd: "500.00".to_owned(),
-        spent_usd: "500.12".to_owned(),
+        limit: Money::parse("500").unwrap().into(),
+        spent: Total::from(Money::parse("500.12").unwrap()),
         resets_at: None,
     };
     let mut house = House::with(Plan { refuse: Some(refusal), ..Plan::default() }).await;
@@ -141,7 +156,7 @@ async fn a_spent_budget_answers_402_in_every_skin() {
     client.post("/api/v1/responses", "", "not json").await;
     let reply = client.reply().await;
     assert_eq!((reply.status(), &reply.json()["error"]["code"]), (402, &"budget_exceeded".into()));
-    assert!(house.upstream.is_idle().await);
+    assert!(house.upstream.is_idle());
     let candidates = house.candidates.lock().unwrap().clone();
     let candidate = |app: Option<&str>, model: Option<&str>, models: &[&str], opaque| Candidate {
         app: app.map(str::to_owned),

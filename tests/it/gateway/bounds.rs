@@ -34,7 +34,9 @@ async fn a_chunked_body_stays_chunked_whether_it_is_read_or_not() {
         let body = body(length);
         let mut client = house.client().await;
         client
-            .send(format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"))
+            .send(format!(
+                "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+            ))
             .await;
         for part in body.as_bytes().chunks(997) {
             client.send([format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat()).await;
@@ -93,7 +95,9 @@ async fn when_the_memory_for_all_is_taken_bodies_stream_on() {
     let mut house = House::with(plan).await;
     // The first client holds its share while its body is not whole.
     let mut first = house.client().await;
-    first.send(format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 900\r\n\r\n")).await;
+    first
+        .send(format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 900\r\n\r\n"))
+        .await;
     // It has been told to go on, so its share is taken.
     assert_eq!(first.read_head().await.line, "HTTP/1.1 100 Continue");
     let (mut second, mut upstream) = house.post(CHAT, "connection: close\r\n", &body(200)).await;

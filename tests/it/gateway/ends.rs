@@ -45,9 +45,7 @@ async fn the_frame_that_shows_the_end_of_a_stream_comes_when_the_outcome_is_on_d
 async fn the_frame_that_completes_a_content_length_comes_when_the_outcome_is_on_disk() {
     let mut house = House::new().await;
     let (mut client, mut upstream) = house.chat().await;
-    upstream
-        .send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"usage\":")
-        .await;
+    upstream.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"usage\":").await;
     client.read_head().await;
     assert_eq!(client.read_exact(9).await, b"{\"usage\":");
     upstream.send("{\"cost\":1}}").await;
@@ -60,7 +58,9 @@ async fn the_frame_that_completes_a_content_length_comes_when_the_outcome_is_on_
 async fn a_body_without_length_ends_with_its_connection() {
     let mut house = House::new().await;
     let (mut client, mut upstream) = house.chat().await;
-    upstream.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"usage\":{\"cost\":2}}").await;
+    upstream
+        .send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"usage\":{\"cost\":2}}")
+        .await;
     client.read_head().await;
     assert_eq!(client.read_chunk().await.unwrap(), b"{\"usage\":{\"cost\":2}}");
     drop(upstream);
@@ -132,7 +132,9 @@ async fn a_stream_that_ends_without_its_end_was_cut() {
 async fn a_body_shorter_than_its_length_was_cut() {
     let mut house = House::new().await;
     let (mut client, mut upstream) = house.chat().await;
-    upstream.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{\"id\":\"gen-1-b\",").await;
+    upstream
+        .send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{\"id\":\"gen-1-b\",")
+        .await;
     drop(upstream);
     client.read_head().await;
     assert_eq!(client.rest().await, b"{\"id\":\"gen-1-b\",");
@@ -173,7 +175,29 @@ async fn the_id_is_recorded_while_the_reply_is_under_way() {
 async fn a_hit_of_the_response_cache_is_told() {
     let mut house = House::new().await;
     let (mut client, mut upstream) = house.chat().await;
-    upstream.json("200 OK", "x-openrouter-cache-status: HIT\r\nx-generation-id: gen-1-a\r\n", "{\"usage\":{\"cost\":0}}").await;
+    upstream
+        .json("200 OK", "x-openrouter-cache-status: HIT\r\nx-generation-id: gen-1-a\r\n", "{\"usage\":{\"cost\":0}}")
+        .await;
     client.reply().await;
     assert!(house.only_row().await.outcome().response_cache_hit);
+}
+
+#[tokio::test]
+async fn a_daemon_that_ends_lets_replies_under_way_come_to_their_end() {
+    let mut house = House::new().await;
+    let (mut client, mut upstream) = house.chat().await;
+    upstream.begin_stream(ID).await;
+    client.read_head().await;
+    let idle = house.client().await;
+    house.stop();
+    upstream.chunk(CHUNK).await;
+    assert_eq!(client.read_chunk().await.unwrap(), CHUNK.as_bytes());
+    upstream.chunk("data: [DONE]\n\n").await;
+    client.read_chunk().await.unwrap();
+    upstream.send("0\r\n\r\n").await;
+    assert_eq!(client.read_chunk().await, None);
+    client.closed().await;
+    { idle }.closed().await;
+    assert!(tokio::net::TcpStream::connect(&house.address).await.is_err());
+    assert_eq!(house.only_row().await.outcome().ending, Ending::Complete);
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use prometheus_client::registry::Registry;
 use secrecy::SecretString;
+use tallyd::budget::Exceeded;
 use tallyd::capture::keys::Keyring;
 use tallyd::capture::recorder::Recorder;
 use tallyd::clock::{Clock, Entropy};
@@ -16,7 +18,8 @@ use tallyd::domain::observation::{Head, Observation, Outcome, Refused, Sent};
 use tallyd::domain::scope::AdmissionSubject;
 use tallyd::journal::{Journal, JournalOptions, Reader};
 use tallyd::shutdown::{Signals, Tasks};
-use tallyd::web::gateway::{BudgetRefusal, Gateway, GatewaySetup};
+use tallyd::telemetry::Metrics;
+use tallyd::web::gateway::{Gateway, GatewaySetup};
 use tallyd::web::guard::Guard;
 use tallyd::web::serve::Site;
 use tempfile::TempDir;
@@ -41,7 +44,7 @@ pub(super) struct Plan {
     pub(super) open: bool,
     pub(super) keys: Vec<(String, SecretString)>,
     pub(super) journal_limit: u64,
-    pub(super) refuse: Option<BudgetRefusal>,
+    pub(super) refuse: Option<Exceeded>,
     pub(super) upstream: Option<String>,
 }
 
@@ -145,7 +148,7 @@ impl House {
             open: plan.open,
             guard: Arc::new(Guard::new(address, vec!["tally.example".to_owned()], None)),
             keyring: Arc::clone(&keyring),
-            recorder: Recorder::new(started.journal.clone()),
+            recorder: Recorder::new(started.journal.clone(), Metrics::new(Registry::with_prefix("tallyd"))),
             admit: Arc::new(move |subject: &AdmissionSubject<'_>, _| {
                 seen.lock().unwrap().push(Candidate {
                     app: subject.app.map(str::to_owned),
@@ -230,6 +233,11 @@ impl House {
         (rows, refusals)
     }
 
+    /// Asks the daemon to end, as a signal does; what is under way goes on.
+    pub(super) fn stop(&self) {
+        self.tasks.stop();
+    }
+
     /// The one row.
     pub(super) async fn only_row(self) -> Row {
         let (mut rows, _) = self.finish().await;
@@ -274,7 +282,7 @@ impl Upstream {
     }
 
     /// Whether nobody has connected.
-    pub(super) async fn is_idle(&mut self) -> bool {
+    pub(super) fn is_idle(&mut self) -> bool {
         futures_util::FutureExt::now_or_never(self.listener.accept()).is_none()
     }
 }
@@ -469,11 +477,5 @@ impl Client {
     /// Waits until the other side has closed.
     pub(super) async fn closed(&mut self) {
         while self.more().await > 0 {}
-    }
-
-    /// Whether nothing has come that was not read.
-    pub(super) fn is_quiet(&mut self) -> bool {
-        let mut buffer = [0; 1];
-        self.unread.is_empty() && self.stream.try_read(&mut buffer).is_err()
     }
 }

@@ -42,7 +42,7 @@ async fn a_client_that_leaves_before_the_head_does_not_stop_a_billed_reply() {
     let outcome = outcome(&mut house).await;
     assert_eq!(outcome.ending, Ending::ClientLeft);
     assert_eq!(outcome.facts.inline_cost, Money::parse("0.25").ok());
-    assert!(house.upstream.is_idle().await, "nothing was sent twice");
+    assert!(house.upstream.is_idle(), "nothing was sent twice");
 }
 
 #[tokio::test]
@@ -87,9 +87,11 @@ async fn only_so_many_calls_go_on_without_their_clients() {
 async fn a_client_that_leaves_with_its_request_half_sent_makes_no_row() {
     let mut house = House::new().await;
     let mut client = house.client().await;
-    client.send("POST /api/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"model\"").await;
+    client
+        .send("POST /api/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"model\"")
+        .await;
     drop(client);
-    assert!(house.upstream.is_idle().await);
+    assert!(house.upstream.is_idle());
     assert!(house.finish().await.0.is_empty());
 }
 
@@ -134,8 +136,39 @@ async fn an_upstream_that_closes_without_an_answer_may_have_billed() {
     let reply = client.reply().await;
     assert_eq!(reply.status(), 502);
     assert_eq!(reply.json()["error"]["metadata"]["error_type"], "upstream_no_reply");
-    assert!(house.upstream.is_idle().await, "no POST is sent twice");
+    assert!(house.upstream.is_idle(), "no POST is sent twice");
     let row = house.only_row().await;
     assert_eq!((row.outcome().ending, row.outcome().status), (Ending::NoReply, None));
     assert!(row.heads.is_empty());
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_prove_its_name_gets_nothing() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let tls = tokio_rustls::rustls::ServerConfig::builder_with_provider(
+        tokio_rustls::rustls::crypto::ring::default_provider().into(),
+    )
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(vec![cert.der().clone()], key)
+    .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let plan = Plan { upstream: Some(format!("https://localhost:{port}/api/v1")), ..Plan::default() };
+    let house = House::with(plan).await;
+    let mut client = house.client().await;
+    client.post("/api/v1/chat/completions", "", "{}").await;
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
+    let (reply, handshake) = tokio::join!(client.reply(), async {
+        let (stream, _) = listener.accept().await.unwrap();
+        acceptor.accept(stream).await
+    });
+    assert!(handshake.is_err());
+    assert_eq!(reply.status(), 502);
+    let error = reply.json();
+    assert!(error["error"]["message"].as_str().unwrap().contains("certificate"), "{error}");
+    assert_eq!(house.only_row().await.outcome().ending, Ending::NeverSent);
 }

@@ -87,9 +87,8 @@ async fn compressed_streams_pass_untouched_and_are_understood() {
     let zstd = zstd::encode_all(STREAM.as_bytes(), 3).unwrap();
     let codings = [("gzip", gzip), ("deflate", deflate), ("br", br), ("zstd", zstd)];
     for (coding, bytes) in &codings {
-        let (mut client, mut upstream) = house
-            .post("/api/v1/chat/completions", &format!("accept-encoding: {coding}, compress\r\n"), "{}")
-            .await;
+        let (mut client, mut upstream) =
+            house.post("/api/v1/chat/completions", &format!("accept-encoding: {coding}, compress\r\n"), "{}").await;
         assert_eq!(upstream.header("accept-encoding"), Some(*coding));
         upstream
             .send(format!(
@@ -192,7 +191,9 @@ async fn what_is_not_inference_passes_without_a_row() {
 async fn redirects_and_statuses_pass_as_they_are() {
     let mut house = House::new().await;
     let (mut client, mut upstream) = house.chat().await;
-    upstream.send("HTTP/1.1 307 Somewhere Else\r\nlocation: https://elsewhere.example/\r\ncontent-length: 0\r\n\r\n").await;
+    upstream
+        .send("HTTP/1.1 307 Somewhere Else\r\nlocation: https://elsewhere.example/\r\ncontent-length: 0\r\n\r\n")
+        .await;
     let reply = client.reply().await;
     assert_eq!(reply.head.line, "HTTP/1.1 307 Somewhere Else");
     assert_eq!(reply.head.header("location"), Some("https://elsewhere.example/"));
@@ -230,4 +231,41 @@ async fn pages_are_served_on_the_same_port() {
     client.send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert_eq!(client.reply().await.body, b"a page");
     assert!(house.finish().await.0.is_empty());
+}
+
+#[tokio::test]
+async fn clients_of_http2_and_of_http1_0_are_served() {
+    let mut house = House::new().await;
+    let mut client = house.client().await;
+    client.send("POST /api/v1/chat/completions HTTP/1.0\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}").await;
+    let mut upstream = house.upstream.accept().await;
+    upstream.begin_stream(ID).await;
+    upstream.chunk("data: [DONE]\n\n").await;
+    upstream.send("0\r\n\r\n").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status(), reply.body.as_slice()), (200, &b"data: [DONE]\n\n"[..]));
+
+    let io = hyper_util::rt::TokioIo::new(house.client().await.stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    let tasks = tallyd::shutdown::Tasks::new();
+    tasks.spawn_call("connection", async { connection.await.unwrap() });
+    let request = http::Request::post("http://localhost/api/v1/chat/completions")
+        .body(http_body_util::Full::new(bytes::Bytes::from_static(b"{}")))
+        .unwrap();
+    let (reply, mut upstream) = tokio::join!(sender.send_request(request), async {
+        let mut upstream = upstream.next().await;
+        upstream.begin_stream(ID).await;
+        upstream
+    });
+    let mut body = reply.unwrap().into_body();
+    for event in ["data: {}\n\n", "data: [DONE]\n\n"] {
+        upstream.chunk(event).await;
+        let frame = http_body_util::BodyExt::frame(&mut body).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), event.as_bytes());
+    }
+    drop((body, sender));
+    let (rows, _) = house.finish().await;
+    assert!(rows.iter().all(|row| row.outcome().ending == Ending::Complete), "{rows:?}");
+    assert_eq!(rows.len(), 2);
 }

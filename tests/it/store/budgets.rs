@@ -36,7 +36,13 @@ fn quarter(n: i64) -> Timestamp {
 }
 
 pub(crate) fn delta(name: &str, n: i64, cost_picos: i64) -> SpendDelta {
-    SpendDelta { budget: name.parse().unwrap(), bucket: quarter(n), cost_picos, inline_picos: cost_picos / 2, unknown: 1 }
+    SpendDelta {
+        budget: name.parse().unwrap(),
+        bucket: quarter(n),
+        cost_picos,
+        inline_picos: cost_picos / 2,
+        unknown: 1,
+    }
 }
 
 pub(crate) async fn sync(database: &Database, wanted: &[Budget], now: Timestamp) {
@@ -124,11 +130,7 @@ async fn a_budget_shows_where_it_stands(database: &Database) {
     sync(database, &[budget("a"), Budget { limit: Money::ZERO, ..budget("b") }], NOON).await;
     let status = |end| BudgetStatus {
         window: Window { start: NOON, end },
-        spent: Spent {
-            cost: Total::from_picos(50_000_000_000_000_000_125),
-            inline: Total::from_picos(-5),
-            unknown: 3,
-        },
+        spent: Spent { cost: Total::from_picos(50_000_000_000_000_000_125), inline: Total::from_picos(-5), unknown: 3 },
         reserved: Total::ZERO,
         state: BudgetState::Alerting,
         as_of: NOON.plus_millis(7),

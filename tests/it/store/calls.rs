@@ -140,7 +140,9 @@ async fn pages_are_newest_first_and_filtered_by_every_field(database: &Database)
     let filters: Vec<(CompletionFilter, Matches)> = vec![
         (CompletionFilter { app: text("app-1"), ..none() }, |c| c.attribution.app.as_deref() == Some("app-1")),
         (CompletionFilter { end_user: text("user-3"), ..none() }, |c| c.attribution.user.as_deref() == Some("user-3")),
-        (CompletionFilter { provider: text("Provider 1"), ..none() }, |c| c.facts.provider.as_deref() == Some("Provider 1")),
+        (CompletionFilter { provider: text("Provider 1"), ..none() }, |c| {
+            c.facts.provider.as_deref() == Some("Provider 1")
+        }),
         (CompletionFilter { state: Some(CallState::Failed), ..none() }, |c| c.state == CallState::Failed),
         (CompletionFilter { session: text("nobody"), ..none() }, |_| false),
         (CompletionFilter { session: text("s-1"), ..none() }, |_| true),
@@ -226,8 +228,5 @@ async fn refusals_are_counted_and_the_last_ones_kept(database: &Database) {
     assert_eq!(recent[0], refused(kept + 24));
     assert_eq!(recent.last(), Some(&refused(25)));
     let table = super::console::ask(database, "SELECT minute_at, cause, budget, app, refused FROM refusals").await;
-    assert_eq!(
-        super::console::text(&table),
-        ["2026-08-04T12:00:00.000Z|budget_exceeded|growth|NULL|1025"]
-    );
+    assert_eq!(super::console::text(&table), ["2026-08-04T12:00:00.000Z|budget_exceeded|growth|NULL|1025"]);
 }

@@ -73,7 +73,9 @@ async fn a_row_of_usage_says_what_is_known(database: &Database) {
     .await;
     assert_eq!(
         text(&table),
-        [r#"2026-08-04T12:00:00.123Z|2026-08-04T12:00:00.001Z|2026-08-04T12:00:00.003Z|{"env":"prod","te\"am":"a, b"}|true|true|1500000000021|cost_differs,cut|üser"#]
+        [
+            r#"2026-08-04T12:00:00.123Z|2026-08-04T12:00:00.001Z|2026-08-04T12:00:00.003Z|{"env":"prod","te\"am":"a, b"}|true|true|1500000000021|cost_differs,cut|üser"#
+        ]
     );
     let table = ask(database, "SELECT cost_usd, upstream_cost_usd, cache_discount_usd FROM usage").await;
     let expected = match &table.rows[0][0] {

@@ -214,7 +214,8 @@ async fn pages_of_crossings_and_messages_are_newest_first(database: &Database) {
     let ids = |past: &[alerts::PastAlert]| past.iter().map(|one| one.alert.alert_id.clone()).collect::<Vec<_>>();
     // Two that share their window, threshold and limit are one.
     assert_eq!(ids(&first), ["c", "a"]);
-    let rest = alerts::history(&database.store, Some(&growth), Some((first[0].alert.crossed_at, "c")), 3).await.unwrap();
+    let rest =
+        alerts::history(&database.store, Some(&growth), Some((first[0].alert.crossed_at, "c")), 3).await.unwrap();
     assert_eq!(ids(&rest), ["a"]);
     assert_eq!(alerts::history(&database.store, None, None, 10).await.unwrap().len(), 6);
     let first = outbox::page(&database.store, None, 3).await.unwrap();

@@ -64,16 +64,22 @@ async fn the_indexes_serve_the_questions_that_recur(database: &Database) {
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
     let scanning = [
         // These read what they sum or show, by their own span; or a table that stays small.
-        "alerts/history", "alerts/recipients", "budgets/absent", "budgets/list", "outbox/counts", "outbox/set_state",
+        "alerts/history",
+        "alerts/recipients",
+        "budgets/absent",
+        "budgets/list",
+        "outbox/counts",
+        "outbox/set_state",
     ];
     for statement in tallyd::store::Statement::ALL {
         let explain = format!("EXPLAIN QUERY PLAN {}", statement.sqlite);
         let plan = connection.fetch_all(sqlx::AssertSqlSafe(explain)).await.unwrap();
         let details: Vec<String> = plan.iter().map(|row| row.get::<String, _>("detail")).collect();
         let scans = details.iter().any(|step| {
-            step.starts_with("SCAN") && ["calls", "spend_buckets", "messages", "alerts"].iter().any(|table| {
-                step.split_whitespace().nth(1) == Some(table) && !step.contains("USING")
-            })
+            step.starts_with("SCAN")
+                && ["calls", "spend_buckets", "messages", "alerts"]
+                    .iter()
+                    .any(|table| step.split_whitespace().nth(1) == Some(table) && !step.contains("USING"))
         });
         assert!(!scans || scanning.contains(&statement.name), "{}: {details:#?}", statement.name);
     }
@@ -103,12 +109,15 @@ async fn what_can_not_be_opened_says_so() {
     std::fs::write(folder.path().join("file"), "").unwrap();
     let error = open(&at("file/tallyd.db")).await;
     assert!(matches!(error, StoreError::Unwritable { .. }), "{error}");
-    std::fs::write(folder.path().join("garbage"), "this is no database, but long enough to look at".repeat(40)).unwrap();
+    std::fs::write(folder.path().join("garbage"), "this is no database, but long enough to look at".repeat(40))
+        .unwrap();
     let error = open(&at("garbage")).await;
     assert!(matches!(error, StoreError::Damaged(_)), "{error}");
     let error = Store::open_read_only(&StoreOptions::new(at("missing"))).await.unwrap_err();
     assert!(matches!(error, StoreError::Missing(_)), "{error}");
-    for url in ["mysql://u:secret@h/d", "sqlite:", "sqlite::memory:", "sqlite:x?mode=rwc", "postgres://u:secret@h:port/d"] {
+    for url in
+        ["mysql://u:secret@h/d", "sqlite:", "sqlite::memory:", "sqlite:x?mode=rwc", "postgres://u:secret@h:port/d"]
+    {
         let error = open(url).await;
         assert!(matches!(error, StoreError::Url(_)), "{url}: {error}");
         assert!(!error.to_string().contains("secret"), "{error}");

@@ -103,7 +103,11 @@ async fn a_lease_holds_until_it_ends_or_the_row_is_written_or_it_is_given_back(d
 }
 
 async fn rows_whose_key_is_not_held_are_parked_and_woken_by_it(database: &Database) {
-    save(database, &[with_key(due(1, 0), "one"), with_key(inline(2, 0), "two"), due(3, 1), with_key(due(4, 50), "two")]).await;
+    save(
+        database,
+        &[with_key(due(1, 0), "one"), with_key(inline(2, 0), "two"), due(3, 1), with_key(due(4, 50), "two")],
+    )
+    .await;
     let held = [sha256("one")];
     let mut tx = database.store.write().await.unwrap();
     assert_eq!(settlements::park(&mut tx, NOON.plus_millis(10), &held, 100).await.unwrap(), 1);

@@ -24,8 +24,8 @@ pub fn generation_id(headers: &HeaderMap) -> Option<GenerationId> {
 
 /// A call that has been sent, or is about to be.
 ///
-/// Exactly one outcome comes of it: by [`Call::end`], or when it is dropped.
-pub struct Call {
+/// Exactly one outcome comes of it: by [`InFlight::end`], or when it is dropped.
+pub struct InFlight {
     recorder: Recorder,
     clock: Clock,
     id: CallId,
@@ -42,7 +42,7 @@ struct Reply {
     observer: Observer,
 }
 
-impl Call {
+impl InFlight {
     /// A call whose sending has been recorded; `sent_at` is the clock's elapsed time then.
     pub fn new(recorder: Recorder, clock: Clock, id: CallId, sent_at: Duration) -> Self {
         Self { recorder, clock, id, sent_at, first_byte_at: None, reply: None, ended: false }
@@ -126,7 +126,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for InFlight {
     /// Whoever held it went away: the client, or the daemon.
     fn drop(&mut self) {
         if !self.ended {
