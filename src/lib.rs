@@ -9,6 +9,7 @@ pub mod domain;
 // What everything else is given.
 pub mod clock;
 pub mod config;
+pub mod lock;
 pub mod shutdown;
 pub mod telemetry;
 
@@ -19,12 +20,14 @@ pub mod openrouter;
 pub mod store;
 
 // Services.
-pub mod alert;
 pub mod budget;
 pub mod capture;
 pub mod ledger;
 pub mod report;
 pub mod settle;
+
+// Writes to people, in report's figures.
+pub mod alert;
 
 // When things run, and how people and programs reach them.
 pub mod jobs;

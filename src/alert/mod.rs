@@ -1,1 +1,12 @@
-//! (being built)
+//! Tells people what their budgets reached: writes the mails, and delivers them until each is accepted or given up.
+//!
+//! Crossings come here as rows that the ledger wrote beside the spend that caused them. [`facts`] says
+//! what a mail tells, [`words`] and [`render`] how, [`compose`] gathers it from the store and
+//! [`deliver`] is the worker. No address stands in a log here.
+
+pub mod compose;
+pub mod deliver;
+mod drivers;
+pub mod facts;
+pub mod render;
+mod words;

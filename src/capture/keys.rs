@@ -99,6 +99,18 @@ impl Keyring {
             .or_else(|| self.lock().keys.get(&fingerprint.sha256).map(|held| held.secret.clone()))
     }
 
+    /// Every key held: a configured one with its name, its fingerprint, its text.
+    pub fn held(&self) -> Vec<(Option<String>, KeyFingerprint, SecretString)> {
+        let configured =
+            self.configured.iter().map(|key| (Some(key.name.clone()), key.fingerprint.clone(), key.secret.clone()));
+        let brought = self.lock();
+        let brought = brought
+            .keys
+            .values()
+            .map(|held| (None, KeyFingerprint::of(held.secret.expose_secret()), held.secret.clone()));
+        configured.chain(brought).collect()
+    }
+
     /// Changes whenever a key comes that was not held: rows that wait for it can go on.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()

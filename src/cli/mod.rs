@@ -1,1 +1,152 @@
-//! (being built)
+//! The command line: what each command is told, and which exit code it ends with.
+//!
+//! 0 done, 1 failed, 2 wrong usage. Results go to standard output, everything else to standard error.
+
+mod check;
+mod daemon;
+mod demo;
+mod record;
+mod report;
+mod serve;
+mod sql;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+
+use crate::clock::{Clock, Entropy};
+use crate::config::{Config, Flags, Loaded, Sources};
+
+/// Knows what every OpenRouter completion really cost, and says so before the budget is gone.
+#[derive(Debug, Parser)]
+#[command(name = "tallyd", version, about, max_term_width = 100, infer_subcommands = false)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The configuration file [default: ./tallyd.toml, then the XDG and /etc places]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The address to serve, or of the running daemon
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// The ledger: sqlite:/path/to/file or postgres://…
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// What is logged: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon; what tallyd alone does
+    Serve,
+    /// Run the daemon against a simulated OpenRouter with a month of history: no key, no network
+    Demo(demo::Demo),
+    /// Tell the daemon of generation IDs
+    Record(record::Record),
+    /// Show spend as a table
+    Report(report::Report),
+    /// Ask the ledger in SQL, read-only
+    Sql(sql::Sql),
+    /// Check configuration, database, OpenRouter key, mail server, clock and disk
+    Check(check::Check),
+    /// Recompute all sums from the rows and name each difference
+    Verify,
+}
+
+/// What a command failed with: a message for people that says what to do.
+type Outcome = anyhow::Result<Ending>;
+
+/// How a command that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// What was asked for is done.
+    Done,
+    /// It was done, and what it found is not good (a check that failed, a difference).
+    Found,
+    /// The command was told something that it can not do.
+    Usage,
+}
+
+/// What every command is given.
+struct Surroundings {
+    sources: Sources,
+    clock: Clock,
+    entropy: Entropy,
+}
+
+impl Surroundings {
+    fn load(&self) -> anyhow::Result<Loaded> {
+        Ok(Config::load(&self.sources)?)
+    }
+}
+
+/// Reads the arguments, runs the command, and says how it ended.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are printed to standard output and are no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let flags = Flags {
+        config: arguments.global.config,
+        listen: arguments.global.listen,
+        database_url: arguments.global.database_url.map(SecretString::from),
+        log_level: arguments.global.log_level,
+    };
+    match execute(arguments.command.unwrap_or(Command::Serve), flags) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Found) => ExitCode::from(1),
+        Ok(Ending::Usage) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("tallyd: {}", sentence(&error));
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn execute(command: Command, flags: Flags) -> Outcome {
+    let sources = Sources::of_process(flags)?;
+    let surroundings = Surroundings { sources, clock: Clock::system(), entropy: Entropy::system() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => serve::run(surroundings).await,
+            Command::Demo(demo) => demo.run(surroundings).await,
+            Command::Record(record) => record.run(surroundings).await,
+            Command::Report(report) => report.run(surroundings).await,
+            Command::Sql(sql) => sql.run(surroundings).await,
+            Command::Check(check) => check.run(surroundings).await,
+            Command::Verify => verify::run(surroundings).await,
+        }
+    })
+}
+
+/// The whole chain of an error in one sentence, without saying the same thing twice.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}

@@ -22,6 +22,16 @@ pub enum Database {
     Postgres(SecretUrl),
 }
 
+impl Database {
+    /// The URL to open it with; it may hold a password.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres(url) => url.expose().to_owned(),
+        }
+    }
+}
+
 impl std::fmt::Display for Database {
     /// As a URL without a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

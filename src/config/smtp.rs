@@ -1,5 +1,6 @@
 //! `[smtp]`: the mail server and the sender.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lettre::Address;
@@ -18,6 +19,8 @@ pub struct Smtp {
     pub url: Option<SecretUrl>,
     /// The sender of every mail.
     pub from: Mailbox,
+    /// PEM certificates of authorities to trust beside the well-known ones; `None`: none.
+    pub ca_file: Option<PathBuf>,
     /// How long one conversation may take.
     pub timeout: Duration,
 }
@@ -45,8 +48,12 @@ impl Smtp {
                 }
             },
         };
+        let ca_file = match reader.text("smtp.ca_file")? {
+            "" => None,
+            path => Some(reader.base("smtp.ca_file").join(path)),
+        };
         let timeout = reader.duration("smtp.timeout", Duration::from_secs(1)..=Duration::from_mins(10))?;
-        Ok(Self { url, from, timeout })
+        Ok(Self { url, from, ca_file, timeout })
     }
 }
 

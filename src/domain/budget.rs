@@ -7,21 +7,21 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono_tz::Tz;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::money::{Money, MoneyError, Total};
+use super::money::{Money, Total};
 use super::scope::{Scope, ScopeError};
 use super::window::WindowKind;
 use super::zone;
 
+mod limit;
+mod threshold;
+
+pub use limit::{MAX_USD, parse_limit};
+pub use threshold::{MAX_PERCENT, Threshold};
+
 /// Longest budget name, in bytes.
 pub const MAX_NAME: usize = 64;
-
-/// Highest limit and highest amount threshold, in whole dollars; a pico-dollar `i64` holds little more.
-pub const MAX_USD: i64 = 9_000_000;
-
-/// Highest percent threshold, in basis points: ten times the limit.
-pub const MAX_PERCENT: i64 = 100_000;
 
 /// Most thresholds one budget may have.
 pub const MAX_THRESHOLDS: usize = 20;
@@ -189,165 +189,6 @@ impl From<WhenExceeded> for String {
     }
 }
 
-/// A point on the way to the limit, and beyond.
-///
-/// Its text is its identity in alerts. It is written canonically (`80%`, `12.5%`, `$120.00`), so
-/// that `80.0%` in an edited file is not a new threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Threshold {
-    /// A share of the limit, in basis points: 8,000 is 80 %.
-    Percent(i64),
-    /// A sum, whatever the limit.
-    Amount(Money),
-}
-
-impl Threshold {
-    /// What a budget has that names none: 50 %, 80 %, 100 %.
-    pub const DEFAULT: [Threshold; 3] = [Self::Percent(5_000), Self::Percent(8_000), Self::Percent(10_000)];
-
-    /// The sum at which the threshold lies under `limit`.
-    ///
-    /// A share that is no whole number of pico-dollars is rounded up; spend is whole pico-dollars,
-    /// so this moves no crossing.
-    pub fn amount(self, limit: Money) -> Total {
-        match self {
-            Self::Percent(share) => {
-                let scaled = i128::from(limit.picos()) * i128::from(share);
-                Total::from_picos(-((-scaled).div_euclid(10_000)))
-            }
-            Self::Amount(amount) => amount.into(),
-        }
-    }
-
-    /// Whether `spent` has reached the threshold. Nothing is reached while nothing is spent, whatever the limit.
-    pub fn is_reached(self, spent: Total, limit: Money) -> bool {
-        spent > Total::ZERO && spent >= self.amount(limit)
-    }
-}
-
-impl FromStr for Threshold {
-    type Err = BudgetError;
-    fn from_str(text: &str) -> Result<Self, BudgetError> {
-        let wrong = || BudgetError::Threshold(text.to_owned());
-        let range = || BudgetError::ThresholdRange(text.to_owned());
-        let trimmed = text.trim();
-        if let Some(percent) = trimmed.strip_suffix('%').map(str::trim_end) {
-            let (whole, fraction) = percent.split_once('.').unwrap_or((percent, ""));
-            let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-            if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 2 || percent.ends_with('.') {
-                return Err(wrong());
-            }
-            // A number too long for i64 is out of range like any other that is too high.
-            let share = format!("{whole}{fraction:0<2}").parse::<i64>().map_err(|_| range())?;
-            return if (1..=MAX_PERCENT).contains(&share) { Ok(Self::Percent(share)) } else { Err(range()) };
-        }
-        let amount = trimmed.strip_prefix('$').ok_or_else(wrong)?;
-        if !is_plain_decimal(amount) {
-            return Err(wrong());
-        }
-        match Money::parse(amount) {
-            Ok(amount) if amount > Money::ZERO && within_max(amount) => Ok(Self::Amount(amount)),
-            Ok(_) | Err(MoneyError::OutOfRange) => Err(range()),
-            Err(MoneyError::NotANumber) => Err(wrong()),
-        }
-    }
-}
-
-impl TryFrom<String> for Threshold {
-    type Error = BudgetError;
-    fn try_from(text: String) -> Result<Self, BudgetError> {
-        text.parse()
-    }
-}
-
-impl From<Threshold> for String {
-    fn from(threshold: Threshold) -> Self {
-        threshold.to_string()
-    }
-}
-
-impl fmt::Display for Threshold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Percent(share) => {
-                let (whole, hundredths) = (share / 100, share % 100);
-                match (hundredths % 10, hundredths / 10) {
-                    (0, 0) => write!(f, "{whole}%"),
-                    (0, tenths) => write!(f, "{whole}.{tenths}%"),
-                    _ => write!(f, "{whole}.{hundredths:02}%"),
-                }
-            }
-            Self::Amount(amount) => write!(f, "${amount}"),
-        }
-    }
-}
-
-/// Digits with at most one point among them: what people write, without sign or exponent.
-fn is_plain_decimal(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-}
-
-fn within_max(amount: Money) -> bool {
-    Money::from_usd(MAX_USD).is_some_and(|max| Money::ZERO <= amount && amount <= max)
-}
-
-/// Reads a limit in dollars: 0 to [`MAX_USD`], with up to twelve decimals.
-pub fn parse_limit(text: &str) -> Result<Money, BudgetError> {
-    let trimmed = text.trim();
-    if !is_plain_decimal(trimmed.strip_prefix('-').unwrap_or(trimmed)) {
-        return Err(BudgetError::Limit(text.to_owned()));
-    }
-    match Money::parse(trimmed) {
-        Ok(limit) if within_max(limit) => Ok(limit),
-        Ok(_) | Err(MoneyError::OutOfRange) => Err(BudgetError::LimitRange(text.to_owned())),
-        Err(MoneyError::NotANumber) => Err(BudgetError::Limit(text.to_owned())),
-    }
-}
-
-/// `limit_usd` in the file, in JSON and in the store: written as a decimal string, read from a string or an integer.
-mod limit_usd {
-    use super::{BudgetError, Deserializer, Money, Serializer, fmt, parse_limit};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the field by reference")]
-    pub(super) fn serialize<S: Serializer>(limit: &Money, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&limit.to_decimal())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Money, D::Error> {
-        deserializer.deserialize_any(Visitor)
-    }
-
-    struct Visitor;
-
-    impl serde::de::Visitor<'_> for Visitor {
-        type Value = Money;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("dollars as a string or a whole number, such as \"500.00\" or 500")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Money, E> {
-            parse_limit(text).map_err(E::custom)
-        }
-
-        fn visit_i64<E: serde::de::Error>(self, usd: i64) -> Result<Money, E> {
-            parse_limit(&usd.to_string()).map_err(E::custom)
-        }
-
-        fn visit_u64<E: serde::de::Error>(self, usd: u64) -> Result<Money, E> {
-            parse_limit(&usd.to_string()).map_err(E::custom)
-        }
-
-        fn visit_f64<E: serde::de::Error>(self, usd: f64) -> Result<Money, E> {
-            // The shortest text that reads back as this float is what was typed; pad it to cents.
-            let text = usd.to_string();
-            let exact = parse_limit(&text).map_or(text, Money::to_decimal);
-            Err(E::custom(BudgetError::LimitFloat(exact)))
-        }
-    }
-}
-
 /// A budget in force, checked. As JSON it is what the store keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
@@ -363,7 +204,7 @@ pub struct Budget {
     #[serde(rename = "time_zone", with = "zone")]
     pub zone: Tz,
     /// The most that shall be spent in one window.
-    #[serde(rename = "limit_usd", with = "limit_usd")]
+    #[serde(rename = "limit_usd", with = "limit")]
     pub limit: Money,
     /// Where it speaks up, lowest first as far as the limit tells.
     pub alert_at: Vec<Threshold>,
@@ -395,7 +236,7 @@ pub struct BudgetSpec {
     #[serde(default, deserialize_with = "optional_zone")]
     pub time_zone: Option<Tz>,
     /// The limit.
-    #[serde(with = "limit_usd")]
+    #[serde(with = "limit")]
     pub limit_usd: Money,
     /// Where it speaks up; [`Threshold::DEFAULT`] when left out, never when the list is empty.
     #[serde(default = "default_thresholds")]
@@ -458,3 +299,6 @@ impl BudgetSpec {
 fn repeated<T: PartialEq>(items: &[T]) -> Option<&T> {
     items.iter().enumerate().find(|(at, item)| items[..*at].contains(item)).map(|(_, item)| item)
 }
+
+#[cfg(test)]
+mod tests;

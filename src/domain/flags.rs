@@ -14,6 +14,8 @@ pub const CLIENT_LEFT: &str = "client_left";
 pub const INTERRUPTED: &str = "interrupted";
 /// The generation record carries another ID than the one asked for.
 pub const ID_DIFFERS: &str = "id_differs";
+/// Upstream gave the ID of another call; the row has none of its own and can not be settled.
+pub const ID_REPEATED: &str = "id_repeated";
 /// The reply's cost and the record's differ.
 pub const COST_DIFFERS: &str = "cost_differs";
 /// The reply came from OpenRouter's response cache.

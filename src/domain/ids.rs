@@ -127,12 +127,7 @@ pub struct KeyFingerprint {
 impl KeyFingerprint {
     /// The fingerprint of `key`.
     pub fn of(key: &str) -> Self {
-        use fmt::Write as _;
-        use sha2::{Digest as _, Sha256};
-        let mut sha256 = String::with_capacity(64);
-        for byte in Sha256::digest(key.as_bytes()) {
-            let _ = write!(sha256, "{byte:02x}");
-        }
+        let sha256 = sha256_hex(key);
         let start = key.char_indices().rev().nth(3).map_or(0, |(at, _)| at);
         Self { sha256, tail: key[start..].to_owned() }
     }
@@ -142,6 +137,23 @@ impl fmt::Display for KeyFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "…{}", self.tail)
     }
+}
+
+/// 32 hex digits of a text's SHA-256: a name for something that has only an identity.
+pub fn short_hash(identity: &str) -> String {
+    let mut hash = sha256_hex(identity);
+    hash.truncate(32);
+    hash
+}
+
+fn sha256_hex(text: &str) -> String {
+    use fmt::Write as _;
+    use sha2::{Digest as _, Sha256};
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 #[cfg(test)]

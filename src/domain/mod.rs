@@ -9,12 +9,16 @@ pub mod money;
 pub mod observation;
 pub mod rollup;
 pub mod settling;
+pub mod table;
 pub mod time;
 
 // Local time, and what stands on it.
+pub mod schedule;
 pub mod window;
 pub mod zone;
 
 // Budgets and what they say.
+pub mod alert;
 pub mod budget;
+pub mod pace;
 pub mod scope;

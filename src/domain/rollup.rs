@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::call::{Call, CallState};
 use super::money::Money;
+use super::scope::{Scope, Subject};
 use super::time::Timestamp;
 
 /// The bucket a row counts in; absent names are empty text, as a key column can not be NULL.
@@ -26,21 +27,25 @@ pub struct BucketKey {
 }
 
 macro_rules! amounts {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Sums of rows; each may go down again when a row moves or settles lower.
+    ($(#[$what:meta])* $amounts:ident { $($(#[$doc:meta])* $name:ident,)* }) => {
+        $(#[$what])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Amounts { $($(#[$doc])* pub $name: i64,)* }
+        pub struct $amounts { $($(#[$doc])* pub $name: i64,)* }
 
-        impl Amounts {
+        impl $amounts {
             /// Adds `other`.
             pub fn add(&mut self, other: &Self) { $(self.$name = self.$name.saturating_add(other.$name);)* }
             /// Takes `other` away.
             pub fn subtract(&mut self, other: &Self) { $(self.$name = self.$name.saturating_sub(other.$name);)* }
+            /// Whether it changes nothing.
+            pub fn is_nothing(&self) -> bool { *self == Self::default() }
         }
     };
 }
 
 amounts! {
+    /// Sums of rows; each may go down again when a row moves or settles lower.
+    Amounts {
     /// Calls that are not failed.
     completions,
     /// Failed calls.
@@ -69,12 +74,18 @@ amounts! {
     native_tokens_reasoning,
     /// Native cached prompt tokens.
     native_tokens_cached,
+    }
 }
 
-impl Amounts {
-    /// Whether it changes nothing.
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
+amounts! {
+    /// What rows add to one budget's counter.
+    Share {
+        /// Cost in pico-dollars, unknown ones left out.
+        cost_picos,
+        /// The part of it that is not yet settled, in pico-dollars.
+        inline_picos,
+        /// Completions whose cost is unknown.
+        unknown,
     }
 }
 
@@ -116,6 +127,33 @@ pub fn contribution(call: &Call) -> Option<(BucketKey, Amounts)> {
         native_tokens_cached: facts.native_tokens_cached.unwrap_or(0),
     };
     Some((key, amounts))
+}
+
+/// What `call` adds to a budget of this scope, and in which bucket; `None` where it does not count.
+pub fn share(scope: &Scope, call: &Call) -> Option<(Timestamp, Share)> {
+    if matches!(call.state, CallState::Open | CallState::Failed) {
+        return None;
+    }
+    let subject = Subject {
+        app: call.attribution.app.as_deref(),
+        key_name: call.key.as_ref().map(|key| key.name.as_str()),
+        end_user: call.attribution.user.as_deref(),
+        session: call.attribution.session.as_deref(),
+        reply_model: call.facts.reply_model.as_deref(),
+        permaslug: call.facts.permaslug.as_deref(),
+        provider: call.facts.provider.as_deref(),
+        tags: &call.attribution.tags,
+    };
+    if !scope.matches(&subject) {
+        return None;
+    }
+    let cost_picos = call.cost().map_or(0, Money::picos);
+    let share = Share {
+        cost_picos,
+        inline_picos: if call.is_inline() { cost_picos } else { 0 },
+        unknown: i64::from(call.cost().is_none()),
+    };
+    Some((call.created_at().bucket(), share))
 }
 
 /// Changes of many sums, gathered over a transaction so that each is written once.

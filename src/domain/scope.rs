@@ -11,14 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
-/// Longest glob accepted, in bytes.
-pub const MAX_GLOB: usize = 256;
-
-/// Most tags one scope may name: as many as a call can carry.
-pub const MAX_TAGS: usize = 16;
-
-/// Longest tag name accepted, in bytes: OpenRouter's own bound on a metadata key.
-pub const MAX_TAG_NAME: usize = 64;
+use super::attribution::{MAX_LABEL, MAX_TAGS};
 
 /// Why a text is not a glob, or a scope can never match.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +19,8 @@ pub enum ScopeError {
     /// An empty glob would match only an empty value, and none is ever stored.
     #[error("an empty pattern matches nothing; write \"*\" for any value, or leave the field out")]
     Empty,
-    /// The glob is longer than [`MAX_GLOB`].
-    #[error("a pattern is at most {MAX_GLOB} bytes long")]
+    /// The glob is longer than any value that is kept.
+    #[error("a pattern is at most {MAX_LABEL} bytes long")]
     TooLong,
     /// Control characters become spaces when attribution is stored, so such a glob could never match.
     #[error("a pattern holds no control characters")]
@@ -41,7 +34,7 @@ pub enum ScopeError {
     #[error("a scope names at most {MAX_TAGS} tags")]
     TooManyTags,
     /// A tag name that no call can carry.
-    #[error("a tag's name has 1 to {MAX_TAG_NAME} bytes")]
+    #[error("a tag's name is 1 to {MAX_LABEL} bytes long")]
     TagName,
 }
 
@@ -73,7 +66,7 @@ impl FromStr for Glob {
         if text.is_empty() {
             return Err(ScopeError::Empty);
         }
-        if text.len() > MAX_GLOB {
+        if text.len() > MAX_LABEL {
             return Err(ScopeError::TooLong);
         }
         if text.chars().any(char::is_control) {
@@ -232,7 +225,7 @@ impl Scope {
         if self.tags.len() > MAX_TAGS {
             return Err(ScopeError::TooManyTags);
         }
-        if self.tags.keys().any(|name| name.is_empty() || name.len() > MAX_TAG_NAME) {
+        if self.tags.keys().any(|name| name.is_empty() || name.len() > MAX_LABEL) {
             return Err(ScopeError::TagName);
         }
         Ok(())
@@ -282,5 +275,149 @@ impl fmt::Display for Scope {
             separator = ", ";
         }
         if separator.is_empty() { f.write_str("all calls") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(json: &str) -> Scope {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn row(tags: &BTreeMap<String, String>) -> Subject<'_> {
+        Subject {
+            app: Some("growth-bot"),
+            key_name: Some("default"),
+            end_user: None,
+            session: Some("s-1"),
+            reply_model: Some("openai/gpt-4o-mini"),
+            permaslug: Some("openai/gpt-4o-mini-2024-07-18"),
+            provider: Some("Azure"),
+            tags,
+        }
+    }
+
+    fn call<'a>(
+        model: Option<&'a str>,
+        models: &'a [String],
+        tags: &'a BTreeMap<String, String>,
+    ) -> AdmissionSubject<'a> {
+        AdmissionSubject {
+            app: Some("growth-bot"),
+            key_name: Some("default"),
+            end_user: None,
+            session: None,
+            model,
+            models,
+            tags,
+            opaque_body: false,
+        }
+    }
+
+    #[test]
+    fn every_given_field_must_match_and_an_unknown_one_never_does() {
+        let tags = tags(&[("team", "search")]);
+        let row = row(&tags);
+        for (json, matches) in [
+            ("{}", true),
+            (r#"{"app":"growth-*"}"#, true),
+            (r#"{"app":"Growth-*"}"#, false),
+            (r#"{"app":"growth-bot","key":"other"}"#, false),
+            (r#"{"user":"*"}"#, false),
+            (r#"{"session":"s-?"}"#, true),
+            (r#"{"provider":"azure"}"#, false),
+            (r#"{"provider":"Azure","tag":{"team":"search"}}"#, true),
+            (r#"{"tag":{"team":"s*","env":"*"}}"#, false),
+        ] {
+            assert_eq!(scope(json).matches(&row), matches, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_model_scope_matches_the_replys_id_or_the_permaslug_without_suffix() {
+        let tags = tags(&[]);
+        let matches = |glob: &str, reply_model, permaslug| {
+            let scope = Scope { model: Some(glob.parse().unwrap()), ..Scope::default() };
+            scope.matches(&Subject { reply_model, permaslug, ..row(&tags) })
+        };
+        let (id, slug) = (Some("openai/gpt-4o-mini:free"), Some("openai/gpt-4o-mini-2024-07-18"));
+        assert!(matches("openai/gpt-4o-mini", id, None));
+        assert!(matches("openai/gpt-4o-mini", id, slug));
+        assert!(matches("openai/gpt-4o-mini-2024-07-18", id, slug));
+        assert!(matches("openai/gpt-4o-mini-2024-07-18", None, slug));
+        assert!(!matches("OpenAI/*", id, slug));
+        assert!(!matches("*", None, None));
+    }
+
+    #[test]
+    fn whatever_may_answer_is_looked_at_before_a_call_is_sent() {
+        let tags = tags(&[]);
+        let claude = scope(r#"{"model":"anthropic/*"}"#);
+        let fallbacks = ["meta-llama/llama-3.3-70b-instruct".to_owned(), "anthropic/claude-sonnet-4".to_owned()];
+        assert!(!claude.may_match(&call(Some("openai/gpt-4o"), &[], &tags)));
+        assert!(claude.may_match(&call(Some("openai/gpt-4o"), &fallbacks, &tags)));
+        assert!(!claude.may_match(&call(None, &fallbacks[..1], &tags)));
+        for any in [
+            "openrouter/auto",
+            "openrouter/pareto:nitro",
+            "@preset/careful",
+            "openai/gpt-4o@preset/careful",
+            "~google/gemini-flash-latest",
+            "anthropic/claude-sonnet-4:nitro",
+        ] {
+            assert!(claude.may_match(&call(Some(any), &[], &tags)), "{any}");
+        }
+        assert!(claude.may_match(&call(None, &[], &tags)), "the account's default model may be any");
+    }
+
+    #[test]
+    fn an_unread_body_may_hold_anything_but_what_is_known_beside_it() {
+        let (none, team) = (tags(&[]), tags(&[("team", "search")]));
+        let opaque = AdmissionSubject { opaque_body: true, ..call(None, &[], &none) };
+        let scoped = |json| scope(json).may_match(&opaque);
+        assert!(scoped(r#"{"user":"u","session":"s","model":"m","provider":"p","tag":{"team":"ads"}}"#));
+        assert!(!scoped(r#"{"app":"other"}"#), "the app comes from headers");
+        assert!(!scoped(r#"{"key":"other"}"#));
+        let labelled = AdmissionSubject { end_user: Some("lena"), tags: &team, ..opaque };
+        assert!(!scope(r#"{"user":"u"}"#).may_match(&labelled), "a header is stronger than the body");
+        assert!(!scope(r#"{"tag":{"team":"ads"}}"#).may_match(&labelled));
+        assert!(scope(r#"{"tag":{"env":"prod"}}"#).may_match(&labelled));
+        let read = AdmissionSubject { opaque_body: false, model: Some("m"), ..opaque };
+        assert!(!scope(r#"{"user":"u"}"#).may_match(&read));
+        assert!(scope(r#"{"provider":"Azure"}"#).may_match(&read), "who will answer is not known yet");
+    }
+
+    #[test]
+    fn a_scope_reads_as_it_is_written() {
+        let full = r#"{"app":"a*","model":"anthropic/*","provider":"p","tag":{"env":"prod","team":"x"}}"#;
+        assert_eq!(serde_json::to_string(&scope(full)).unwrap(), full);
+        assert_eq!(
+            scope(full).to_string(),
+            "app = a*, model = anthropic/*, provider = p, tag.env = prod, tag.team = x"
+        );
+        assert_eq!(scope("{}").to_string(), "all calls");
+        assert!(scope("{}").is_everything());
+        assert_ne!("a**".parse::<Glob>(), "a*".parse());
+        assert!(serde_json::from_str::<Scope>(r#"{"modle":"x"}"#).unwrap_err().to_string().contains("modle"));
+    }
+
+    #[test]
+    fn what_could_never_match_is_refused() {
+        for model in ["openai/gpt-4o:free", "@preset/careful", "~openai/gpt-latest"] {
+            let scope = Scope { model: Some(model.parse().unwrap()), ..Scope::default() };
+            assert!(matches!(scope.check(), Err(ScopeError::NotAnAnsweringModel(_))), "{model}");
+        }
+        assert_eq!("".parse::<Glob>(), Err(ScopeError::Empty));
+        assert_eq!("a\nb".parse::<Glob>(), Err(ScopeError::Control));
+        assert_eq!("a".repeat(MAX_LABEL + 1).parse::<Glob>(), Err(ScopeError::TooLong));
+        let tags = (0..=MAX_TAGS).map(|n| (format!("t{n}"), "*".parse().unwrap())).collect();
+        assert_eq!(Scope { tags, ..Scope::default() }.check(), Err(ScopeError::TooManyTags));
+        assert_eq!(scope(r#"{"tag":{"":"*"}}"#).check(), Err(ScopeError::TagName));
     }
 }

@@ -244,3 +244,6 @@ impl fmt::Display for WindowKind {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests;

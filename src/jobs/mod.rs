@@ -1,1 +1,10 @@
-//! (being built)
+//! When things run by themselves: the table of periodic jobs, and the driver that runs them.
+//!
+//! A job is idempotent and short, keeps its state in the database, and decides nothing that its service
+//! could decide. What runs all the time (settler, ledger, mailer) is no job.
+
+mod driver;
+mod housekeeping;
+
+pub use driver::{Board, Job, JobHealth, start};
+pub use housekeeping::Housekeeping;

@@ -1,11 +1,11 @@
 //! The journal: an append-only, checksummed log on the local disk, between what was observed and the ledger.
 //!
 //! Records are opaque bytes. Many callers append; one thread writes what has gathered and syncs it with one
-//! `fdatasync` ([`writer`]); one reader takes the records to the database ([`reader`]) and says what is committed, and
-//! drained segments are cleared away. At start, what was not committed is read again ([`recover`]), so the reader's
+//! `fdatasync` (`writer`); one reader takes the records to the database (`reader`) and says what is committed, and
+//! drained segments are cleared away. At start, what was not committed is read again (`recover`), so the reader's
 //! side must be idempotent: a record may come twice after a crash, but none that was [`Synced::Durable`] is lost.
 //!
-//! A disk that fails, fills up or hangs is told ([`Health`]), never waited for without end ([`watch`]), and never makes
+//! A disk that fails, fills up or hangs is told ([`Health`]), never waited for without end (`watch`), and never makes
 //! the journal forget what its memory holds.
 //!
 //! This module knows nothing of calls, money or databases, and spawns nothing but the writer's thread.
@@ -15,6 +15,7 @@ mod folder;
 mod format;
 mod group;
 mod health;
+mod outgoing;
 mod position;
 mod reader;
 mod recover;
@@ -58,7 +59,7 @@ pub struct JournalOptions {
     pub limit_bytes: u64,
     /// How many bytes beyond the limit are taken from calls under way.
     pub reserve_bytes: u64,
-    /// How many bytes of records may be in memory, not yet written, while the disk hangs or fails.
+    /// With this many bytes of records in memory, not yet written because the disk hangs or fails, no more are taken.
     pub memory_bytes: u64,
     /// How long somebody waits for the disk, at most.
     pub sync_timeout: Duration,
@@ -85,9 +86,11 @@ pub enum JournalError {
         /// The folder.
         folder: PathBuf,
         /// What the system says.
-        #[source]
         error: io::Error,
     },
+    /// The writer's thread could not be started.
+    #[error("the journal's writer could not be started: {0}; raise the limit on threads of this user or container")]
+    Thread(io::Error),
     /// A segment was written by a later version.
     #[error(
         "{} was written by a later tallyd (journal format {version}): start that version, or let it drain the journal first",
@@ -158,12 +161,11 @@ impl OpenedJournal {
         let Self { options, id, disk, owner } = self;
         let recover::Recovered { mut state, torn_tail } = recover::recover(&*disk, &options.dir, id, start_after)?;
         if state.undrained_bytes > 0 {
-            state.push_age(clock.elapsed());
+            state.outgoing.push_age(state.durable_end, clock.elapsed());
         }
         let damage = state.damage.clone();
-        let folder = options.dir.clone();
         let shared = Arc::new(Shared::new(options, id, clock, disk, state));
-        writer::start(&shared, &owner, 0).map_err(|error| JournalError::Folder { folder, error })?;
+        writer::start(&shared, &owner, 0).map_err(JournalError::Thread)?;
         let reader = Reader::new(Arc::clone(&shared), Arc::clone(&owner));
         let watch = Watch::new(Arc::clone(&shared), Arc::clone(&owner));
         let journal = Journal(Arc::new(Handle { shared, _owner: owner }));
@@ -292,13 +294,17 @@ impl Journal {
     }
 
     /// Takes no more records, writes those it has, and gives the folder up when reader and watch are gone too. False if
-    /// some could not be written within `sync_timeout`; the reader still gets them. Closing twice does no harm.
+    /// some could not be written within `sync_timeout`; the reader still gets them, and then the end. Closing twice
+    /// does no harm.
     pub async fn close(&self) -> bool {
         let shared = &*self.0.shared;
         shared.begin_closing();
         let mut closed = shared.closed.subscribe();
         // An error would mean that the sender is gone, but it lives in `shared`.
-        let left = shared.clock.timeout(shared.options.sync_timeout, closed.wait_for(|closed| *closed)).await;
-        left.is_some() && shared.lock().memory_bytes == 0
+        let left = shared.clock.timeout(shared.options.sync_timeout, closed.wait_for(|closed| *closed)).await.is_some();
+        if !left {
+            shared.close_without_writer();
+        }
+        left && shared.lock().memory_bytes == 0
     }
 }

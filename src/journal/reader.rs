@@ -15,10 +15,11 @@ use super::disk::DiskFile;
 use super::folder::segment_path;
 use super::format::{first_in_memory, segment_mask};
 use super::health::{Damage, DamageKind};
+use super::outgoing::{Range, Source};
 use super::position::Position;
 use super::scan::read_records;
 use super::shared::{Owner, Shared};
-use super::state::{Life, Range, Source};
+use super::state::Life;
 
 /// How often a stretch is read before it counts as unreadable.
 const READ_ATTEMPTS: u32 = 3;
@@ -171,7 +172,7 @@ impl Reader {
     /// Takes what is next to be handed over; a step if there is nothing.
     fn take_front(&mut self, batch: &Batch) -> Option<Step> {
         let mut state = self.shared.lock();
-        if let Some(range) = state.take_range() {
+        if let Some(range) = state.outgoing.take_range() {
             self.front = Some(Front::Range(range));
         } else if let Some((number, records)) = state.take_given_up() {
             self.front = Some(Front::GivenUp(number, records));

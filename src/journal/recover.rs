@@ -15,8 +15,9 @@ use super::disk::{Disk, read_chunk};
 use super::folder::{damaged_count, segment_numbers, segment_path, spare_path};
 use super::format::{HEADER_BYTES, HeaderFault, SegmentHeader, last_end, run_end, segment_mask};
 use super::health::{Damage, DamageKind};
+use super::outgoing::{Range, Source};
 use super::position::{JournalId, Position};
-use super::state::{Keep, Range, Removal, Segment, Source, State};
+use super::state::{Keep, Removal, Segment, State};
 
 /// The state to start from, and what is to be told about it.
 #[derive(Debug)]
@@ -129,7 +130,7 @@ fn lay_out(
         }
         if end > from {
             state.durable_end = Position { segment: number, offset: end };
-            state.push_range(Range { segment: number, start: from, end, source: Source::File });
+            state.outgoing.push_range(Range { segment: number, start: from, end, source: Source::File });
         }
         segments.push_back(Segment { number, start: from, end, keep });
     }

@@ -128,6 +128,20 @@ impl Shared {
         drop(state);
         self.work.notify_all();
     }
+
+    /// The writer hangs and everybody wants to go: it is abandoned, and what it has goes to the reader.
+    pub(super) fn close_without_writer(&self) {
+        let mut state = self.lock();
+        if state.life == Life::Closed {
+            return;
+        }
+        state.life = Life::Closed;
+        state.generation += 1;
+        state.stale_writers += 1;
+        let released = state.mark_broken(self.failure("the disk hung while the journal was being closed".to_owned()));
+        self.tell_failure(state, released);
+        self.closed.send_replace(true);
+    }
 }
 
 /// Tells waiters; the lock must be free.

@@ -11,25 +11,14 @@ use bytes::Bytes;
 use super::format::{HEADER_BYTES, RECORD_HEAD_BYTES};
 use super::group::{GROUP_BYTES, Group, Wait, Waiters};
 use super::health::{Damage, Failure};
+use super::outgoing::{Outgoing, Range, Source};
 use super::position::Position;
-
-/// Bytes of durable records kept in memory for the reader; beyond them it reads the file.
-const READ_AHEAD_BYTES: usize = 8 << 20;
-
-/// What a range in memory costs besides its records, so that many small ones are bounded too.
-const RANGE_OVERHEAD_BYTES: usize = 128;
 
 /// Room a new group has at least, in bytes.
 const GROUP_ROOM_BYTES: usize = 1 << 10;
 
 /// Found damage is listed up to this many times; all of it is kept aside.
 const DAMAGE_LISTED: usize = 100;
-
-/// The ages of undrained records are known to within this.
-const AGE_STEP: Duration = Duration::from_millis(100);
-
-/// How many steps of age are remembered; beyond them ages are known less well, to the older side.
-const AGE_STEPS: usize = 36_000;
 
 /// Everything that changes.
 #[derive(Debug, Default)]
@@ -65,11 +54,9 @@ pub(super) struct State {
     pub(super) segments: VecDeque<Segment>,
 
     // On the way out.
-    pub(super) ranges: VecDeque<Range>,
-    ahead_bytes: usize,
+    pub(super) outgoing: Outgoing,
     pub(super) committed: Position,
     pub(super) undrained_bytes: u64,
-    ages: VecDeque<Age>,
 
     // Life.
     pub(super) parked: Parked,
@@ -158,31 +145,6 @@ pub(super) enum Removal {
     Spare(u64),
     /// Rename it, so that it is kept and not read again.
     KeepAside(u64),
-}
-
-/// A stretch of durable records that the reader has not taken yet.
-#[derive(Debug)]
-pub(super) struct Range {
-    pub(super) segment: u64,
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) source: Source,
-}
-
-/// Where a range's records are to be had.
-#[derive(Debug)]
-pub(super) enum Source {
-    Memory(Bytes),
-    File,
-    /// The reader has had them, before they were durable.
-    Delivered,
-}
-
-/// Records up to `end` were appended at `at` or later.
-#[derive(Debug)]
-struct Age {
-    end: Position,
-    at: Duration,
 }
 
 /// Waiters to be released as soon as the lock is free.
@@ -295,8 +257,8 @@ impl State {
         self.undrained_bytes += length;
         self.syncs += 1;
         let source = if group.delivered { Source::Delivered } else { Source::Memory(bytes) };
-        self.push_range(Range { segment: number, start, end: start + length, source });
-        self.push_age(group.opened_at);
+        self.outgoing.push_range(Range { segment: number, start, end: start + length, source });
+        self.outgoing.push_age(self.durable_end, group.opened_at);
         (group.take_waiters().into_iter().collect(), self.succeeded())
     }
 
@@ -370,15 +332,6 @@ impl State {
             .collect()
     }
 
-    /// The next range for the reader, which has it from now on.
-    pub(super) fn take_range(&mut self) -> Option<Range> {
-        let range = self.ranges.pop_front()?;
-        if let Source::Memory(bytes) = &range.source {
-            self.ahead_bytes -= bytes.len() + RANGE_OVERHEAD_BYTES;
-        }
-        Some(range)
-    }
-
     /// The oldest group that was given up and that the reader has not had.
     pub(super) fn take_given_up(&mut self) -> Option<(u64, Bytes)> {
         let group =
@@ -401,9 +354,7 @@ impl State {
         });
         let committed = self.committed;
         self.undrained_bytes = self.segments.iter().map(|segment| segment.undrained(committed)).sum();
-        while self.ages.front().is_some_and(|age| age.end <= committed) {
-            self.ages.pop_front();
-        }
+        self.outgoing.commit(committed);
         self.retire();
     }
 
@@ -441,43 +392,9 @@ impl State {
 
     /// Since when, by the clock's elapsed time, the oldest uncommitted record waits.
     pub(super) fn oldest_since(&self) -> Option<Duration> {
-        let written = self.ages.front().map(|age| age.at);
+        let written = self.outgoing.oldest_since();
         let unwritten = self.in_flight.iter().chain(&self.queue).map(|group| group.opened_at).next();
         written.into_iter().chain(unwritten).min()
-    }
-
-    /// Remembers that records up to the durable end were appended at `at` or later.
-    pub(super) fn push_age(&mut self, at: Duration) {
-        let end = self.durable_end;
-        let full = self.ages.len() >= AGE_STEPS;
-        match self.ages.back_mut() {
-            Some(last) if full || at.saturating_sub(last.at) < AGE_STEP => last.end = end,
-            _ => self.ages.push_back(Age { end, at }),
-        }
-    }
-
-    /// Adds a range behind the others; it stays in memory as far as the bound for that allows.
-    pub(super) fn push_range(&mut self, mut range: Range) {
-        if let Source::Memory(bytes) = &range.source {
-            let cost = bytes.len() + RANGE_OVERHEAD_BYTES;
-            if self.ahead_bytes + cost <= READ_AHEAD_BYTES {
-                self.ahead_bytes += cost;
-            } else {
-                range.source = Source::File;
-            }
-        }
-        if let Some(last) = self.ranges.back_mut()
-            && last.segment == range.segment
-            && last.end == range.start
-            && matches!(
-                (&last.source, &range.source),
-                (Source::File, Source::File) | (Source::Delivered, Source::Delivered)
-            )
-        {
-            last.end = range.end;
-            return;
-        }
-        self.ranges.push_back(range);
     }
 }
 

@@ -91,9 +91,6 @@ impl Writer {
         let mut state = shared.lock();
         let mut retry_due = false;
         let mut sync_due = false;
-        if state.generation == self.generation {
-            state.operation_since = None;
-        }
         loop {
             if state.generation != self.generation {
                 state.stale_writers -= 1;
@@ -116,7 +113,8 @@ impl Writer {
             let fits = state.write_offset().is_some_and(|offset| {
                 offset == HEADER_BYTES || offset + next_size.unwrap_or(0) <= shared.options.segment_bytes
             });
-            if !fits {
+            // On a broken disk a new segment is the probe, so that it is found well again though no record comes.
+            if !fits || state.must_pause() {
                 state.next_number += 1;
                 state.operation_since = Some(shared.clock.elapsed());
                 return Work::Begin {
@@ -186,6 +184,7 @@ impl Writer {
                 if state.generation != self.generation {
                     return;
                 }
+                state.operation_since = None;
                 let recovered = state.begun(number);
                 self.shared.admit(&state);
                 drop(state);
@@ -205,6 +204,7 @@ impl Writer {
         if state.generation != self.generation {
             return;
         }
+        state.operation_since = None;
         let (released, recovered) = state.written();
         shared.admit(&state);
         drop(state);
@@ -219,6 +219,7 @@ impl Writer {
         if state.generation != self.generation {
             return;
         }
+        state.operation_since = None;
         let released = state.failed(shared.failure(what.to_owned()));
         shared.tell_failure(state, released);
     }
@@ -234,17 +235,20 @@ impl Writer {
                 (number, disk.rename(&segment_path(&options.dir, number), &damaged_path(&options.dir, number)))
             }
         };
+        let mut state = self.shared.lock();
+        if state.generation != self.generation {
+            return;
+        }
+        state.operation_since = None;
         if let Err(error) = cleared {
+            drop(state);
             tracing::warn!(segment = number, %error, "journal: a drained segment stays until the next start");
             return;
         }
-        let mut state = self.shared.lock();
-        if state.generation == self.generation {
-            match removal {
-                Removal::Remove(_) => {}
-                Removal::Spare(_) => state.spare = true,
-                Removal::KeepAside(_) => state.kept_aside += 1,
-            }
+        match removal {
+            Removal::Remove(_) => {}
+            Removal::Spare(_) => state.spare = true,
+            Removal::KeepAside(_) => state.kept_aside += 1,
         }
     }
 }

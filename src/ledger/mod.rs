@@ -1,1 +1,177 @@
-//! (being built)
+//! The ledger: the one writer of rows, sums, budgets and alerts.
+//!
+//! Everything that is learnt of a call comes here, from the journal or from a [`Ledger`] handle, and
+//! goes into the database in large transactions: rows, roll-up deltas, budget spend, alert crossings and
+//! the mail they cause, and how far the journal is drained. A database that is locked, full, slow or gone
+//! is waited for; the journal grows meanwhile, and [`Health`] says so.
+//!
+//! [`fold`] is pure; [`apply`] is the transaction; [`tracking`] counts budgets; [`writer`] is the loop.
+
+mod apply;
+pub mod fold;
+pub mod intake;
+mod tracking;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+pub use self::apply::{Applied, ApplyError};
+pub use self::fold::Verdict;
+pub use self::writer::{OpenError, Opened, Writer, WriterOptions};
+use crate::domain::ids::CallId;
+use crate::domain::observation::{Observation, Reading, Told};
+use crate::domain::time::Timestamp;
+
+/// Commands waiting for the writer before callers are held back.
+pub const COMMAND_QUEUE: usize = 64;
+
+/// Readings waiting for the writer before the settler is held back.
+pub const READING_QUEUE: usize = 1_024;
+
+/// One reading of a generation record, on its way to its row.
+#[derive(Debug)]
+pub struct ReadingOf {
+    /// The row.
+    pub call_id: CallId,
+    /// When it was read.
+    pub at: Timestamp,
+    /// What it said.
+    pub reading: Reading,
+}
+
+/// What one transaction is to write.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// What the gateway saw, in its order.
+    pub observations: Vec<Observation>,
+    /// IDs that were told.
+    pub told: Vec<Told>,
+    /// Generation records that were read.
+    pub readings: Vec<ReadingOf>,
+    /// The instant at which budgets are judged; `None` is now. History is made with its own.
+    pub as_of: Option<Timestamp>,
+}
+
+impl Work {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.observations.is_empty() && self.told.is_empty() && self.readings.is_empty()
+    }
+
+    /// Whether there is nothing left to part.
+    fn is_single(&self) -> bool {
+        self.pieces() < 2
+    }
+
+    fn pieces(&self) -> usize {
+        self.observations.len() + self.told.len() + self.readings.len()
+    }
+
+    /// Two halves that hold the same in the same order.
+    fn halves(mut self) -> (Self, Self) {
+        let mut middle = self.pieces() / 2;
+        let mut second = Self { as_of: self.as_of, ..Self::default() };
+        let mut cut = |len: usize| {
+            let at = middle.min(len);
+            middle -= at;
+            at
+        };
+        second.observations = self.observations.split_off(cut(self.observations.len()));
+        second.told = self.told.split_off(cut(self.told.len()));
+        second.readings = self.readings.split_off(cut(self.readings.len()));
+        (self, second)
+    }
+}
+
+/// How the writer is doing.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// The last commit.
+    pub committed_at: Option<Timestamp>,
+    /// Rows written since the start.
+    pub rows: u64,
+    /// Since when the database refuses to be written, and what it says; `None` when all is well.
+    pub trouble: Option<Trouble>,
+    /// Records of the journal that could not be understood and were set aside since the start.
+    pub set_aside: u64,
+}
+
+/// A database that can not be written at present.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Since when.
+    pub since: Timestamp,
+    /// What it says.
+    pub message: String,
+}
+
+/// Wakes those who act on what was committed.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    /// Rows may be due for settling.
+    pub settle: Notify,
+    /// Mail may wait to be composed.
+    pub outbox: Notify,
+    /// Pages may want to show something new.
+    pub pages: Notify,
+}
+
+/// Why the ledger did not take something.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database can not be written at present.
+    #[error("the ledger's database can not be written at present; nothing was recorded, so send it again later")]
+    Unavailable,
+    /// The daemon is stopping.
+    #[error("the daemon is stopping; nothing was recorded, so send it again when it runs")]
+    Stopping,
+}
+
+struct Command {
+    work: Work,
+    answer: oneshot::Sender<Vec<Verdict>>,
+}
+
+/// A handle to the writer.
+#[derive(Clone)]
+pub struct Ledger {
+    commands: mpsc::Sender<Command>,
+    readings: mpsc::Sender<ReadingOf>,
+    health: Arc<ArcSwap<Health>>,
+    wakes: Arc<Wakes>,
+    clock: crate::clock::Clock,
+}
+
+impl Ledger {
+    /// Writes `work` and says what became of each told ID, once it is committed.
+    ///
+    /// After `patience` the answer is [`LedgerError::Unavailable`]; the work may still be committed
+    /// later, which is harmless, as telling twice changes nothing.
+    pub async fn submit(&self, work: Work, patience: Duration) -> Result<Vec<Verdict>, LedgerError> {
+        let (answer, verdicts) = oneshot::channel();
+        let exchange = async {
+            self.commands.send(Command { work, answer }).await.map_err(|_| LedgerError::Stopping)?;
+            verdicts.await.map_err(|_| LedgerError::Stopping)
+        };
+        self.clock.timeout(patience, exchange).await.unwrap_or(Err(LedgerError::Unavailable))
+    }
+
+    /// Where the settler puts its readings.
+    pub fn readings(&self) -> mpsc::Sender<ReadingOf> {
+        self.readings.clone()
+    }
+
+    /// How the writer is doing.
+    pub fn health(&self) -> Arc<Health> {
+        self.health.load_full()
+    }
+
+    /// Who is woken by commits.
+    pub fn wakes(&self) -> Arc<Wakes> {
+        Arc::clone(&self.wakes)
+    }
+}

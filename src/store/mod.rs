@@ -1,1 +1,29 @@
-//! (being built)
+//! The database: SQLite or PostgreSQL behind one set of functions, one file per family.
+//!
+//! The only place that names an engine. It keeps rows and sums and decides nothing: what a row
+//! becomes is `domain`'s, when it is written is `ledger`'s. Every SQL text is a file under `sql/`
+//! that both engines take; where they can not, the file exists twice, named after its engine.
+
+pub mod alerts;
+mod batch;
+pub mod budgets;
+pub mod calls;
+mod connect;
+pub mod console;
+pub mod drivers;
+mod error;
+pub mod outbox;
+pub mod progress;
+pub mod refusals;
+pub mod rollups;
+mod schema;
+pub mod settlements;
+pub mod size;
+mod statements;
+mod tx;
+pub mod verify;
+
+pub use connect::{Engine, Store, StoreOptions};
+pub use error::StoreError;
+pub use statements::Statement;
+pub use tx::Tx;

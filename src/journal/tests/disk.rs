@@ -24,6 +24,7 @@ struct Script {
     free: Option<usize>,
     syncs_to_fail: usize,
     syncs_to_hang: usize,
+    renames_to_hang: usize,
     hanging: usize,
     let_go: usize,
     reads_to_fail: usize,
@@ -58,17 +59,32 @@ impl MemoryDisk {
         self.script().syncs_to_hang = number;
     }
 
+    /// The next renames do not return until [`MemoryDisk::let_go`].
+    pub(super) fn hang_renames(&self, number: usize) {
+        self.script().renames_to_hang = number;
+    }
+
     pub(super) fn hanging(&self) -> usize {
         self.script().hanging
     }
 
-    /// Lets every hanging sync return.
+    /// Lets everything that hangs return.
     pub(super) fn let_go(&self) {
         let mut script = self.script();
         script.syncs_to_hang = 0;
         script.let_go += script.hanging;
         drop(script);
         self.0.let_go.notify_all();
+    }
+
+    fn hang<'a>(&'a self, mut script: MutexGuard<'a, Script>) -> MutexGuard<'a, Script> {
+        script.hanging += 1;
+        while script.let_go == 0 {
+            script = self.0.let_go.wait(script).unwrap();
+        }
+        script.let_go -= 1;
+        script.hanging -= 1;
+        script
     }
 
     /// Syncs of files that succeeded.
@@ -157,6 +173,10 @@ impl Disk for MemoryDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut script = self.script();
+        if script.renames_to_hang > 0 {
+            script.renames_to_hang -= 1;
+            script = self.hang(script);
+        }
         let content = script.files.remove(from).ok_or_else(not_found)?;
         script.files.insert(to.to_owned(), content);
         Ok(())
@@ -201,12 +221,7 @@ impl DiskFile for MemoryFile {
         let mut script = self.disk.script();
         if script.syncs_to_hang > 0 {
             script.syncs_to_hang -= 1;
-            script.hanging += 1;
-            while script.let_go == 0 {
-                script = self.disk.0.let_go.wait(script).unwrap();
-            }
-            script.let_go -= 1;
-            script.hanging -= 1;
+            script = self.disk.hang(script);
         }
         if script.syncs_to_fail > 0 {
             script.syncs_to_fail -= 1;

@@ -6,30 +6,14 @@ use secrecy::ExposeSecret as _;
 
 use super::credentials::{Credential, credential};
 use super::{Endpoint, Inner};
+use crate::budget::Exceeded;
 use crate::capture::request::Asked;
 use crate::config::{DEFAULT_KEY_NAME, OnLedgerFailure};
 use crate::domain::attribution::{Attribution, KeyRef};
 use crate::domain::observation::Refused;
 use crate::domain::scope::AdmissionSubject;
-use crate::domain::time::Timestamp;
 use crate::web::guard::Surface;
 use crate::web::skin::{OwnError, Skin};
-
-/// Asks whether a call may be sent; refused by a blocking budget otherwise. Must not block.
-pub type Admit = dyn Fn(&AdmissionSubject<'_>, Timestamp) -> Result<(), BudgetRefusal> + Send + Sync;
-
-/// Why a budget refuses a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BudgetRefusal {
-    /// The budget's name.
-    pub budget: String,
-    /// Its limit, as decimal text.
-    pub limit_usd: String,
-    /// What is spent, as decimal text.
-    pub spent_usd: String,
-    /// When its window ends, in ISO 8601 with the budget's own offset; `None` for one that never does.
-    pub resets_at: Option<String>,
-}
 
 /// Who pays for a call.
 pub(super) struct Payer {
@@ -120,7 +104,7 @@ impl Inner {
             tags: &attribution.tags,
             opaque_body: asked.is_none(),
         };
-        (self.admit)(&subject, self.clock.now()).or_else(|refusal| refuse(refusal.error()))
+        self.book.admit(&subject, self.clock.now()).or_else(|exceeded| refuse(exceeded.into()))
     }
 
     /// Counts a call that buys inference and is not let through.
@@ -148,18 +132,19 @@ impl Inner {
     }
 }
 
-impl BudgetRefusal {
-    fn error(&self) -> OwnError {
-        let until = self.resets_at.as_ref().map_or_else(String::new, |at| format!("; it resets at {at}"));
+impl From<Exceeded> for OwnError {
+    fn from(exceeded: Exceeded) -> Self {
+        let Exceeded { budget, limit, spent, resets_at } = exceeded;
+        let (limit, spent) = (limit.to_decimal(), spent.to_decimal());
+        let until = resets_at.as_ref().map_or_else(String::new, |at| format!("; it resets at {at}"));
         let message = format!(
-            "budget {:?} is spent: ${} of ${}{until}. Raise its limit, or set when_exceeded = \"alert\", to go on",
-            self.budget, self.spent_usd, self.limit_usd
+            "budget {budget:?} is spent: ${spent} of ${limit}{until}. Raise its limit, or set when_exceeded = \"alert\", to go on"
         );
-        let mut error = OwnError::new(StatusCode::PAYMENT_REQUIRED, "budget_exceeded", message);
-        error.metadata.insert("budget".to_owned(), self.budget.clone().into());
-        error.metadata.insert("limit_usd".to_owned(), self.limit_usd.clone().into());
-        error.metadata.insert("spent_usd".to_owned(), self.spent_usd.clone().into());
-        error.metadata.insert("resets_at".to_owned(), self.resets_at.clone().into());
+        let mut error = Self::new(StatusCode::PAYMENT_REQUIRED, "budget_exceeded", message);
+        error.metadata.insert("budget".to_owned(), budget.into());
+        error.metadata.insert("limit_usd".to_owned(), limit.into());
+        error.metadata.insert("spent_usd".to_owned(), spent.into());
+        error.metadata.insert("resets_at".to_owned(), resets_at.into());
         error
     }
 }

@@ -1,0 +1,27 @@
+# Short names for what is done often; `.ci/run` is the gate.
+
+# List the recipes.
+default:
+    @just --list
+
+# Run the daemon against the simulated OpenRouter.
+demo:
+    cargo run --release -- demo
+
+# Format, lint, document: what `.ci/run` checks before the tests.
+check:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+# The tests a stranger can run.
+test:
+    cargo test
+
+# The tests with a PostgreSQL server of yours; databases named tallyd_test_* are made and dropped on it.
+test-postgres url="postgres://postgres@127.0.0.1:5432/postgres":
+    TEST_POSTGRES_URL={{url}} cargo test
+
+# The whole gate.
+ci:
+    bash .ci/run

@@ -1,0 +1,235 @@
+//! Makes crossings into mails: for each recipient whose crossings have been gathered, one message in the outbox.
+//!
+//! A message is written whole, with its text and its Message-ID, in one transaction with the note that
+//! its crossings are told. The same crossings make the same Message-ID, whoever composes them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::drivers::{Side, Tally, span_before};
+use super::facts::{DearCall, Letter, Section, Standing};
+use super::render::{RenderError, Rendered, render};
+use crate::clock::Clock;
+use crate::domain::alert::CrossingKind;
+use crate::domain::budget::{Budget, BudgetName};
+use crate::domain::ids::short_hash;
+use crate::domain::window::Window;
+use crate::store::alerts::Alert;
+use crate::store::outbox::{Composable, Message, MessageState};
+use crate::store::{self, Store, StoreError};
+
+/// Recipients whose mail is composed in one go.
+const RECIPIENTS_AT_ONCE: u32 = 50;
+
+/// Calls shown as the dearest.
+const DEAREST: usize = 5;
+
+/// How long reading what drives a budget may take; a mail goes without rather than late.
+const DRIVERS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why crossings could not be made into a mail.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A crossing of a budget that the database does not know: it was written beside us.
+    #[error("the database holds an alert of the budget \"{0}\" and no such budget; its mail is not written")]
+    UnknownBudget(BudgetName),
+    /// The template.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+}
+
+/// Writes messages into the outbox.
+#[derive(Clone, Debug)]
+pub struct Composer {
+    /// Where crossings come from and messages go.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// Where the pages are, without a slash at the end.
+    pub dashboard_url: String,
+    /// The right-hand side of Message-IDs: the sender's domain.
+    pub domain: String,
+    /// Whether there is a server to send by; without one messages wait.
+    pub has_server: bool,
+}
+
+/// Crossings that one section tells, by their IDs.
+type SectionKey = Vec<String>;
+
+impl Composer {
+    /// Makes messages of all crossings that have been gathered; returns how many.
+    ///
+    /// A recipient whose mail cannot be written stops nobody else's; the first such failure is returned, after the
+    /// others' messages are stored.
+    pub async fn compose(&self) -> Result<usize, ComposeError> {
+        let now = self.clock.now();
+        let mut tx = self.store.write().await?;
+        let composable = store::outbox::composable(&mut tx, now, RECIPIENTS_AT_ONCE).await?;
+        tx.rollback().await?;
+        let mut sections: HashMap<SectionKey, Section> = HashMap::new();
+        let (mut written, mut failed) = (0, None);
+        for one in &composable {
+            match self.compose_one(one, &mut sections).await {
+                Ok(()) => written += 1,
+                Err(error @ ComposeError::Store(_)) => return Err(error),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(written), Err)
+    }
+
+    async fn compose_one(
+        &self,
+        one: &Composable,
+        known: &mut HashMap<SectionKey, Section>,
+    ) -> Result<(), ComposeError> {
+        let mut sections = Vec::new();
+        for told in by_section(&one.alerts) {
+            let key: SectionKey = told.alerts.iter().map(|alert| alert.alert_id.clone()).collect();
+            let section = match known.remove(&key) {
+                Some(section) => section,
+                None => self.section(&told).await?,
+            };
+            known.insert(key, section.clone());
+            sections.push(section);
+        }
+        let composed_at = self.clock.now();
+        let letter = Letter { sections, dashboard_url: self.dashboard_url.clone(), composed_at };
+        let Rendered { subject, text, html } = render(&letter)?;
+        let message = Message {
+            message_id: self.message_id(one),
+            recipient: one.recipient.clone(),
+            subject,
+            text_body: text,
+            html_body: html,
+            state: if self.has_server { MessageState::Queued } else { MessageState::Waiting },
+            attempts: 0,
+            next_attempt: composed_at,
+            last_error: None,
+            created_at: composed_at,
+            sent_at: None,
+        };
+        let mut tx = self.store.write().await?;
+        store::outbox::create_message(&mut tx, &message, &one.alerts).await?;
+        tx.commit().await?;
+        tracing::info!(
+            message_id = message.message_id,
+            alerts = one.alerts.len(),
+            has_server = self.has_server,
+            "wrote an alert mail"
+        );
+        Ok(())
+    }
+
+    /// The same for the same crossings and recipient, so that a mail that is written or sent again is the same mail.
+    fn message_id(&self, one: &Composable) -> String {
+        let mut ids: Vec<&str> = one.alerts.iter().map(|alert| alert.alert_id.as_str()).collect();
+        ids.sort_unstable();
+        let hash = short_hash(&format!("{}|{}", one.recipient, ids.join("|")));
+        format!("alert.{hash}@{}", self.domain)
+    }
+
+    /// What one budget has to tell of one window.
+    async fn section(&self, told: &ToldTogether<'_>) -> Result<Section, ComposeError> {
+        let ToldTogether { last, alerts } = told;
+        let mut tx = self.store.write().await?;
+        let budget = store::budgets::find(&mut tx, &last.budget).await?;
+        let window = Window { start: last.window_start, end: last.window_end };
+        let spent = store::budgets::spent(&mut tx, &last.budget, window.start, window.end).await?;
+        tx.rollback().await?;
+        let Some(budget) = budget else { return Err(ComposeError::UnknownBudget(last.budget.clone())) };
+        let budget = Budget { limit: last.limit, ..budget };
+        let mut thresholds: Vec<_> = alerts.iter().map(|alert| alert.threshold).collect();
+        thresholds.sort_by_key(|threshold| (threshold.amount(budget.limit), *threshold));
+        let found = alerts.iter().all(|alert| alert.kind == CrossingKind::Found.as_str());
+        let mut section = Section {
+            thresholds,
+            kind: if found { CrossingKind::Found } else { CrossingKind::Crossed },
+            crossed_at: last.crossed_at,
+            window,
+            spent: last.spent,
+            now: Standing { spent: spent.cost, inline: spent.inline, unknown: spent.unknown },
+            before: None,
+            drivers: Vec::new(),
+            dearest: Vec::new(),
+            budget,
+        };
+        if let Some(explained) = self.clock.timeout(DRIVERS_TIMEOUT, self.explain(&mut section)).await {
+            explained?;
+        } else {
+            tracing::warn!(
+                budget = %section.budget.name,
+                limit_s = DRIVERS_TIMEOUT.as_secs(),
+                "reading what drives the budget took too long; its mail goes without"
+            );
+        }
+        Ok(section)
+    }
+
+    /// Adds what drove the spend, and the dearest calls.
+    async fn explain(&self, section: &mut Section) -> Result<(), StoreError> {
+        let (scope, window) = (&section.budget.scope, section.window);
+        let now = self.clock.now();
+        let until = window.end.map_or(now, |end| end.min(now));
+        let before = span_before(&section.budget, &window, until);
+        let mut tally = Tally::default();
+        if let Some(before) = before {
+            let take = |group| tally.add(Side::Before, group);
+            store::drivers::groups(&self.store, scope, before.since, before.until, take).await?;
+        }
+        store::drivers::groups(&self.store, scope, window.start, until, |group| tally.add(Side::After, group)).await?;
+        let dearest = store::drivers::dearest(&self.store, scope, window.start, until, DEAREST).await?;
+        // With nothing recorded before, everything would be "new", which says nothing.
+        section.before = before.filter(|_| tally.has_before());
+        section.drivers = tally.tables();
+        section.dearest = dearest.into_iter().map(DearCall::from).collect();
+        Ok(())
+    }
+}
+
+/// The crossings that one section tells: of one budget, window and limit.
+struct ToldTogether<'a> {
+    /// The one that came last.
+    last: &'a Alert,
+    /// All of them, in the order in which they came.
+    alerts: Vec<&'a Alert>,
+}
+
+impl ToldTogether<'_> {
+    fn tells_with(&self, alert: &Alert) -> bool {
+        let key = |alert: &Alert| (alert.budget.clone(), alert.window_start, alert.limit);
+        key(self.last) == key(alert)
+    }
+}
+
+/// Crossings, which come in the order in which they were seen, parted into sections.
+fn by_section(alerts: &[Alert]) -> Vec<ToldTogether<'_>> {
+    let mut sections: Vec<ToldTogether<'_>> = Vec::new();
+    for alert in alerts {
+        match sections.iter_mut().find(|section| section.tells_with(alert)) {
+            Some(section) => {
+                section.last = alert;
+                section.alerts.push(alert);
+            }
+            None => sections.push(ToldTogether { last: alert, alerts: vec![alert] }),
+        }
+    }
+    sections
+}
+
+impl From<store::drivers::DearCall> for DearCall {
+    fn from(call: store::drivers::DearCall) -> Self {
+        Self {
+            call_id: call.call_id,
+            model: call.model,
+            created_at: call.created_at,
+            cost: call.cost,
+            tokens_in: call.tokens_in,
+            tokens_out: call.tokens_out,
+            end_user: call.end_user,
+        }
+    }
+}

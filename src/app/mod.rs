@@ -1,0 +1,70 @@
+//! The composition root: configuration in, a running daemon out.
+
+mod daemon;
+pub mod demo;
+mod ledger;
+pub mod offline;
+
+pub use self::daemon::{Daemon, Surroundings};
+use crate::config::Config;
+use crate::domain::ids::KeyFingerprint;
+use crate::ledger::intake::NamedKeys;
+
+/// Why the daemon does not start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal's folder.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+    /// Another daemon has the database.
+    #[error(
+        "the database {} is in use by a running tallyd{}: stop that one, or give this one another database_url",
+        database.display(),
+        pid.map(|pid| format!(" (PID {pid})")).unwrap_or_default()
+    )]
+    Owned {
+        /// The file.
+        database: std::path::PathBuf,
+        /// The owner's process ID, if its lock file tells.
+        pid: Option<u32>,
+    },
+    /// The folder of the database can not be written.
+    #[error("{} can not be written ({error}); give this user the folder, or change database_url", path.display())]
+    Unwritable {
+        /// The file that could not be made.
+        path: std::path::PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The ledger, while it was brought up to date.
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::OpenError),
+    /// The address is taken.
+    #[error(
+        "{address} can not be listened on ({error}); another tallyd or program may run there: stop it, or set listen to another address"
+    )]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A client of ours could not be set up.
+    #[error(transparent)]
+    Client(#[from] crate::openrouter::ClientError),
+    /// The gateway's client could not be set up.
+    #[error(transparent)]
+    Gateway(#[from] crate::web::gateway::UpstreamError),
+    /// The mail server's URL.
+    #[error(transparent)]
+    Mail(#[from] crate::mail::SetupError),
+}
+
+/// The configured keys by name, as told IDs may name them.
+fn named_keys(config: &Config) -> NamedKeys {
+    use secrecy::ExposeSecret as _;
+    config.openrouter.keys.iter().map(|(name, key)| (name.clone(), KeyFingerprint::of(key.expose_secret()))).collect()
+}

@@ -1,0 +1,201 @@
+//! `tallyd check`: the doctor. What is wrong, and how to mend it; nothing is changed.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::SecretString;
+
+use super::{Ending, Outcome, Surroundings};
+use crate::config::{Config, Database};
+use crate::domain::time::Timestamp;
+use crate::mail::{Mailer, Message, Server};
+use crate::openrouter::{Client, ReadError, Timeouts};
+use crate::store::{Store, StoreError, StoreOptions};
+
+/// Free space below which the disk is worth a word, in bytes.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+/// A clock this far from OpenRouter's is wrong enough to put rows into the wrong window, in milliseconds.
+const CLOCK_OFF_MS: i64 = 60_000;
+
+/// Check configuration, database, OpenRouter key, mail server, clock and disk.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Send a test mail to this address
+    #[arg(long, value_name = "ADDR")]
+    send_test_mail: Option<String>,
+}
+
+/// What a look at one thing gave.
+enum Finding {
+    Good(String),
+    Note(String),
+    Bad(String),
+}
+
+use Finding::{Bad, Good, Note};
+
+impl Check {
+    pub(super) async fn run(self, surroundings: Surroundings) -> Outcome {
+        let loaded = match surroundings.load() {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                say("configuration", &Bad(format!("{error:#}")))?;
+                return Ok(Ending::Found);
+            }
+        };
+        let config = &loaded.config;
+        let source = loaded
+            .origin
+            .as_ref()
+            .map_or_else(|| "no file: defaults and environment".to_owned(), |path| path.display().to_string());
+        let mut findings = vec![("configuration", Good(source))];
+        findings.extend(loaded.warnings.iter().map(|warning| ("configuration", Note(warning.clone()))));
+        findings.push(("database", database(config).await));
+        findings.push(("journal", folder(&config.journal_dir)));
+        findings.extend(keys(config, &surroundings).await);
+        findings.push(("mail", self.mail(config, &surroundings).await));
+        let mut good = true;
+        for (what, finding) in &findings {
+            good &= !matches!(finding, Bad(_));
+            say(what, finding)?;
+        }
+        Ok(if good { Ending::Done } else { Ending::Found })
+    }
+
+    async fn mail(&self, config: &Config, surroundings: &Surroundings) -> Finding {
+        let Some(url) = &config.smtp.url else {
+            let unsent = "no server: alert mails wait in the outbox; set smtp.url or SMTP_URL";
+            return if self.send_test_mail.is_some() { Bad(unsent.to_owned()) } else { Note(unsent.to_owned()) };
+        };
+        let server = match Server::from_url(url.expose(), None) {
+            Ok(server) => server,
+            Err(error) => return Bad(error.to_string()),
+        };
+        let mailer = Mailer::new(server, config.smtp.from.clone(), config.smtp.timeout, surroundings.clock.clone());
+        let Some(to) = &self.send_test_mail else {
+            return match mailer.test_connection().await {
+                Ok(()) => Good(format!("{url} answers and lets us in")),
+                Err(error) => Bad(error.to_string()),
+            };
+        };
+        let message = Message {
+            message_id: format!("test.{:032x}@{}", surroundings.entropy.next_u128(), mailer.domain()),
+            to: to.clone(),
+            subject: "tallyd can send mail".to_owned(),
+            text: "This is the test mail you asked for with `tallyd check --send-test-mail`. Budget alerts will come the same way.\n".to_owned(),
+            html: "<!doctype html><html lang=\"en\"><body><p>This is the test mail you asked for with <code>tallyd check --send-test-mail</code>. Budget alerts will come the same way.</p></body></html>".to_owned(),
+            date: surroundings.clock.now(),
+        };
+        match mailer.send(&message).await {
+            Ok(()) => Good(format!("{url} accepted a test mail to {to}")),
+            Err(error) => Bad(error.to_string()),
+        }
+    }
+}
+
+async fn database(config: &Config) -> Finding {
+    match Store::open_read_only(&StoreOptions::new(config.database.url())).await {
+        Ok(store) => {
+            store.close().await;
+            match &config.database {
+                Database::Sqlite(path) => space(path, format!("{} can be read", config.database)),
+                Database::Postgres(_) => Good(format!("{} can be read", config.database)),
+            }
+        }
+        Err(StoreError::Missing { .. }) => match &config.database {
+            Database::Sqlite(path) => match path.parent().map(folder) {
+                Some(Bad(why)) => Bad(why),
+                _ => Note(format!("{} is not there yet; `tallyd serve` makes it", config.database)),
+            },
+            Database::Postgres(_) => Note(format!("{} is empty; `tallyd serve` fills it", config.database)),
+        },
+        Err(error) => Bad(error.to_string()),
+    }
+}
+
+/// Whether files can be made in `path`, or in the nearest folder above it that is there.
+fn folder(path: &Path) -> Finding {
+    let Some(there) = path.ancestors().find(|folder| folder.is_dir()) else {
+        return Bad(format!("{} can not be made", path.display()));
+    };
+    match rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
+        Ok(()) => space(there, format!("{} can be written", path.display())),
+        Err(error) => Bad(format!(
+            "{} can not be written ({error}); give this user the folder, or name another in the configuration",
+            there.display()
+        )),
+    }
+}
+
+fn space(path: &Path, good: String) -> Finding {
+    match rustix::fs::statvfs(path) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let text = format!("{good}; {} MiB are free on its disk", free >> 20);
+            if free < LITTLE_SPACE { Bad(format!("{text}: make room before it is full")) } else { Good(text) }
+        }
+        Err(error) => Bad(format!("{good}, but its disk can not be asked for free space ({error})")),
+    }
+}
+
+async fn keys(config: &Config, surroundings: &Surroundings) -> Vec<(&'static str, Finding)> {
+    if config.openrouter.keys.is_empty() {
+        let none = "none is configured: callers must bring their own; set OPENROUTER_API_KEY or [openrouter] api_key";
+        return vec![("OpenRouter key", Note(none.to_owned()))];
+    }
+    let timeouts = Timeouts { connect: config.openrouter.connect_timeout, reading: Duration::from_secs(10) };
+    let client = match Client::new(&config.openrouter.base_url, timeouts, surroundings.clock.clone()) {
+        Ok(client) => client,
+        Err(error) => return vec![("OpenRouter key", Bad(error.to_string()))],
+    };
+    let mut findings = Vec::new();
+    for (name, key) in &config.openrouter.keys {
+        findings.push(("OpenRouter key", key_finding(&client, name, key).await));
+    }
+    findings.push(("clock", clock(&client, surroundings.clock.now()).await));
+    findings
+}
+
+async fn key_finding(client: &Client, name: &str, key: &SecretString) -> Finding {
+    match client.key_info(key).await {
+        Ok(info) => {
+            let left =
+                info.limit_remaining.map_or_else(|| "no limit of its own".to_owned(), |left| format!("${left} left"));
+            let today = info.usage_daily.map_or_else(String::new, |spent| format!(", ${spent} used today (UTC)"));
+            Good(format!("{name}: accepted, {left}{today}"))
+        }
+        Err(ReadError::Refused { status }) => Bad(format!(
+            "{name}: OpenRouter refuses it (HTTP {status}); make a new one at https://openrouter.ai/settings/keys"
+        )),
+        Err(error) => Bad(format!("{name}: {error}")),
+    }
+}
+
+async fn clock(client: &Client, now: Timestamp) -> Finding {
+    match client.server_time().await {
+        Some(theirs) => {
+            let off = now.millis() - theirs.millis();
+            if off.abs() > CLOCK_OFF_MS {
+                Bad(format!(
+                    "this machine's clock is {} s off OpenRouter's; rows would fall into the wrong window: run NTP",
+                    off / 1000
+                ))
+            } else {
+                Good("agrees with OpenRouter's to the minute".to_owned())
+            }
+        }
+        None => Note("OpenRouter told no time to compare with".to_owned()),
+    }
+}
+
+fn say(what: &str, finding: &Finding) -> std::io::Result<()> {
+    let (mark, text) = match finding {
+        Good(text) => ("ok   ", text),
+        Note(text) => ("note ", text),
+        Bad(text) => ("WRONG", text),
+    };
+    writeln!(std::io::stdout(), "{mark}  {what}: {text}")
+}

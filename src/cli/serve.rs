@@ -1,0 +1,50 @@
+//! `tallyd serve`: runs the daemon, and says in a few lines what is on, where the page is, and what is missing.
+
+use anyhow::Context as _;
+
+use super::{Ending, Outcome, Surroundings};
+use crate::app::{self, Daemon};
+use crate::config::{Config, Loaded};
+use crate::shutdown::Signals;
+use crate::telemetry;
+
+pub(super) async fn run(surroundings: Surroundings) -> Outcome {
+    let Loaded { config, origin, warnings } = surroundings.load()?;
+    telemetry::init(&config.log)?;
+    let signals = Signals::of_process().context("signals can not be listened to")?;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let given = app::Surroundings { clock: surroundings.clock, entropy: surroundings.entropy, warnings };
+    let daemon = Daemon::start(&config, given).await?;
+    tell(&config, origin.as_deref(), &daemon);
+    let ending = daemon.run(signals).await;
+    match ending.failed {
+        None => {
+            tracing::info!("ended; everything that was seen is in the ledger or its journal");
+            Ok(Ending::Done)
+        }
+        Some(task) => {
+            anyhow::bail!("the daemon ended because its {task} failed; what was seen is in the journal, start it again")
+        }
+    }
+}
+
+/// What is on, where the page is, what is missing.
+fn tell(config: &Config, origin: Option<&std::path::Path>, daemon: &Daemon) {
+    let address = daemon.address();
+    let upstream = config.openrouter.base_url.as_str();
+    tracing::info!(base_url = %format!("http://{address}/api/v1"), %upstream, "calls go through here");
+    tracing::info!(page = %config.dashboard.url(address), "the dashboard is here");
+    tracing::info!(database = %config.database, journal = %config.journal_dir.display(), "the ledger is here");
+    match origin {
+        Some(path) => tracing::info!(file = %path.display(), budgets = config.budgets.len(), "configured"),
+        None => tracing::info!("no tallyd.toml was found; defaults and environment hold"),
+    }
+    if config.openrouter.api_key().is_none() {
+        tracing::warn!("no OpenRouter key is configured (OPENROUTER_API_KEY): callers must bring their own");
+    }
+    if config.smtp.url.is_none() && config.budgets.iter().all(|budget| budget.notify.is_empty()) {
+        tracing::info!("no mail server is configured (SMTP_URL): alerts are shown on the dashboard only");
+    }
+}

@@ -1,0 +1,239 @@
+//! Runs jobs: each in a task of its own, a little off its period, again after it failed or panicked.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::clock::{Clock, Entropy};
+use crate::domain::time::Timestamp;
+use crate::shutdown::Tasks;
+
+/// Longest wait of a job before its first run; jobs of one start are spread over it.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+
+/// By how much of its period a job runs early or late.
+const JITTER: f64 = 0.1;
+
+/// Wait after a first failed run; doubled after each further one, up to the period.
+const RETRY_FIRST: Duration = Duration::from_secs(5);
+
+type Run = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
+
+/// Something to be done every so often.
+pub struct Job {
+    name: &'static str,
+    period: Duration,
+    run: Run,
+}
+
+impl Job {
+    /// A job that runs `run` on `given` once a `period`, counted from the end of one run to the begin of the next.
+    pub fn every<G, R>(
+        period: Duration,
+        name: &'static str,
+        given: &G,
+        run: impl Fn(G) -> R + Send + Sync + 'static,
+    ) -> Self
+    where
+        G: Clone + Send + Sync + 'static,
+        R: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let given = given.clone();
+        Self { name, period, run: Box::new(move || run(given.clone()).boxed()) }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("name", &self.name).field("period", &self.period).finish_non_exhaustive()
+    }
+}
+
+/// How one job is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobHealth {
+    /// Its name.
+    pub name: &'static str,
+    /// How often it runs.
+    pub period: Duration,
+    /// When it last ended well; `None`: not yet.
+    pub done_at: Option<Timestamp>,
+    /// Runs failed in a row.
+    pub failures: u32,
+    /// What the last run said if it failed; `None`: nothing is wrong.
+    pub error: Option<String>,
+}
+
+/// How the jobs are doing.
+#[derive(Clone, Debug, Default)]
+pub struct Board(Arc<Mutex<Vec<JobHealth>>>);
+
+impl Board {
+    /// Every job, in the order of the table.
+    pub fn jobs(&self) -> Vec<JobHealth> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, at: usize, change: impl FnOnce(&mut JobHealth)) {
+        if let Some(health) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
+            change(health);
+        }
+    }
+}
+
+/// Starts every job of the table; they end when the daemon does, a run under way first coming to its end.
+pub fn start(jobs: Vec<Job>, tasks: &Tasks, clock: &Clock, entropy: &Entropy) -> Board {
+    let healths = jobs
+        .iter()
+        .map(|job| JobHealth { name: job.name, period: job.period, done_at: None, failures: 0, error: None })
+        .collect();
+    let board = Board(Arc::new(Mutex::new(healths)));
+    for (at, job) in jobs.into_iter().enumerate() {
+        let first = FIRST_WITHIN.min(job.period).mul_f64(entropy.fraction());
+        let (board, stop) = (board.clone(), tasks.stop_token());
+        let (clock, entropy) = (clock.clone(), entropy.clone());
+        tasks.spawn(job.name, async move {
+            let mut wait = first;
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = clock.sleep(wait) => {}
+                }
+                wait = run(&job, at, &board, &clock, &entropy).await;
+            }
+        });
+    }
+    board
+}
+
+/// Runs the job once; returns how long to wait for its next run.
+async fn run(job: &Job, at: usize, board: &Board, clock: &Clock, entropy: &Entropy) -> Duration {
+    // A job keeps its state in the database: a panic leaves nothing half done that the next run could see.
+    let begun = AssertUnwindSafe(async { (job.run)().await });
+    let error = match begun.catch_unwind().await {
+        Ok(Ok(())) => {
+            board.note(at, |health| {
+                (health.done_at, health.failures, health.error) = (Some(clock.now()), 0, None);
+            });
+            return job.period.mul_f64(1.0 - JITTER + 2.0 * JITTER * entropy.fraction());
+        }
+        Ok(Err(error)) => format!("{error:#}"),
+        // The payload goes unread: it can quote what the panicking code was looking at.
+        Err(_) => "it panicked".to_owned(),
+    };
+    tracing::warn!(job = job.name, error, "a job failed; it runs again by itself");
+    let mut failures = 0;
+    board.note(at, |health| {
+        health.failures = health.failures.saturating_add(1);
+        health.error = Some(error);
+        failures = health.failures;
+    });
+    RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(job.period)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::shutdown::Signals;
+
+    struct Stage {
+        tasks: Tasks,
+        clock: Clock,
+        board: Board,
+        runs: mpsc::Receiver<Duration>,
+    }
+
+    /// A job of one minute that tells when it ran, and does what `act` says of its n-th run.
+    fn stage(act: impl Fn(u32) -> anyhow::Result<()> + Send + Sync + 'static) -> Stage {
+        let (tasks, clock) = (Tasks::new(), Clock::manual(Timestamp(0)));
+        let (sender, runs) = mpsc::channel(16);
+        let given = (sender, Arc::new(AtomicU32::new(0)), Arc::new(act), clock.clone());
+        let job = Job::every(Duration::from_mins(1), "test", &given, |(sender, count, act, clock)| async move {
+            sender.send(clock.elapsed()).await?;
+            act(count.fetch_add(1, Ordering::Relaxed))
+        });
+        let board = start(vec![job], &tasks, &clock, &Entropy::seeded(7));
+        Stage { tasks, clock, board, runs }
+    }
+
+    impl Stage {
+        /// Steps the clock until the job runs; returns how long that took.
+        async fn next_run(&mut self) -> Duration {
+            let from = self.clock.elapsed();
+            loop {
+                // The job's task gets its turns before the clock moves on.
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                match self.runs.try_recv() {
+                    Ok(at) => return at.checked_sub(from).unwrap(),
+                    Err(_) => self.clock.advance(Duration::from_millis(500)),
+                }
+            }
+        }
+
+        async fn settle(&self) {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_runs_soon_and_then_about_once_a_period() {
+        let mut stage = stage(|_| Ok(()));
+        assert!(stage.next_run().await <= FIRST_WITHIN + Duration::from_secs(1));
+        for _ in 0..4 {
+            let wait = stage.next_run().await.as_secs_f64();
+            assert!((53.0..=67.0).contains(&wait), "{wait}");
+        }
+        stage.settle().await;
+        let health = stage.board.jobs().remove(0);
+        assert_eq!((health.failures, health.error), (0, None));
+        assert!(health.done_at.is_some());
+    }
+
+    #[tokio::test]
+    async fn failures_and_panics_are_retried_ever_later_and_shown_until_a_run_goes_well() {
+        let mut stage = stage(|run| match run {
+            0 | 2 | 3 | 4 => Err(anyhow::anyhow!("no database")),
+            1 => panic!("on purpose"),
+            _ => Ok(()),
+        });
+        stage.next_run().await;
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            waits.push(stage.next_run().await.as_secs());
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 60]);
+        stage.settle().await;
+        assert_eq!(stage.board.jobs()[0].failures, 0);
+    }
+
+    #[tokio::test]
+    async fn a_failed_job_says_what_is_wrong() {
+        let mut stage = stage(|_| Err(anyhow::anyhow!("disk full").context("optimising")));
+        stage.next_run().await;
+        stage.settle().await;
+        assert_eq!(stage.board.jobs()[0].error.as_deref(), Some("optimising: disk full"));
+    }
+
+    #[tokio::test]
+    async fn jobs_end_with_the_daemon() {
+        let stage = stage(|_| Ok(()));
+        let (_signals, mut signals) = Signals::by_hand();
+        stage.tasks.stop();
+        let ending = stage.tasks.finish(&stage.clock, &mut signals).await;
+        assert_eq!((ending.failed, ending.cut), (None, 0));
+    }
+}

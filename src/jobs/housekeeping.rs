@@ -1,0 +1,64 @@
+//! The jobs every daemon runs: figures for the metrics, and what would otherwise wait for ever.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+
+use super::Job;
+use crate::clock::Clock;
+use crate::ledger::ReadingOf;
+use crate::settle;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// How often the settler's backlog is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
+
+/// How often rows are looked for that have waited too long for a key.
+const GIVE_UP_EVERY: Duration = Duration::from_mins(10);
+
+/// How often the database refreshes what it knows of its own tables.
+const OPTIMISE_EVERY: Duration = Duration::from_hours(6);
+
+/// What the jobs work with.
+#[derive(Clone, Debug)]
+pub struct Housekeeping {
+    /// The database.
+    pub store: Store,
+    /// Where the ledger's writer takes readings.
+    pub readings: mpsc::Sender<ReadingOf>,
+    /// Where figures go.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Housekeeping {
+    /// The table of jobs.
+    pub fn jobs(&self) -> Vec<Job> {
+        vec![
+            Job::every(MEASURE_EVERY, "measure_backlog", self, measure_backlog),
+            Job::every(GIVE_UP_EVERY, "give_up_parked", self, give_up_parked),
+            Job::every(OPTIMISE_EVERY, "optimise_database", self, optimise_database),
+        ]
+    }
+}
+
+async fn measure_backlog(with: Housekeeping) -> anyhow::Result<()> {
+    settle::measure(&with.store, &with.metrics, &with.clock).await.context("measuring what waits to be settled")
+}
+
+async fn give_up_parked(with: Housekeeping) -> anyhow::Result<()> {
+    let rows = settle::give_up_parked(&with.store, &with.readings, &with.clock)
+        .await
+        .context("looking for calls that wait for a key")?;
+    if rows > 0 {
+        tracing::info!(rows, "calls whose key was not held for 30 days are given up");
+    }
+    Ok(())
+}
+
+async fn optimise_database(with: Housekeeping) -> anyhow::Result<()> {
+    with.store.optimise().await.context("refreshing the database's statistics")
+}

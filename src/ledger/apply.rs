@@ -1,0 +1,203 @@
+//! One transaction: rows, roll-ups, budget spend, alerts and their mail, and how far the journal is drained.
+
+use std::sync::Arc;
+
+use super::Work;
+use super::fold::{Fold, Move, Verdict};
+use super::tracking::Tracker;
+use crate::budget::Book;
+use crate::domain::budget::Budget;
+use crate::domain::call::Call;
+use crate::domain::ids::{CallId, GenerationId};
+use crate::domain::observation::Observation;
+use crate::domain::rollup::Deltas;
+use crate::domain::time::Timestamp;
+use crate::journal::Position;
+use crate::store::progress::Drained;
+use crate::store::{self, Store, StoreError, Tx};
+
+/// Calls of a dead daemon that are closed in one transaction.
+const CLOSE_AT_ONCE: u32 = 2_000;
+
+/// Why a transaction did not go through.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The database said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ApplyError {
+    /// Whether the same transaction may go through later.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Store(error) => error.retryable(),
+        }
+    }
+}
+
+/// What a transaction did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What became of each told ID, in order.
+    pub verdicts: Vec<Verdict>,
+    /// Rows written.
+    pub rows: usize,
+    /// Alerts raised.
+    pub alerts: usize,
+}
+
+/// Applies work to the database.
+pub(super) struct Applier {
+    store: Store,
+    journal_id: String,
+    book: Arc<Book>,
+    tracker: Tracker,
+    give_up_after_ms: i64,
+}
+
+impl Applier {
+    pub(super) fn new(store: Store, journal_id: String, book: Arc<Book>, give_up_after_ms: i64) -> Self {
+        Self { store, journal_id, book, tracker: Tracker::default(), give_up_after_ms }
+    }
+
+    /// How far the journal had been drained at the last commit.
+    pub(super) async fn drained_to(&self) -> Result<Option<Position>, ApplyError> {
+        let stored = store::progress::get(&self.store, &self.journal_id).await?;
+        Ok(stored.map(|drained| Position { segment: drained.segment, offset: drained.offset }))
+    }
+
+    /// Counts `budgets` from now on; those that are new, or whose scope changed, are filled from the rows.
+    pub(super) async fn track(&mut self, budgets: Vec<Budget>, now: Timestamp) -> Result<usize, ApplyError> {
+        let mut tracker = Tracker::default();
+        let mut tx = self.store.write().await?;
+        let alerts = tracker.start(&mut tx, budgets, now).await?;
+        tx.commit().await?;
+        self.tracker = tracker;
+        self.book.publish(self.tracker.standings());
+        Ok(alerts)
+    }
+
+    /// Writes `work` and how far the journal is drained, or nothing at all.
+    ///
+    /// `replay` tells that the journal may repeat what an earlier commit holds.
+    pub(super) async fn apply(
+        &mut self,
+        work: &Work,
+        end: Option<Position>,
+        now: Timestamp,
+        replay: bool,
+    ) -> Result<Applied, ApplyError> {
+        if work.is_empty() && end.is_none() && !self.tracker.is_due(now) {
+            return Ok(Applied::default());
+        }
+        let mut tx = self.store.write().await?;
+        let (calls, generations) = touched(work, replay);
+        let loaded = store::calls::load(&mut tx, &calls, &generations).await?;
+        let mut fold = Fold::new(&self.journal_id, loaded);
+        for observation in &work.observations {
+            fold.observe(observation);
+        }
+        let verdicts = work.told.iter().map(|told| fold.tell(told)).collect();
+        for reading in &work.readings {
+            fold.read(reading.call_id, &reading.reading, reading.at, self.give_up_after_ms);
+        }
+        let (moves, refused) = fold.finish();
+        let judged_at = work.as_of.unwrap_or(now);
+        let mut applied = self.write(&mut tx, &moves, judged_at).await?;
+        if !refused.is_empty() {
+            store::refusals::add(&mut tx, &refused.iter().collect::<Vec<_>>()).await?;
+        }
+        if let Some(end) = end {
+            let drained = Drained { segment: end.segment, offset: end.offset };
+            store::progress::set(&mut tx, &self.journal_id, drained).await?;
+        }
+        self.commit(tx).await?;
+        applied.1.verdicts = verdicts;
+        self.tracker = applied.0;
+        self.book.publish(self.tracker.standings());
+        Ok(applied.1)
+    }
+
+    /// Closes the calls that a daemon with this journal left under way; the journal has been applied before.
+    pub(super) async fn close_interrupted(&mut self, now: Timestamp) -> Result<(), ApplyError> {
+        loop {
+            let mut tx = self.store.write().await?;
+            let left = store::calls::under_way(&mut tx, &self.journal_id, None, CLOSE_AT_ONCE).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            let ids: Vec<CallId> = left.iter().map(|call| call.call_id).collect();
+            let mut fold = Fold::new(&self.journal_id, left);
+            for id in &ids {
+                fold.interrupt(*id, now);
+            }
+            let (moves, _) = fold.finish();
+            let (tracker, _) = self.write(&mut tx, &moves, now).await?;
+            self.commit(tx).await?;
+            self.tracker = tracker;
+            self.book.publish(self.tracker.standings());
+            tracing::warn!(
+                calls = ids.len(),
+                "calls were under way when the daemon stopped; they settle by their IDs where they have one"
+            );
+        }
+    }
+
+    async fn commit(&self, tx: Tx) -> Result<(), ApplyError> {
+        Ok(tx.commit().await?)
+    }
+
+    /// Rows, records, sums, budgets and alerts of one transaction; the tracker as it is once committed.
+    async fn write(&self, tx: &mut Tx, moves: &[Move], now: Timestamp) -> Result<(Tracker, Applied), ApplyError> {
+        let mut deltas = Deltas::default();
+        for change in moves {
+            deltas.moved(change.before.as_ref(), change.after.as_ref());
+        }
+        let absorbed: Vec<CallId> = moves
+            .iter()
+            .filter(|change| change.after.is_none())
+            .filter_map(|change| change.before.as_ref().map(|call| call.call_id))
+            .collect();
+        if !absorbed.is_empty() {
+            // First, so that the generation ID is free for the row that takes it over.
+            store::calls::delete(tx, &absorbed).await?;
+        }
+        let rows: Vec<&Call> = moves.iter().filter_map(|change| change.after.as_ref()).collect();
+        if !rows.is_empty() {
+            store::calls::upsert(tx, &rows).await?;
+        }
+        let records: Vec<(CallId, &str)> =
+            rows.iter().filter_map(|call| call.record_json.as_deref().map(|json| (call.call_id, json))).collect();
+        if !records.is_empty() {
+            store::calls::save_records(tx, &records).await?;
+        }
+        store::rollups::add(tx, &deltas).await?;
+        let mut tracker = self.tracker.clone();
+        let alerts = tracker.count(tx, moves, now).await?;
+        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts }))
+    }
+}
+
+/// The rows that `work` may touch and that may already be in the database.
+fn touched(work: &Work, replay: bool) -> (Vec<CallId>, Vec<GenerationId>) {
+    let mut begun = std::collections::HashSet::new();
+    let mut calls = std::collections::BTreeSet::new();
+    let mut generations = std::collections::BTreeSet::new();
+    for observation in &work.observations {
+        match observation {
+            Observation::Sent(sent) if !replay => {
+                begun.insert(sent.call_id);
+            }
+            Observation::Head(head) => generations.extend(head.generation_id.clone()),
+            Observation::Outcome(outcome) => generations.extend(outcome.generation_id.clone()),
+            Observation::Sent(_) | Observation::Refused(_) => {}
+        }
+        if let Some(id) = observation.call_id().filter(|id| !begun.contains(id)) {
+            calls.insert(id);
+        }
+    }
+    generations.extend(work.told.iter().map(|told| told.generation_id.clone()));
+    calls.extend(work.readings.iter().map(|reading| reading.call_id));
+    (calls.into_iter().collect(), generations.into_iter().collect())
+}

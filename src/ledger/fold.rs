@@ -1,0 +1,249 @@
+//! Folds a batch of what was learnt into rows: which rows change, from what to what.
+//!
+//! Pure: it is given the rows that the batch may touch and says which are to be written, deleted, and
+//! by what the sums move. The transaction around it is [`super::apply`]'s.
+
+use std::collections::HashMap;
+
+use crate::domain::call::{Call, CallState, CapturedBy};
+use crate::domain::flags;
+use crate::domain::ids::{CallId, GenerationId};
+use crate::domain::observation::{Observation, Reading, Refused, Told};
+use crate::domain::time::Timestamp;
+
+/// What became of a told ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is new in the ledger.
+    Recorded,
+    /// The ledger knew it; labels filled gaps, and a given-up row is asked for again.
+    Known,
+}
+
+/// A row as it was in the database and as it is to be.
+#[derive(Debug)]
+struct Row {
+    before: Option<Call>,
+    after: Option<Call>,
+}
+
+/// One change of one row.
+#[derive(Debug)]
+pub struct Move {
+    /// The row in the database; `None` if it is new.
+    pub before: Option<Call>,
+    /// The row to write; `None` if it is absorbed by another.
+    pub after: Option<Call>,
+}
+
+/// The batch being folded.
+#[derive(Debug)]
+pub struct Fold<'a> {
+    journal_id: &'a str,
+    rows: HashMap<CallId, Row>,
+    by_generation: HashMap<GenerationId, CallId>,
+    refused: Vec<Refused>,
+}
+
+impl<'a> Fold<'a> {
+    /// Starts from the rows that the batch may touch; `journal_id` names the journal whose calls run here.
+    pub fn new(journal_id: &'a str, loaded: Vec<Call>) -> Self {
+        let mut fold = Self { journal_id, rows: HashMap::new(), by_generation: HashMap::new(), refused: Vec::new() };
+        for call in loaded {
+            if let Some(id) = &call.generation_id {
+                fold.by_generation.insert(id.clone(), call.call_id);
+            }
+            fold.rows.insert(call.call_id, Row { before: Some(call.clone()), after: Some(call) });
+        }
+        fold
+    }
+
+    /// What the gateway saw. Seeing it twice changes nothing.
+    pub fn observe(&mut self, observation: &Observation) {
+        match observation {
+            Observation::Sent(sent) => {
+                let journal = self.journal_id;
+                self.rows
+                    .entry(sent.call_id)
+                    .or_insert_with(|| Row { before: None, after: Some(Call::sent(sent, journal)) });
+            }
+            Observation::Head(head) => {
+                self.change(head.call_id, |call| call.head(head));
+            }
+            Observation::Outcome(outcome) => {
+                self.change(outcome.call_id, |call| call.outcome(outcome));
+            }
+            Observation::Refused(refused) => self.refused.push((**refused).clone()),
+        }
+    }
+
+    /// Somebody told an ID.
+    pub fn tell(&mut self, told: &Told) -> Verdict {
+        if let Some(known) = self.by_generation.get(&told.generation_id).copied() {
+            self.change(known, |call| call.told_again(told));
+            return Verdict::Known;
+        }
+        self.by_generation.insert(told.generation_id.clone(), told.call_id);
+        self.rows.insert(told.call_id, Row { before: None, after: Some(Call::told(told)) });
+        Verdict::Recorded
+    }
+
+    /// A generation record was asked for.
+    pub fn read(&mut self, call_id: CallId, reading: &Reading, now: Timestamp, give_up_after_ms: i64) {
+        self.change(call_id, |call| call.read(reading, now, give_up_after_ms));
+    }
+
+    /// The daemon that had these calls under way stopped without seeing their end.
+    pub fn interrupt(&mut self, call_id: CallId, now: Timestamp) {
+        self.change(call_id, |call| call.interrupted(now));
+    }
+
+    /// The rows that changed, and the refusals.
+    pub fn finish(self) -> (Vec<Move>, Vec<Refused>) {
+        let mut moves: Vec<Move> = self
+            .rows
+            .into_values()
+            .filter(|row| row.before != row.after)
+            .map(|row| Move { before: row.before, after: row.after })
+            .collect();
+        // By time, so that inserts append to the tables' and indexes' ends, and locks are taken in one order.
+        moves.sort_unstable_by_key(|change| change.after.as_ref().or(change.before.as_ref()).map(|call| call.call_id));
+        (moves, self.refused)
+    }
+
+    fn change(&mut self, call_id: CallId, apply: impl FnOnce(&mut Call)) {
+        let Some(call) = self.rows.get_mut(&call_id).and_then(|row| row.after.as_mut()) else {
+            // The row was absorbed or never loaded (a reading of a row that is gone): nothing to change.
+            return;
+        };
+        let had_id = call.generation_id.is_some();
+        apply(call);
+        if had_id {
+            return;
+        }
+        let Some(generation_id) = call.generation_id.clone() else { return };
+        if let Some(other) = self.by_generation.insert(generation_id.clone(), call_id).filter(|other| *other != call_id)
+        {
+            self.join(call_id, other, &generation_id);
+        }
+    }
+
+    /// Two rows turn out to be one generation: the gateway's stays, the other goes.
+    fn join(&mut self, call_id: CallId, other: CallId, generation_id: &GenerationId) {
+        let passed_through = |row: &Row| row.after.as_ref().is_some_and(|call| call.captured_by == CapturedBy::Gateway);
+        // Two calls of the gateway can not be one generation: upstream repeated itself, and the ID stays with the first.
+        if self.rows.get(&other).is_some_and(passed_through) {
+            self.by_generation.insert(generation_id.clone(), other);
+            if let Some(call) = self.rows.get_mut(&call_id).and_then(|row| row.after.as_mut()) {
+                call.generation_id = None;
+                call.flags.insert(flags::ID_REPEATED.to_owned());
+                call.state = if call.under_way_in.is_some() { CallState::Open } else { CallState::Unsettled };
+                call.settling.finish();
+            }
+            return;
+        }
+        let absorbed = self.rows.get_mut(&other).and_then(|row| row.after.take());
+        let keeper = self.rows.get_mut(&call_id).and_then(|row| row.after.as_mut());
+        if let (Some(keeper), Some(absorbed)) = (keeper, absorbed) {
+            keeper.absorb(absorbed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::attribution::{Attribution, KeyRef};
+    use crate::domain::facts::Facts;
+    use crate::domain::observation::{Ending, Head, Outcome, Sent};
+
+    fn call(n: u128) -> CallId {
+        CallId::new(Timestamp(1_000), n)
+    }
+
+    fn sent(n: u128) -> Observation {
+        Observation::Sent(Box::new(Sent {
+            call_id: call(n),
+            at: Timestamp(1_000),
+            endpoint: "chat/completions".to_owned(),
+            key: KeyRef { name: "default".to_owned(), fingerprint: None },
+            attribution: Attribution::default(),
+            requested_model: None,
+            routing: None,
+            streamed: None,
+            flags: Vec::new(),
+        }))
+    }
+
+    fn head(n: u128, id: &str) -> Observation {
+        Observation::Head(Head { call_id: call(n), at: Timestamp(2_000), generation_id: id.parse().ok(), status: 200 })
+    }
+
+    fn outcome(n: u128) -> Observation {
+        Observation::Outcome(Box::new(Outcome {
+            call_id: call(n),
+            at: Timestamp(3_000),
+            ending: Ending::Complete,
+            status: Some(200),
+            generation_id: None,
+            facts: Facts::default(),
+            error: None,
+            first_byte_ms: None,
+            duration_ms: 1,
+            response_cache_hit: false,
+            flags: Vec::new(),
+        }))
+    }
+
+    fn told(n: u128, id: &str) -> Told {
+        Told {
+            call_id: call(n),
+            at: Timestamp(1_500),
+            generation_id: id.parse().unwrap(),
+            key: None,
+            attribution: Attribution { app: Some("told".to_owned()), ..Attribution::default() },
+        }
+    }
+
+    #[test]
+    fn a_told_id_that_then_passes_through_is_one_row() {
+        let mut fold = Fold::new("j", Vec::new());
+        assert_eq!(fold.tell(&told(9, "gen-a")), Verdict::Recorded);
+        for observation in [sent(1), head(1, "gen-a"), outcome(1)] {
+            fold.observe(&observation);
+        }
+        assert_eq!(fold.tell(&told(8, "gen-a")), Verdict::Known);
+        let (moves, _) = fold.finish();
+        let rows: Vec<_> = moves.iter().filter_map(|change| change.after.as_ref()).collect();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].call_id, call(1));
+        assert_eq!(rows[0].attribution.app.as_deref(), Some("told"));
+    }
+
+    #[test]
+    fn replayed_observations_change_nothing() {
+        let mut fold = Fold::new("j", Vec::new());
+        for observation in [sent(1), head(1, "gen-a"), outcome(1)] {
+            fold.observe(&observation);
+        }
+        let rows: Vec<Call> = fold.finish().0.into_iter().filter_map(|change| change.after).collect();
+        let mut again = Fold::new("j", rows);
+        for observation in [sent(1), head(1, "gen-a"), outcome(1)] {
+            again.observe(&observation);
+        }
+        assert!(again.finish().0.is_empty());
+    }
+
+    #[test]
+    fn an_id_that_upstream_repeats_stays_with_the_first_call() {
+        let mut fold = Fold::new("j", Vec::new());
+        for observation in [sent(1), sent(2), head(1, "gen-a"), head(2, "gen-a"), outcome(1), outcome(2)] {
+            fold.observe(&observation);
+        }
+        let (moves, _) = fold.finish();
+        let rows: Vec<_> = moves.iter().filter_map(|change| change.after.as_ref()).collect();
+        assert_eq!(rows.len(), 2);
+        assert!(rows[0].generation_id.is_some() && rows[1].generation_id.is_none());
+        assert_eq!(rows[1].state, CallState::Unsettled);
+    }
+}

@@ -1,0 +1,143 @@
+//! Generation IDs that are told: what an item may say, and what becomes of each (`/tally/v1/record`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Ledger, LedgerError, Verdict, Work};
+use crate::clock::{Clock, Entropy};
+use crate::domain::attribution::{Attribution, KeyRef, MAX_TAGS};
+use crate::domain::ids::{GenerationId, KeyFingerprint};
+use crate::domain::observation::Told;
+
+/// Most items in one request.
+pub const MAX_ITEMS: usize = 10_000;
+
+/// How long a teller waits for the commit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One item.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    id: String,
+    key: Option<String>,
+    app: Option<String>,
+    user: Option<String>,
+    session: Option<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+/// What became of the items.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// New in the ledger.
+    pub recorded: usize,
+    /// In the ledger already.
+    pub known: usize,
+    /// Not taken, each with its reason.
+    pub refused: Vec<RefusedItem>,
+}
+
+/// An item that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedItem {
+    /// Its place in the request, from 0.
+    pub index: usize,
+    /// Its ID, if it had one.
+    pub id: Option<String>,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+impl Summary {
+    /// Adds another request's summary; its items follow this one's.
+    pub fn merge(&mut self, other: Summary) {
+        let before = self.recorded + self.known + self.refused.len();
+        self.recorded += other.recorded;
+        self.known += other.known;
+        self.refused.extend(other.refused.into_iter().map(|item| RefusedItem { index: before + item.index, ..item }));
+    }
+}
+
+/// The keys that an item may name, with what stands for each.
+pub type NamedKeys = BTreeMap<String, KeyFingerprint>;
+
+/// Writes the items and says what became of each, once it is committed.
+pub async fn take(
+    ledger: &Ledger,
+    clock: &Clock,
+    entropy: &Entropy,
+    keys: &NamedKeys,
+    labels: &Attribution,
+    items: &[Value],
+) -> Result<Summary, LedgerError> {
+    let mut summary = Summary::default();
+    let mut told = Vec::with_capacity(items.len());
+    let now = clock.now();
+    for (index, item) in items.iter().enumerate() {
+        match read(item, keys, labels) {
+            Ok((generation_id, key, attribution)) => {
+                told.push(Told { call_id: entropy.call_id(now), at: now, generation_id, key, attribution });
+            }
+            Err(reason) => {
+                let id = item.get("id").or(Some(item)).and_then(Value::as_str).map(|id| id.chars().take(200).collect());
+                summary.refused.push(RefusedItem { index, id, reason });
+            }
+        }
+    }
+    if told.is_empty() {
+        return Ok(summary);
+    }
+    for verdict in ledger.submit(Work { told, ..Work::default() }, PATIENCE).await? {
+        match verdict {
+            Verdict::Recorded => summary.recorded += 1,
+            Verdict::Known => summary.known += 1,
+        }
+    }
+    Ok(summary)
+}
+
+fn read(
+    item: &Value,
+    keys: &NamedKeys,
+    labels: &Attribution,
+) -> Result<(GenerationId, Option<KeyRef>, Attribution), String> {
+    let item = Item::deserialize(item).map_err(|error| {
+        format!("{error}; an item is {{\"id\":\"gen-…\"}} with key, app, user, session and tags if you like")
+    })?;
+    let generation_id = item.id.parse::<GenerationId>().map_err(|error| error.to_string())?;
+    let key = match item.key {
+        None => None,
+        Some(name) => match keys.get(&name) {
+            Some(fingerprint) => Some(KeyRef { name, fingerprint: Some(fingerprint.clone()) }),
+            None => {
+                return Err(format!(
+                    "no key is named \"{}\"; name one of [openrouter.keys], or none for openrouter.api_key",
+                    name.escape_debug()
+                ));
+            }
+        },
+    };
+    let label = |text: Option<String>| text.as_deref().and_then(Attribution::label);
+    let mut attribution = Attribution {
+        app: label(item.app),
+        user: label(item.user),
+        session: label(item.session),
+        tags: BTreeMap::new(),
+    };
+    for (name, value) in item.tags.into_iter().take(MAX_TAGS) {
+        if let (Some(name), Some(value)) = (Attribution::label(&name), Attribution::label(&value)) {
+            attribution.tags.insert(name, value);
+        }
+    }
+    // A tally key's own labels are the strongest.
+    attribution.app = labels.app.clone().or(attribution.app);
+    attribution.user = labels.user.clone().or(attribution.user);
+    attribution.session = labels.session.clone().or(attribution.session);
+    attribution.tags.extend(labels.tags.clone());
+    Ok((generation_id, key, attribution))
+}

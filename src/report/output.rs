@@ -1,0 +1,144 @@
+//! One [`Table`] in the three forms people take it away in: aligned text, JSON, CSV.
+
+use std::io::{self, Write};
+
+use comfy_table::{CellAlignment, ContentArrangement, presets};
+use serde_json::Value;
+
+use crate::domain::table::{Cell, Table};
+
+/// Integers beyond ±(2⁵³ − 1) lose digits in many JSON readers; they are written as strings.
+const SAFE_INTEGER: i64 = (1 << 53) - 1;
+
+/// What a spreadsheet takes for the beginning of a formula.
+const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// `--format` of the commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Aligned columns for the eye.
+    #[default]
+    Table,
+    /// An array of objects.
+    Json,
+    /// Comma-separated values; cells that a spreadsheet would run are defused.
+    Csv,
+}
+
+/// Writes `table` in `format`.
+pub fn write(table: &Table, format: Format, out: &mut impl Write) -> io::Result<()> {
+    match format {
+        Format::Table => writeln!(out, "{}", text(table)),
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &json(table))?;
+            writeln!(out)
+        }
+        Format::Csv => csv(table, out),
+    }
+}
+
+/// The rows as an array of objects, in the columns' order.
+pub fn json(table: &Table) -> Vec<serde_json::Map<String, Value>> {
+    let object = |row: &Vec<Cell>| table.columns.iter().cloned().zip(row.iter().map(json_value)).collect();
+    table.rows.iter().map(object).collect()
+}
+
+fn json_value(cell: &Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Integer(number) if number.abs() <= SAFE_INTEGER => Value::from(*number),
+        Cell::Integer(number) => Value::String(number.to_string()),
+        Cell::Real(number) => serde_json::Number::from_f64(*number).map_or(Value::Null, Value::Number),
+        Cell::Decimal(text) | Cell::Text(text) => Value::String(text.clone()),
+        Cell::Boolean(truth) => Value::Bool(*truth),
+    }
+}
+
+/// Writes CSV with a head line (RFC 4180).
+pub fn csv(table: &Table, out: &mut impl Write) -> io::Result<()> {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+    writer.write_record(&table.columns)?;
+    for row in &table.rows {
+        writer.write_record(row.iter().map(|cell| match cell {
+            Cell::Text(text) => defused(text),
+            other => plain(other),
+        }))?;
+    }
+    writer.flush()
+}
+
+/// A text as a CSV cell: one that a spreadsheet would run begins with an apostrophe.
+pub fn defused(text: &str) -> String {
+    if text.starts_with(FORMULA_STARTS) { format!("'{text}") } else { text.to_owned() }
+}
+
+fn plain(cell: &Cell) -> String {
+    match cell {
+        Cell::Null => String::new(),
+        Cell::Integer(number) => number.to_string(),
+        Cell::Real(number) => number.to_string(),
+        Cell::Decimal(text) | Cell::Text(text) => text.clone(),
+        Cell::Boolean(truth) => truth.to_string(),
+    }
+}
+
+fn text(table: &Table) -> comfy_table::Table {
+    let mut out = comfy_table::Table::new();
+    out.load_style(presets::NOTHING);
+    out.set_content_arrangement(ContentArrangement::Disabled);
+    out.set_header(&table.columns);
+    for row in &table.rows {
+        // Control characters in a label must not reach the terminal.
+        out.add_row(
+            row.iter().map(|cell| {
+                plain(cell).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>()
+            }),
+        );
+    }
+    for (index, column) in out.column_iter_mut().enumerate() {
+        let numbers = table.rows.iter().any(|row| row[index].is_number());
+        let text = table.rows.iter().any(|row| matches!(row[index], Cell::Text(_) | Cell::Boolean(_)));
+        column.set_cell_alignment(if numbers && !text { CellAlignment::Right } else { CellAlignment::Left });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        Table {
+            columns: vec!["app".to_owned(), "n".to_owned(), "cost_usd".to_owned()],
+            rows: vec![
+                vec![
+                    Cell::Text("=1+1".to_owned()),
+                    Cell::Integer(9_007_199_254_740_993),
+                    Cell::Decimal("0.10".to_owned()),
+                ],
+                vec![Cell::Null, Cell::Integer(-1), Cell::Null],
+            ],
+            cut: None,
+        }
+    }
+
+    fn written(format: Format) -> String {
+        let mut out = Vec::new();
+        write(&table(), format, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn csv_defuses_text_and_leaves_numbers() {
+        assert_eq!(written(Format::Csv), "app,n,cost_usd\r\n'=1+1,9007199254740993,0.10\r\n,-1,\r\n");
+    }
+
+    #[test]
+    fn json_keeps_every_digit() {
+        let rows: Value = serde_json::from_str(&written(Format::Json)).unwrap();
+        assert_eq!(rows[0]["n"], "9007199254740993");
+        assert_eq!(rows[0]["cost_usd"], "0.10");
+        assert_eq!(rows[1]["n"], -1);
+        assert_eq!(rows[1]["app"], Value::Null);
+    }
+}

@@ -1,0 +1,201 @@
+//! Spend by whatever is asked: `tallyd report` and `/tally/v1/spend`.
+
+use chrono_tz::Tz;
+
+use super::span::{self, SpanError, Step};
+use crate::domain::money::Total;
+use crate::domain::table::{Cell, Table};
+use crate::domain::time::Timestamp;
+use crate::domain::window::WindowKind;
+use crate::store::rollups::{self, Dimension, Sums, TotalsQuery};
+use crate::store::{Store, StoreError};
+
+/// Most things a report is grouped by.
+pub const MAX_BY: usize = 4;
+
+/// What a report is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What to group by, in order.
+    pub by: Vec<Group>,
+    /// Beginning, inclusive.
+    pub since: Timestamp,
+    /// End, exclusive.
+    pub until: Timestamp,
+    /// The zone of days and weeks.
+    pub zone: Tz,
+}
+
+/// One thing to group by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// A column of the ledger.
+    Dimension(Dimension),
+    /// The value of a tag.
+    Tag(String),
+    /// A step of time.
+    Step(Step),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SpendError {
+    /// The question can not be understood.
+    #[error("{0}")]
+    Question(String),
+    /// Its times can not.
+    #[error(transparent)]
+    Span(#[from] SpanError),
+    /// The database could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a report answers.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The group's keys, then the sums.
+    pub table: Table,
+    /// The sums of all rows.
+    pub total: Sums,
+}
+
+const GROUPS: &str = "model, provider, app, key, user, session, endpoint, byok, requested_model, error_type, tag.NAME, hour, day, week, month";
+
+impl Group {
+    /// Reads a group's name.
+    pub fn parse(text: &str) -> Result<Self, SpendError> {
+        let dimension = match text {
+            "model" => Dimension::Model,
+            "provider" => Dimension::Provider,
+            "app" => Dimension::App,
+            "key" => Dimension::Key,
+            "user" => Dimension::User,
+            "session" => Dimension::Session,
+            "endpoint" => Dimension::Endpoint,
+            "byok" => Dimension::Byok,
+            "requested_model" => Dimension::RequestedModel,
+            "error_type" => Dimension::ErrorType,
+            _ => {
+                if let Some(step) = Step::parse(text) {
+                    return Ok(Self::Step(step));
+                }
+                return match text.strip_prefix("tag.") {
+                    Some(name) if !name.is_empty() => Ok(Self::Tag(name.to_owned())),
+                    _ => Err(SpendError::Question(format!(
+                        "\"{text}\" is nothing to group by; write one or more of {GROUPS}"
+                    ))),
+                };
+            }
+        };
+        Ok(Self::Dimension(dimension))
+    }
+
+    fn column(&self) -> String {
+        match self {
+            Self::Dimension(dimension) => dimension.as_str().to_owned(),
+            Self::Tag(name) => format!("tag.{name}"),
+            Self::Step(step) => step.as_str().to_owned(),
+        }
+    }
+}
+
+impl Question {
+    /// Reads the texts that a command line or a URL gives; without a beginning the current month, without an end up to now.
+    pub fn parse(
+        by: &str,
+        since: Option<&str>,
+        until: Option<&str>,
+        zone: Tz,
+        now: Timestamp,
+    ) -> Result<Self, SpendError> {
+        let by: Vec<Group> =
+            by.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Group::parse).collect::<Result<_, _>>()?;
+        if by.len() > MAX_BY {
+            return Err(SpendError::Question(format!("group by at most {MAX_BY} things")));
+        }
+        let count = |matches: fn(&Group) -> bool| by.iter().filter(|group| matches(group)).count();
+        if count(|group| matches!(group, Group::Step(_))) > 1 || count(|group| matches!(group, Group::Tag(_))) > 1 {
+            return Err(SpendError::Question("group by one step of time and one tag at most".to_owned()));
+        }
+        let since = match since {
+            Some(text) => span::parse_time(text, zone, now)?,
+            None => WindowKind::Month.window_at(zone, now).start,
+        };
+        let until = match until {
+            Some(text) => span::parse_time(text, zone, now)?,
+            // The bucket that is being filled counts.
+            None => now.bucket().plus_millis(crate::domain::time::BUCKET_MS),
+        };
+        if until < since {
+            return Err(SpanError::Backwards { since, until }.into());
+        }
+        Ok(Self { by, since, until, zone })
+    }
+}
+
+/// Sums the ledger as asked.
+pub async fn answer(store: &Store, question: &Question) -> Result<Answer, SpendError> {
+    let step = question.by.iter().find_map(|group| if let Group::Step(step) = group { Some(*step) } else { None });
+    let spans = match step {
+        Some(step) => step.spans(question.zone, question.since, question.until)?,
+        None => vec![(question.since, question.until)],
+    };
+    let query = TotalsQuery {
+        spans: spans.clone(),
+        by: question
+            .by
+            .iter()
+            .filter_map(|group| if let Group::Dimension(dimension) = group { Some(*dimension) } else { None })
+            .collect(),
+        by_tag: question
+            .by
+            .iter()
+            .find_map(|group| if let Group::Tag(name) = group { Some(name.clone()) } else { None }),
+        ..TotalsQuery::default()
+    };
+    let rows = rollups::totals(store, &query).await?;
+    let mut columns: Vec<String> = question.by.iter().map(Group::column).collect();
+    columns.extend(
+        ["completions", "failures", "tokens_prompt", "tokens_completion", "cost_usd", "unknown"].map(str::to_owned),
+    );
+    let mut table = Table { columns, ..Table::default() };
+    let mut total = Sums::default();
+    for row in rows {
+        total.add(&row.sums);
+        let mut keys = row.keys.iter();
+        let tag = query.by_tag.as_ref().and_then(|_| row.keys.last());
+        let mut cells: Vec<Cell> = question
+            .by
+            .iter()
+            .map(|group| match group {
+                Group::Step(step) => Cell::Text(step.label(question.zone, spans[row.span].0)),
+                Group::Dimension(_) => keys.next().and_then(Option::as_deref).into(),
+                Group::Tag(_) => tag.and_then(Option::as_deref).into(),
+            })
+            .collect();
+        cells.extend([
+            Cell::Integer(row.sums.completions),
+            Cell::Integer(row.sums.failures),
+            Cell::Integer(row.sums.tokens_prompt),
+            Cell::Integer(row.sums.tokens_completion),
+            Cell::Decimal(row.sums.cost.to_decimal()),
+            Cell::Integer(row.sums.unknown),
+        ]);
+        table.rows.push(cells);
+    }
+    Ok(Answer { table, total })
+}
+
+impl Answer {
+    /// What the last line of a report says.
+    pub fn closing(&self) -> String {
+        let Sums { completions, failures, unknown, cost, .. } = self.total;
+        let unknown = match unknown {
+            0 => "every cost is known".to_owned(),
+            1 => "the cost of 1 is still unknown and not in it".to_owned(),
+            n => format!("the costs of {n} are still unknown and not in it"),
+        };
+        format!("${} in {completions} completions, {failures} failures; {unknown}", Total::to_decimal(cost))
+    }
+}

@@ -1,0 +1,107 @@
+//! Batches as one JSON parameter, which both engines unfold.
+//!
+//! Both know `json_each(x)` over an object, with the columns `key` and `value`; so lists of keys and
+//! short rows travel as objects, and one SQL text serves both. Long rows travel as arrays, which
+//! PostgreSQL unfolds by the table's own row type.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo};
+use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo};
+use sqlx::{Encode, Postgres, Sqlite, Type};
+
+use super::StoreError;
+
+/// PostgreSQL's own number for the type `json`, fixed in its catalogue.
+const PG_JSON: Oid = Oid(114);
+
+/// A JSON text, bound as `json` to PostgreSQL and as text to SQLite.
+#[derive(Debug)]
+pub(super) struct Json(String);
+
+impl Json {
+    /// An array of rows.
+    pub(super) fn rows<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<Self, StoreError> {
+        let mut bytes = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut bytes);
+        serde::Serializer::collect_seq(&mut serializer, rows).map_err(StoreError::encoding)?;
+        Self::of(bytes)
+    }
+
+    /// An object of rows, keyed by their places: `{"0": {…}, "1": {…}}`.
+    pub(super) fn numbered<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<Self, StoreError> {
+        let mut bytes = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut bytes);
+        serde::Serializer::collect_map(&mut serializer, rows.into_iter().enumerate()).map_err(StoreError::encoding)?;
+        Self::of(bytes)
+    }
+
+    /// An object whose keys are the texts of `keys`.
+    pub(super) fn keys<T: Display>(keys: impl IntoIterator<Item = T>) -> Result<Self, StoreError> {
+        let mut bytes = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut bytes);
+        let mut map = serde::Serializer::serialize_map(&mut serializer, None).map_err(StoreError::encoding)?;
+        for key in keys {
+            map.serialize_entry(&key.to_string(), &0).map_err(StoreError::encoding)?;
+        }
+        map.end().map_err(StoreError::encoding)?;
+        Self::of(bytes)
+    }
+
+    fn of(bytes: Vec<u8>) -> Result<Self, StoreError> {
+        String::from_utf8(bytes).map(Self).map_err(StoreError::encoding)
+    }
+}
+
+impl Type<Sqlite> for Json {
+    fn type_info() -> SqliteTypeInfo {
+        <str as Type<Sqlite>>::type_info()
+    }
+}
+
+impl<'q> Encode<'q, Sqlite> for Json {
+    fn encode(self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+        <String as Encode<'q, Sqlite>>::encode(self.0, buffer)
+    }
+
+    fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+        <String as Encode<'q, Sqlite>>::encode_by_ref(&self.0, buffer)
+    }
+}
+
+impl Type<Postgres> for Json {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(PG_JSON)
+    }
+}
+
+impl Encode<'_, Postgres> for Json {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+}
+
+/// The text without U+0000, which neither engine's JSON can carry into a text column.
+pub(super) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_have_the_forms_that_both_engines_unfold() {
+        assert_eq!(Json::rows([1, 2]).unwrap().0, "[1,2]");
+        assert_eq!(Json::numbered(["a"]).unwrap().0, r#"{"0":"a"}"#);
+        assert_eq!(Json::keys(["a\"b"]).unwrap().0, r#"{"a\"b":0}"#);
+        assert_eq!(storable("a\0b"), "a\u{fffd}b");
+    }
+}

@@ -1,0 +1,207 @@
+//! The rows of the ledger: one call each.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::domain::call::{Call, CallState};
+use crate::domain::ids::{CallId, GenerationId};
+use crate::domain::time::Timestamp;
+
+use super::batch::{Json, storable};
+use super::statements as sql;
+use super::tx::{in_tx, reading};
+use super::{Store, StoreError, Tx};
+
+mod row;
+
+pub(super) use row::CallRow;
+
+/// Most rows that go to the database as one parameter: bounds its memory at some megabytes.
+const CHUNK: usize = 2_000;
+
+/// Which rows [`page`] shows; what is `None` restricts nothing. Values are compared exactly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompletionFilter {
+    /// `created_at` not before.
+    pub since: Option<Timestamp>,
+    /// `created_at` before.
+    pub until: Option<Timestamp>,
+    /// The application.
+    pub app: Option<String>,
+    /// The key's name.
+    pub key_name: Option<String>,
+    /// The model, as `usage.model` shows it.
+    pub model: Option<String>,
+    /// The provider.
+    pub provider: Option<String>,
+    /// The end user.
+    pub end_user: Option<String>,
+    /// The session.
+    pub session: Option<String>,
+    /// The endpoint.
+    pub endpoint: Option<String>,
+    /// The state.
+    pub state: Option<CallState>,
+    /// The error's type.
+    pub error_type: Option<String>,
+    /// A tag's name and value.
+    pub tag: Option<(String, String)>,
+}
+
+/// Where a page ends: the last row it showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Its `created_at`.
+    pub created_at: Timestamp,
+    /// Its ID.
+    pub call_id: CallId,
+}
+
+impl Cursor {
+    /// The cursor after `call`.
+    pub fn after(call: &Call) -> Self {
+        Self { created_at: call.created_at(), call_id: call.call_id }
+    }
+}
+
+/// The rows with any of these IDs, in the order of their call IDs; locked until the end of the transaction.
+pub async fn load(tx: &mut Tx, calls: &[CallId], generations: &[GenerationId]) -> Result<Vec<Call>, StoreError> {
+    if calls.is_empty() && generations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (calls, generations) = (Json::keys(calls)?, Json::keys(generations)?);
+    let rows: Vec<CallRow> = in_tx!(tx, sql::CALLS_LOAD, |text, conn| {
+        sqlx::query_as(text).bind(calls).bind(generations).fetch_all(conn).await?
+    });
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
+/// Writes the rows, new or changed; ends any lease on them. No call may stand in `calls` twice. Two rows
+/// of one generation are [`StoreError::Race`].
+pub async fn upsert(tx: &mut Tx, calls: &[&Call]) -> Result<(), StoreError> {
+    let mut sorted = calls.to_vec();
+    // Two writers that lock rows in one order can not wait for each other.
+    sorted.sort_unstable_by_key(|call| call.call_id);
+    for chunk in sorted.chunks(CHUNK) {
+        let rows: Vec<CallRow> = chunk.iter().map(|call| CallRow::of(call)).collect::<Result<_, _>>()?;
+        let rows = Json::rows(rows)?;
+        in_tx!(tx, sql::CALLS_UPSERT, |text, conn| {
+            sqlx::query(text).bind(rows).execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+/// Removes rows (that another row of the same generation has absorbed), with their records.
+pub async fn delete(tx: &mut Tx, calls: &[CallId]) -> Result<(), StoreError> {
+    if calls.is_empty() {
+        return Ok(());
+    }
+    for statement in [sql::CALLS_DELETE, sql::CALLS_DELETE_RECORDS] {
+        let calls = Json::keys(calls)?;
+        in_tx!(tx, statement, |text, conn| {
+            sqlx::query(text).bind(calls).execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct RecordRow<'a> {
+    call_id: CallId,
+    body: Cow<'a, str>,
+}
+
+/// Keeps the remaining fields of generation records, as JSON text; a later one replaces. No call may stand twice.
+pub async fn save_records(tx: &mut Tx, records: &[(CallId, &str)]) -> Result<(), StoreError> {
+    for chunk in records.chunks(CHUNK) {
+        let rows = chunk.iter().map(|(call_id, body)| RecordRow { call_id: *call_id, body: storable(body) });
+        let rows = Json::numbered(rows)?;
+        in_tx!(tx, sql::CALLS_SAVE_RECORDS, |text, conn| {
+            sqlx::query(text).bind(rows).execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+/// Rows that the journal `journal_id` has under way, by call ID, at most `limit` after `after`.
+pub async fn under_way(
+    tx: &mut Tx,
+    journal_id: &str,
+    after: Option<CallId>,
+    limit: u32,
+) -> Result<Vec<Call>, StoreError> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let rows: Vec<CallRow> = in_tx!(tx, sql::CALLS_UNDER_WAY, |text, conn| {
+        sqlx::query_as(text).bind(journal_id).bind(after).bind(i64::from(limit)).fetch_all(conn).await?
+    });
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
+/// The row with this generation or call ID, with what is kept of its generation record (JSON text).
+pub async fn find(store: &Store, id: &str) -> Result<Option<(Call, Option<String>)>, StoreError> {
+    let row: Option<CallRow> =
+        reading!(store, sql::CALLS_FIND, |text, conn| sqlx::query_as(text).bind(id).fetch_optional(conn).await?);
+    let Some(row) = row else { return Ok(None) };
+    let record: Option<String> = reading!(store, sql::CALLS_RECORD, |text, conn| {
+        sqlx::query_scalar(text).bind(&row.call_id).fetch_optional(conn).await?
+    });
+    Ok(Some((row.into_call()?, record)))
+}
+
+/// Rows that are shown (not those still without an ID), newest first, at most `limit` older than `cursor`.
+pub async fn page(
+    store: &Store,
+    filter: &CompletionFilter,
+    cursor: Option<Cursor>,
+    limit: u32,
+) -> Result<Vec<Call>, StoreError> {
+    let since = filter.since.map_or(i64::MIN, Timestamp::millis);
+    let until = filter.until.map_or(i64::MAX, Timestamp::millis);
+    // Older than everything there is, without a cursor: no call ID begins with '~'.
+    let before = cursor.map_or(i64::MAX, |cursor| cursor.created_at.millis());
+    let before_id = cursor.map_or_else(|| "~".to_owned(), |cursor| cursor.call_id.to_string());
+    let (tag_name, tag_value) = filter.tag.as_ref().map_or((None, None), |(name, value)| (Some(name), Some(value)));
+    let rows: Vec<CallRow> = reading!(store, sql::CALLS_PAGE, |text, conn| {
+        sqlx::query_as(text)
+            .bind(since)
+            .bind(until)
+            .bind(before)
+            .bind(before_id)
+            .bind(filter.app.as_ref())
+            .bind(filter.key_name.as_ref())
+            .bind(filter.model.as_ref())
+            .bind(filter.provider.as_ref())
+            .bind(filter.end_user.as_ref())
+            .bind(filter.session.as_ref())
+            .bind(filter.endpoint.as_ref())
+            .bind(filter.state.map(CallState::as_str))
+            .bind(filter.error_type.as_ref())
+            .bind(tag_name)
+            .bind(tag_value)
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?
+    });
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
+/// Rows that are shown, oldest first, from `since` on and after `cursor`, at most `limit`: to fill a
+/// new budget's counters in the transaction that adds it.
+pub async fn scan(tx: &mut Tx, since: Timestamp, cursor: Option<Cursor>, limit: u32) -> Result<Vec<Call>, StoreError> {
+    scan_rows(tx, since, cursor, limit).await?.into_iter().map(CallRow::into_call).collect()
+}
+
+pub(super) async fn scan_rows(
+    tx: &mut Tx,
+    since: Timestamp,
+    cursor: Option<Cursor>,
+    limit: u32,
+) -> Result<Vec<CallRow>, StoreError> {
+    let after = cursor.map_or(since.millis(), |cursor| cursor.created_at.millis());
+    let after_id = cursor.map(|cursor| cursor.call_id.to_string()).unwrap_or_default();
+    Ok(in_tx!(tx, sql::CALLS_SCAN, |text, conn| {
+        sqlx::query_as(text).bind(after).bind(after_id).bind(i64::from(limit)).fetch_all(conn).await?
+    }))
+}

@@ -1,0 +1,21 @@
+SELECT
+    alerts.alert_id,
+    alerts.budget,
+    alerts.window_key_ms,
+    alerts.threshold,
+    alerts.limit_picos,
+    alerts.window_start_ms,
+    alerts.window_end_ms,
+    alerts.kind,
+    alerts.crossed_ms,
+    alerts.spent_usd,
+    alerts.spent_picos,
+    alerts.details,
+    mail.mail_state,
+    mail.sent_ms
+FROM alerts
+JOIN alert_mail AS mail ON mail.alert_id = alerts.alert_id
+WHERE (CAST($1 AS TEXT) IS NULL OR alerts.budget = $1)
+    AND (alerts.crossed_ms, alerts.alert_id) < ($2, $3)
+ORDER BY alerts.crossed_ms DESC, alerts.alert_id DESC
+LIMIT $4

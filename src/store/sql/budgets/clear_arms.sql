@@ -1,0 +1,1 @@
+DELETE FROM budget_arms WHERE budget = $1

@@ -1,0 +1,1 @@
+DELETE FROM budget_buckets WHERE budget = $1

@@ -1,0 +1,1 @@
+DELETE FROM calls WHERE call_id IN (SELECT key FROM json_each($1))

@@ -1,0 +1,1 @@
+DELETE FROM generation_records WHERE call_id IN (SELECT key FROM json_each($1))

@@ -1,0 +1,25 @@
+-- The index on (created_ms, call_id) leads; every filter that is NULL restricts nothing.
+SELECT calls.*
+FROM calls
+WHERE state <> 'open'
+    AND created_ms >= $1
+    AND created_ms < $2
+    AND (created_ms, call_id) < ($3, $4)
+    AND (CAST($5 AS TEXT) IS NULL OR app = $5)
+    AND (CAST($6 AS TEXT) IS NULL OR key_name = $6)
+    AND (CAST($7 AS TEXT) IS NULL OR model = $7)
+    AND (CAST($8 AS TEXT) IS NULL OR provider = $8)
+    AND (CAST($9 AS TEXT) IS NULL OR end_user = $9)
+    AND (CAST($10 AS TEXT) IS NULL OR session = $10)
+    AND (CAST($11 AS TEXT) IS NULL OR endpoint = $11)
+    AND (CAST($12 AS TEXT) IS NULL OR state = $12)
+    AND (CAST($13 AS TEXT) IS NULL OR error_type = $13)
+    AND (
+        CAST($14 AS TEXT) IS NULL
+        OR EXISTS (
+            SELECT 1 FROM usage_tags AS tag
+            WHERE tag.call_id = calls.call_id AND tag.name = $14 AND tag.value = $15
+        )
+    )
+ORDER BY created_ms DESC, call_id DESC
+LIMIT $16

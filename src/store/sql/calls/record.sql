@@ -1,0 +1,1 @@
+SELECT body FROM generation_records WHERE call_id = $1

@@ -1,0 +1,1 @@
+DELETE FROM refusals_recent WHERE seq <= (SELECT MAX(seq) FROM refusals_recent) - $1

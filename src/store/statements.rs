@@ -1,0 +1,115 @@
+//! Every SQL text, by name: what the functions run and what a test prepares on both engines.
+
+/// One SQL text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Its file below `src/store/sql/`, without endings.
+    pub name: &'static str,
+    /// For SQLite.
+    pub sqlite: &'static str,
+    /// For PostgreSQL.
+    pub postgres: &'static str,
+}
+
+macro_rules! text {
+    ($name:literal) => {
+        include_str!(concat!("sql/", $name, ".sql"))
+    };
+}
+
+/// `both`: one text. `locked`, `skipping`: one text; PostgreSQL locks the rows read, or skips those
+/// locked, which SQLite's single writer need not. `apart`: a text for each engine.
+macro_rules! statement {
+    (both $name:literal) => {
+        Statement { name: $name, sqlite: text!($name), postgres: text!($name) }
+    };
+    (locked $name:literal) => {
+        Statement { name: $name, sqlite: text!($name), postgres: concat!(text!($name), "FOR UPDATE") }
+    };
+    (skipping $name:literal) => {
+        Statement { name: $name, sqlite: text!($name), postgres: concat!(text!($name), "FOR UPDATE SKIP LOCKED") }
+    };
+    (apart $name:literal) => {
+        Statement {
+            name: $name,
+            sqlite: include_str!(concat!("sql/", $name, ".sqlite.sql")),
+            postgres: include_str!(concat!("sql/", $name, ".postgres.sql")),
+        }
+    };
+}
+
+macro_rules! statements {
+    ($($constant:ident = $how:ident $name:literal;)*) => {
+        $(pub(super) const $constant: Statement = statement!($how $name);)*
+
+        impl Statement {
+            /// All of them.
+            pub const ALL: &'static [Statement] = &[$($constant,)*];
+        }
+    };
+}
+
+statements! {
+    ALERTS_HISTORY = both "alerts/history";
+    ALERTS_INSERT = both "alerts/insert";
+    ALERTS_RECIPIENTS = both "alerts/recipients";
+    ALERTS_TOLD = both "alerts/told";
+    BUDGETS_ABSENT = both "budgets/absent";
+    BUDGETS_ADD_SPEND = apart "budgets/add_spend";
+    BUDGETS_ARMS = both "budgets/arms";
+    BUDGETS_CLEAR_ARMS = both "budgets/clear_arms";
+    BUDGETS_CLEAR_SPEND = both "budgets/clear_spend";
+    BUDGETS_COURSE = both "budgets/course";
+    BUDGETS_LIST = both "budgets/list";
+    BUDGETS_SAVE = both "budgets/save";
+    BUDGETS_SET_ARM = both "budgets/set_arm";
+    BUDGETS_SET_COUNTED_FROM = both "budgets/set_counted_from";
+    BUDGETS_SET_STATUS = both "budgets/set_status";
+    BUDGETS_SPENT = both "budgets/spent";
+    CALLS_DELETE = both "calls/delete";
+    CALLS_DELETE_RECORDS = both "calls/delete_records";
+    CALLS_FIND = both "calls/find";
+    CALLS_LOAD = locked "calls/load";
+    CALLS_PAGE = both "calls/page";
+    CALLS_RECORD = both "calls/record";
+    CALLS_SAVE_RECORDS = both "calls/save_records";
+    CALLS_SCAN = both "calls/scan";
+    CALLS_UNDER_WAY = both "calls/under_way";
+    CALLS_UPSERT = apart "calls/upsert";
+    DRIVERS_DEAREST = both "drivers/dearest";
+    DRIVERS_GROUPS = both "drivers/groups";
+    OUTBOX_ATTACH = both "outbox/attach";
+    OUTBOX_COMPOSABLE = both "outbox/composable";
+    OUTBOX_COUNTS = both "outbox/counts";
+    OUTBOX_CREATE = both "outbox/create";
+    OUTBOX_DUE = skipping "outbox/due";
+    OUTBOX_FAILED = both "outbox/failed";
+    OUTBOX_FIND = both "outbox/find";
+    OUTBOX_LEASE = both "outbox/lease";
+    OUTBOX_NEXT = both "outbox/next";
+    OUTBOX_PAGE = both "outbox/page";
+    OUTBOX_REQUEUE = both "outbox/requeue";
+    OUTBOX_RETRY = both "outbox/retry";
+    OUTBOX_SENT = both "outbox/sent";
+    OUTBOX_SET_STATE = both "outbox/set_state";
+    PROGRESS_GET = both "progress/get";
+    PROGRESS_SET = both "progress/set";
+    REFUSALS_COUNT = both "refusals/count";
+    REFUSALS_KEEP = both "refusals/keep";
+    REFUSALS_RECENT = both "refusals/recent";
+    REFUSALS_TRIM = both "refusals/trim";
+    ROLLUPS_ADD = apart "rollups/add";
+    ROLLUPS_BY_BUCKET = both "rollups/by_bucket";
+    ROLLUPS_BY_ROW = both "rollups/by_row";
+    SETTLEMENTS_BACKLOG = both "settlements/backlog";
+    SETTLEMENTS_DUE_INLINE = skipping "settlements/due_inline";
+    SETTLEMENTS_DUE_UNKNOWN = skipping "settlements/due_unknown";
+    SETTLEMENTS_LEASE = both "settlements/lease";
+    SETTLEMENTS_NEXT = both "settlements/next";
+    SETTLEMENTS_PARK = both "settlements/park";
+    SETTLEMENTS_PARKED_BEFORE = both "settlements/parked_before";
+    SETTLEMENTS_RELEASE = both "settlements/release";
+    SETTLEMENTS_UNPARK = both "settlements/unpark";
+    SIZE_BYTES = apart "size/bytes";
+    VERIFY_BUCKETS = both "verify/buckets";
+}

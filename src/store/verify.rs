@@ -1,0 +1,333 @@
+//! Sums and counters recomputed from the rows, at one snapshot, and compared with what is stored.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::domain::budget::{Budget, BudgetName};
+use crate::domain::call::Call;
+use crate::domain::money::Money;
+use crate::domain::rollup::{self, Amounts, BucketKey, Share};
+use crate::domain::time::{DAY_MS, Timestamp};
+
+use super::budgets::{self, Counter};
+use super::calls::{self, CallRow, Cursor};
+use super::statements as sql;
+use super::tx::in_tx;
+use super::{Store, StoreError, Tx};
+
+/// Rows read in one piece.
+const PAGE: u32 = 2_000;
+
+/// Most differences named one by one; beyond it they are counted.
+pub const MAX_NAMED: usize = 1_000;
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// A roll-up bucket holds something else than its rows sum to.
+    Bucket {
+        /// The bucket.
+        key: BucketKey,
+        /// What is stored.
+        stored: Box<Amounts>,
+        /// What the rows sum to.
+        rows: Box<Amounts>,
+    },
+    /// A budget's counter holds something else than the rows it counts sum to.
+    Budget {
+        /// The budget.
+        budget: BudgetName,
+        /// Start of the bucket.
+        bucket: Timestamp,
+        /// What is stored.
+        stored: Share,
+        /// What the rows sum to.
+        rows: Share,
+    },
+    /// A column that is derived from the row's others holds something else than they say.
+    Row {
+        /// The row.
+        call_id: String,
+        /// The column.
+        column: &'static str,
+        /// What is stored.
+        stored: String,
+        /// What the other columns say.
+        derived: String,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bucket { key, stored, rows } => {
+                write!(f, "roll-up {}", key.bucket)?;
+                let names = [
+                    ("app", &key.app),
+                    ("key", &key.key_name),
+                    ("model", &key.model),
+                    ("provider", &key.provider),
+                    ("endpoint", &key.endpoint),
+                ];
+                for (name, value) in names.into_iter().filter(|(_, value)| !value.is_empty()) {
+                    write!(f, " {name}={value}")?;
+                }
+                if key.is_byok {
+                    write!(f, " byok")?;
+                }
+                let cost = |amounts: &Amounts| Money::from_picos(amounts.cost_picos);
+                write!(
+                    f,
+                    ": stored {} completions, {} failures, {} unknown, ${}; the rows sum to {}, {}, {}, ${}",
+                    stored.completions,
+                    stored.failures,
+                    stored.unknown,
+                    cost(stored),
+                    rows.completions,
+                    rows.failures,
+                    rows.unknown,
+                    cost(rows),
+                )?;
+                let others =
+                    |amounts: &Amounts| Amounts { completions: 0, failures: 0, unknown: 0, cost_picos: 0, ..*amounts };
+                if others(stored) != others(rows) {
+                    write!(f, "; tokens or other amounts differ too")?;
+                }
+                Ok(())
+            }
+            Self::Budget { budget, bucket, stored, rows } => write!(
+                f,
+                "budget {budget} {bucket}: stored ${} (${} not settled), {} unknown; the rows sum to ${} (${}), {}",
+                Money::from_picos(stored.cost_picos),
+                Money::from_picos(stored.inline_picos),
+                stored.unknown,
+                Money::from_picos(rows.cost_picos),
+                Money::from_picos(rows.inline_picos),
+                rows.unknown,
+            ),
+            Self::Row { call_id, column, stored, derived } => {
+                write!(f, "call {call_id}: {column} is {stored}, its other columns say {derived}")
+            }
+        }
+    }
+}
+
+/// What verifying found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// The first [`MAX_NAMED`] differences.
+    pub differences: Vec<Difference>,
+    /// All differences.
+    pub difference_count: u64,
+    /// Rows read.
+    pub rows: u64,
+    /// Roll-up buckets compared.
+    pub buckets: u64,
+    /// Budget counters compared.
+    pub counters: u64,
+    /// How long the snapshot was held.
+    pub held: Duration,
+}
+
+/// Recomputes every roll-up and every budget counter from the rows, at one snapshot.
+pub async fn run(store: &Store, clock: &Clock) -> Result<Verification, StoreError> {
+    let began = clock.elapsed();
+    let mut tx = store.snapshot().await?;
+    let budgets = budgets::load(&mut tx).await?;
+    // A budget whose counters are still to be filled has nothing to compare.
+    let counted = budgets.into_iter().filter_map(|stored| Some((stored.budget, stored.counted_from?))).collect();
+    let mut recount = Recount { counted, day: Timestamp(i64::MIN), rows: BTreeMap::new(), shares: BTreeMap::new() };
+    let mut found = Verification::default();
+    let mut cursor = None;
+    loop {
+        let page = calls::scan_rows(&mut tx, Timestamp(i64::MIN), cursor, PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        for row in page {
+            let call = row.clone().into_call()?;
+            found.derived(&row, &call)?;
+            found.rows += 1;
+            // The row's place in the order is the column's, and the loop must move on even where that is wrong.
+            cursor = Some(Cursor { created_at: Timestamp(row.created_ms), call_id: call.call_id });
+            recount.add(&call, Timestamp(row.created_ms), &mut tx, &mut found).await?;
+        }
+    }
+    recount.compare(Timestamp(i64::MAX), &mut tx, &mut found).await?;
+    tx.rollback().await?;
+    found.held = clock.elapsed().saturating_sub(began);
+    Ok(found)
+}
+
+/// What the rows of one UTC day sum to.
+struct Recount {
+    counted: Vec<(Budget, Timestamp)>,
+    /// Start of the day; everything before it has been compared.
+    day: Timestamp,
+    rows: BTreeMap<BucketKey, Amounts>,
+    shares: BTreeMap<(usize, Timestamp), Share>,
+}
+
+impl Recount {
+    async fn add(
+        &mut self,
+        call: &Call,
+        created: Timestamp,
+        tx: &mut Tx,
+        found: &mut Verification,
+    ) -> Result<(), StoreError> {
+        let day = Timestamp(created.millis() - created.millis().rem_euclid(DAY_MS));
+        if day > self.day {
+            self.compare(day, tx, found).await?;
+        }
+        if let Some((key, amounts)) = rollup::contribution(call) {
+            self.rows.entry(key).or_default().add(&amounts);
+        }
+        for (index, (budget, from)) in self.counted.iter().enumerate() {
+            if let Some((bucket, share)) = rollup::share(&budget.scope, call)
+                && bucket >= *from
+            {
+                self.shares.entry((index, bucket)).or_default().add(&share);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares everything from the day on and before `until`, which becomes the day.
+    async fn compare(&mut self, until: Timestamp, tx: &mut Tx, found: &mut Verification) -> Result<(), StoreError> {
+        let from = std::mem::replace(&mut self.day, until);
+        let mut expected = std::mem::take(&mut self.rows);
+        let stored: Vec<BucketRow> = in_tx!(tx, sql::VERIFY_BUCKETS, |text, conn| {
+            sqlx::query_as(text).bind(from.millis()).bind(until.millis()).fetch_all(conn).await?
+        });
+        for (key, stored) in stored.into_iter().map(BucketRow::into_amounts) {
+            let rows = expected.remove(&key).unwrap_or_default();
+            found.bucket(key, stored, rows);
+        }
+        for (key, rows) in expected {
+            found.bucket(key, Amounts::default(), rows);
+        }
+        let mut expected = std::mem::take(&mut self.shares);
+        for (index, (budget, counted_from)) in self.counted.iter().enumerate() {
+            let from = from.max(*counted_from);
+            let stored: Vec<Counter> = in_tx!(tx, sql::BUDGETS_COURSE, |text, conn| {
+                sqlx::query_as(text)
+                    .bind(budget.name.as_str())
+                    .bind(from.millis())
+                    .bind(until.millis())
+                    .fetch_all(conn)
+                    .await?
+            });
+            for delta in stored.into_iter().map(|counter| counter.into_delta(&budget.name)) {
+                let share =
+                    Share { cost_picos: delta.cost_picos, inline_picos: delta.inline_picos, unknown: delta.unknown };
+                let rows = expected.remove(&(index, delta.bucket)).unwrap_or_default();
+                found.counter(&budget.name, delta.bucket, share, rows);
+            }
+        }
+        for ((index, bucket), rows) in expected {
+            found.counter(&self.counted[index].0.name, bucket, Share::default(), rows);
+        }
+        Ok(())
+    }
+}
+
+impl Verification {
+    fn bucket(&mut self, key: BucketKey, stored: Amounts, rows: Amounts) {
+        self.buckets += 1;
+        if stored != rows {
+            self.note(Difference::Bucket { key, stored: Box::new(stored), rows: Box::new(rows) });
+        }
+    }
+
+    fn counter(&mut self, budget: &BudgetName, bucket: Timestamp, stored: Share, rows: Share) {
+        self.counters += 1;
+        if stored != rows {
+            self.note(Difference::Budget { budget: budget.clone(), bucket, stored, rows });
+        }
+    }
+
+    /// Compares the columns that are derived from others.
+    fn derived(&mut self, row: &CallRow, call: &Call) -> Result<(), StoreError> {
+        let says = CallRow::of(call)?;
+        let amount = |picos: Option<i64>| picos.map_or("NULL".to_owned(), |picos| picos.to_string());
+        let columns = [
+            ("created_ms", row.created_ms.to_string(), says.created_ms.to_string()),
+            ("model", row.model.clone().unwrap_or_default(), says.model.unwrap_or_default()),
+            ("charged_picos", amount(row.charged_picos), amount(says.charged_picos)),
+            ("upstream_picos", amount(row.upstream_picos), amount(says.upstream_picos)),
+            ("cost_picos", amount(row.cost_picos), amount(says.cost_picos)),
+        ];
+        for (column, stored, derived) in columns {
+            if stored != derived {
+                self.note(Difference::Row { call_id: row.call_id.clone(), column, stored, derived });
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, difference: Difference) {
+        self.difference_count += 1;
+        if self.differences.len() < MAX_NAMED {
+            self.differences.push(difference);
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct BucketRow {
+    bucket_ms: i64,
+    app: String,
+    key_name: String,
+    model: String,
+    provider: String,
+    endpoint: String,
+    is_byok: bool,
+    completions: i64,
+    failures: i64,
+    unknown: i64,
+    inline_completions: i64,
+    cost_picos: i64,
+    inline_picos: i64,
+    charged_picos: i64,
+    cache_discount_picos: i64,
+    tokens_prompt: i64,
+    tokens_completion: i64,
+    native_tokens_prompt: i64,
+    native_tokens_completion: i64,
+    native_tokens_reasoning: i64,
+    native_tokens_cached: i64,
+}
+
+impl BucketRow {
+    fn into_amounts(self) -> (BucketKey, Amounts) {
+        let key = BucketKey {
+            bucket: Timestamp(self.bucket_ms),
+            app: self.app,
+            key_name: self.key_name,
+            model: self.model,
+            provider: self.provider,
+            endpoint: self.endpoint,
+            is_byok: self.is_byok,
+        };
+        let amounts = Amounts {
+            completions: self.completions,
+            failures: self.failures,
+            unknown: self.unknown,
+            inline: self.inline_completions,
+            cost_picos: self.cost_picos,
+            inline_picos: self.inline_picos,
+            charged_picos: self.charged_picos,
+            cache_discount_picos: self.cache_discount_picos,
+            tokens_prompt: self.tokens_prompt,
+            tokens_completion: self.tokens_completion,
+            native_tokens_prompt: self.native_tokens_prompt,
+            native_tokens_completion: self.native_tokens_completion,
+            native_tokens_reasoning: self.native_tokens_reasoning,
+            native_tokens_cached: self.native_tokens_cached,
+        };
+        (key, amounts)
+    }
+}

@@ -1,0 +1,58 @@
+//! Who may see pages and use `/tally/v1`: the guard's rules as a layer, and signing in and out.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::api::ApiError;
+use super::guard::{Guard, Surface};
+
+/// The sign-in page.
+pub const SIGN_IN: &str = "/login";
+
+/// Lets a request through to pages and `/tally/v1`, or says why not.
+pub async fn require_admin(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let api = request.uri().path().starts_with("/tally/v1") || request.uri().path() == "/metrics";
+    if let Some(refusal) = denied(&guard, &request) {
+        return refusal;
+    }
+    if guard.is_admin(request.headers()) {
+        return next.run(request).await;
+    }
+    if !api && matches!(*request.method(), Method::GET | Method::HEAD) {
+        let wanted = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let wanted: String =
+            percent_encoding::utf8_percent_encode(wanted, percent_encoding::NON_ALPHANUMERIC).collect();
+        return (StatusCode::SEE_OTHER, [(header::LOCATION, format!("{SIGN_IN}?next={wanted}"))]).into_response();
+    }
+    let message = "the admin token is needed: send it as Authorization: Bearer, or sign in at /login";
+    let mut response = ApiError::new(StatusCode::UNAUTHORIZED, message).into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// Refuses what comes from another site; for what needs no token (signing in, health).
+pub async fn refuse_strangers(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    match denied(&guard, &request) {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
+    }
+}
+
+/// Lets everybody on loopback read `/metrics`, and admins elsewhere.
+pub async fn require_admin_beyond_loopback(guard: State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if guard.is_loopback() {
+        refuse_strangers(guard, request, next).await
+    } else {
+        require_admin(guard, request, next).await
+    }
+}
+
+fn denied(guard: &Guard, request: &Request<Body>) -> Option<Response> {
+    let denied = guard.check(Surface::Pages, request.uri(), request.headers()).err()?;
+    Some(ApiError::new(StatusCode::FORBIDDEN, denied.to_string()).into_response())
+}

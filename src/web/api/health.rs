@@ -1,0 +1,37 @@
+//! `/healthz`: the process answers. `/readyz`: it takes calls and keeps them. `/metrics`: what it counts.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::ApiState;
+use crate::telemetry::METRICS_CONTENT_TYPE;
+
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// 503 while calls would not be kept, or while the ledger's database can not be written.
+pub(super) async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<Value>) {
+    let journal = state.journal.health();
+    let ledger = state.ledger.health();
+    let ready = journal.accepts_new_calls && ledger.trouble.is_none();
+    let body = json!({
+        "ready": ready,
+        "journal": { "accepts_new_calls": journal.accepts_new_calls, "undrained_bytes": journal.held_bytes },
+        "ledger": {
+            "writable": ledger.trouble.is_none(),
+            "since": ledger.trouble.as_ref().map(|trouble| trouble.since.to_iso()),
+        },
+    });
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
+}
+
+pub(super) async fn metrics(State(state): State<ApiState>) -> impl IntoResponse {
+    let journal = state.journal.health();
+    state.metrics.journal_size.set(i64::try_from(journal.held_bytes).unwrap_or(i64::MAX));
+    state.metrics.journal_segments.set(i64::try_from(journal.segments).unwrap_or(i64::MAX));
+    ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], state.metrics.text())
+}

@@ -1,0 +1,152 @@
+use proptest::prelude::*;
+use tallyd::domain::call::Call;
+use tallyd::domain::money::{Money, Total};
+use tallyd::domain::rollup::Deltas;
+use tallyd::domain::time::{BUCKET_MS, Timestamp};
+use tallyd::store::rollups::{self, Dimension, Sums, TotalsQuery};
+
+use super::calls::save;
+use super::samples::{NOON, settled, varied};
+use super::{Database, on_both_engines};
+
+on_both_engines! {
+    buckets_and_rows_give_the_same_sums
+    sums_beyond_nine_million_dollars_are_exact
+    a_bucket_is_held_at_the_end_of_its_range
+    spans_divide_what_they_cover
+    values_restrict_sums
+}
+
+async fn save_with_sums(database: &Database, calls: &[Call]) {
+    save(database, calls).await;
+    let mut deltas = Deltas::default();
+    for call in calls {
+        deltas.moved(None, Some(call));
+    }
+    add(database, &deltas).await;
+}
+
+async fn add(database: &Database, deltas: &Deltas) {
+    let mut tx = database.store.write().await.unwrap();
+    rollups::add(&mut tx, deltas).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+fn always() -> (Timestamp, Timestamp) {
+    (NOON, NOON.plus_millis(1_000 * BUCKET_MS))
+}
+
+async fn total(database: &Database, query: TotalsQuery) -> Sums {
+    let rows = rollups::totals(&database.store, &query).await.unwrap();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows[0].sums
+}
+
+async fn buckets_and_rows_give_the_same_sums(database: &Database) {
+    let calls: Vec<Call> = (0..60).map(varied).collect();
+    save_with_sums(database, &calls).await;
+    let by = vec![Dimension::App, Dimension::Provider, Dimension::Byok, Dimension::Key, Dimension::Endpoint];
+    let of_buckets = TotalsQuery { spans: vec![always()], by: by.clone(), ..TotalsQuery::default() };
+    // A session that all rows have restricts nothing, but the buckets do not know it.
+    let only = vec![(Dimension::Session, "s-1".to_owned())];
+    let of_rows = TotalsQuery { only, ..of_buckets.clone() };
+    let mut from_buckets = rollups::totals(&database.store, &of_buckets).await.unwrap();
+    let mut from_rows = rollups::totals(&database.store, &of_rows).await.unwrap();
+    assert!(from_buckets.len() > 5);
+    assert!(from_buckets.windows(2).all(|pair| pair[0].sums.cost >= pair[1].sums.cost));
+    from_buckets.sort_by(|a, b| a.keys.cmp(&b.keys));
+    from_rows.sort_by(|a, b| a.keys.cmp(&b.keys));
+    assert_eq!(from_buckets, from_rows);
+
+    // What was added and is taken away again is gone.
+    let mut deltas = Deltas::default();
+    for call in &calls[1..] {
+        deltas.moved(Some(call), None);
+    }
+    add(database, &deltas).await;
+    let left = total(database, TotalsQuery { spans: vec![always()], ..TotalsQuery::default() }).await;
+    assert_eq!(left, Sums { failures: 1, ..Sums::default() });
+}
+
+async fn sums_beyond_nine_million_dollars_are_exact(database: &Database) {
+    let mut calls: Vec<Call> = (0..20).map(settled).collect();
+    for (n, call) in (0_i64..).zip(&mut calls) {
+        call.facts.settled_cost = Some(Money::from_picos(i64::MAX - n));
+        // Each in a bucket of its own, as a bucket holds no more than one such amount.
+        call.facts.created_at = Some(NOON.plus_millis(n * BUCKET_MS));
+    }
+    calls[19].facts.settled_cost = Some(Money::from_picos(i64::MIN + 1));
+    save_with_sums(database, &calls).await;
+    let expected: Total = calls.iter().map(|call| Total::from(call.cost().unwrap())).sum();
+    let query = TotalsQuery { spans: vec![always()], ..TotalsQuery::default() };
+    assert_eq!(total(database, query.clone()).await.cost, expected);
+    let of_rows = TotalsQuery { only: vec![(Dimension::State, "settled".to_owned())], ..query };
+    assert_eq!(total(database, of_rows).await.cost, expected);
+}
+
+async fn a_bucket_is_held_at_the_end_of_its_range(database: &Database) {
+    let calls = [settled(1), settled(2)].map(|mut call| {
+        call.facts.settled_cost = Some(Money::from_picos(i64::MAX));
+        call
+    });
+    for call in &calls {
+        save_with_sums(database, std::slice::from_ref(call)).await;
+    }
+    let sums = total(database, TotalsQuery { spans: vec![always()], ..TotalsQuery::default() }).await;
+    assert_eq!(sums.cost, Total::from_picos(i128::from(i64::MAX)));
+    assert_eq!(sums.completions, 2);
+}
+
+async fn spans_divide_what_they_cover(database: &Database) {
+    let calls: Vec<Call> = (0..60).map(varied).collect();
+    save_with_sums(database, &calls).await;
+    let quarter = |n: i64| NOON.plus_millis(n * BUCKET_MS);
+    for by_tag in [None, Some("env".to_owned())] {
+        let spans = vec![(quarter(0), quarter(2)), (quarter(2), quarter(3)), (quarter(50), quarter(60))];
+        let query = TotalsQuery { spans: spans.clone(), by_tag: by_tag.clone(), ..TotalsQuery::default() };
+        let rows = rollups::totals(&database.store, &query).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.span).collect::<Vec<_>>(), [0, 1]);
+        for row in rows {
+            let (since, until) = spans[row.span];
+            let inside = calls.iter().filter(|call| (since..until).contains(&call.created_at()));
+            let cost: Total = inside.filter_map(Call::cost).map(Total::from).sum();
+            assert_eq!(row.sums.cost, cost);
+            assert_eq!(row.keys, by_tag.iter().map(|_| Some("prod".to_owned())).collect::<Vec<_>>());
+        }
+    }
+    let none = TotalsQuery::default();
+    assert!(rollups::totals(&database.store, &none).await.unwrap().is_empty());
+}
+
+async fn values_restrict_sums(database: &Database) {
+    let calls: Vec<Call> = (0..60).map(varied).collect();
+    save_with_sums(database, &calls).await;
+    let count = |app: Option<&str>| {
+        let matching = calls.iter().filter(|call| call.attribution.app.as_deref() == app);
+        i64::try_from(matching.count()).unwrap()
+    };
+    for (value, app) in [("app-1", Some("app-1")), ("", None)] {
+        for by in [vec![Dimension::App], vec![Dimension::App, Dimension::Session]] {
+            let only = vec![(Dimension::App, value.to_owned())];
+            let query = TotalsQuery { spans: vec![always()], by, only, ..TotalsQuery::default() };
+            let rows = rollups::totals(&database.store, &query).await.unwrap();
+            assert_eq!(rows.len(), 1);
+            assert_eq!(rows[0].keys[0].as_deref(), app);
+            assert_eq!(rows[0].sums.completions + rows[0].sums.failures, count(app));
+        }
+    }
+    let only_tag = Some(("env".to_owned(), "dev".to_owned()));
+    let query = TotalsQuery { spans: vec![always()], only_tag, ..TotalsQuery::default() };
+    assert!(rollups::totals(&database.store, &query).await.unwrap().is_empty());
+}
+
+proptest! {
+    #[test]
+    fn sums_add_as_their_parts_do(a in any::<i32>(), b in any::<i32>()) {
+        let sums = |n: i32| Sums { completions: n.into(), cost: Total::from_picos(n.into()), ..Sums::default() };
+        let mut both = sums(a);
+        both.add(&sums(b));
+        prop_assert_eq!(both.completions, i64::from(a) + i64::from(b));
+        prop_assert_eq!(both.cost, Total::from_picos(i128::from(a) + i128::from(b)));
+    }
+}
