@@ -90,7 +90,10 @@ impl Daemon {
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
             recorder: Recorder::new(journal.clone(), metrics.clone()),
-            book: Arc::clone(&book),
+            admit: {
+                let book = Arc::clone(&book);
+                Arc::new(move |call, now| book.admit(call, now))
+            },
             clock: clock.clone(),
             entropy: entropy.clone(),
             tasks: tasks.clone(),

@@ -12,8 +12,12 @@ use crate::config::{DEFAULT_KEY_NAME, OnLedgerFailure};
 use crate::domain::attribution::{Attribution, KeyRef};
 use crate::domain::observation::Refused;
 use crate::domain::scope::AdmissionSubject;
+use crate::domain::time::Timestamp;
 use crate::web::guard::Surface;
 use crate::web::skin::{OwnError, Skin};
+
+/// Asks the budgets whether a call may be sent. Must not block.
+pub type Admit = dyn Fn(&AdmissionSubject<'_>, Timestamp) -> Result<(), Exceeded> + Send + Sync;
 
 /// Who pays for a call.
 pub(super) struct Payer {
@@ -104,7 +108,7 @@ impl Inner {
             tags: &attribution.tags,
             opaque_body: asked.is_none(),
         };
-        self.book.admit(&subject, self.clock.now()).or_else(|exceeded| refuse(exceeded.into()))
+        (self.admit)(&subject, self.clock.now()).or_else(|exceeded| refuse(OwnError::from(exceeded)))
     }
 
     /// Counts a call that buys inference and is not let through.

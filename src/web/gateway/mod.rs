@@ -22,6 +22,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
+pub use self::admission::Admit;
 pub use self::endpoint::{Endpoint, INFERENCE, PRESET_INFERENCE};
 pub use self::reply_body::{ReplyBody, Watched};
 pub use self::upstream::UpstreamError;
@@ -33,7 +34,6 @@ use self::request_body::{ReadAhead, RequestBody};
 use self::upstream::Upstream;
 use super::guard::Guard;
 use super::skin::{OwnError, Skin};
-use crate::budget::Book;
 use crate::capture::allowance::Allowance;
 use crate::capture::attribute::attribute;
 use crate::capture::in_flight::{InFlight, generation_id, request_flags};
@@ -82,8 +82,8 @@ pub struct GatewaySetup {
     pub keyring: Arc<Keyring>,
     /// Where observations go.
     pub recorder: Recorder,
-    /// What budgets stand at.
-    pub book: Arc<Book>,
+    /// Asks the budgets.
+    pub admit: Arc<Admit>,
     /// The time.
     pub clock: Clock,
     /// Randomness, for call IDs.
@@ -104,7 +104,7 @@ pub(crate) struct Inner {
     guard: Arc<Guard>,
     keyring: Arc<Keyring>,
     recorder: Recorder,
-    book: Arc<Book>,
+    admit: Arc<Admit>,
     clock: Clock,
     entropy: Entropy,
     tasks: Tasks,
@@ -124,7 +124,7 @@ impl Gateway {
             guard: setup.guard,
             keyring: setup.keyring,
             recorder: setup.recorder,
-            book: setup.book,
+            admit: setup.admit,
             clock: setup.clock,
             entropy: setup.entropy,
             tasks: setup.tasks,

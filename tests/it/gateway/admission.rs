@@ -1,16 +1,12 @@
 //! Who may call: keys, the rules against the browser, budgets, and a ledger that cannot be written.
 
-use std::sync::Arc;
-
 use secrecy::ExposeSecret as _;
-use tallyd::budget::Standing;
+use tallyd::budget::Exceeded;
 use tallyd::config::{self, OnLedgerFailure};
-use tallyd::domain::budget::{BudgetSpec, Origin};
 use tallyd::domain::ids::KeyFingerprint;
 use tallyd::domain::money::{Money, Total};
-use tallyd::domain::time::Timestamp;
 
-use super::house::{House, OWN_KEY, Plan};
+use super::house::{Candidate, House, OWN_KEY, Plan};
 
 const CHAT: &str = "/api/v1/chat/completions";
 
@@ -21,7 +17,7 @@ async fn a_callers_own_key_passes_untouched_and_is_held_to_settle_with() {
     assert_eq!(upstream.header("authorization"), Some("bearer   sk-or-v1-mine"));
     upstream.json("200 OK", "", "{}").await;
     client.reply().await;
-    let keyring = Arc::clone(&house.keyring);
+    let keyring = std::sync::Arc::clone(&house.keyring);
     let row = house.only_row().await;
     let key = &row.sent().key;
     assert_eq!(key.fingerprint, Some(KeyFingerprint::of("sk-or-v1-mine")));
@@ -134,23 +130,18 @@ async fn an_offer_of_http2_is_passed_over() {
     assert_eq!(client.reply().await.status(), 200);
 }
 
-/// A budget that blocks what a model scope matches, and is spent.
-fn spent_budget() -> Standing {
-    let spec = serde_json::json!({
-        "name": "growth", "scope": {"model": "c/*"}, "window": "total", "limit_usd": "500.00", "when_exceeded": "block"
-    });
-    let spec: BudgetSpec = serde_json::from_value(spec).unwrap();
-    let budget = spec.into_budget(Origin::File, chrono_tz::UTC).unwrap();
-    let window = budget.window.window_at(budget.zone, Timestamp(0));
-    let spent = Money::parse("500.12").unwrap().into();
-    Standing { budget: Arc::new(budget), window, spent, inline: Total::ZERO, unknown: 0 }
-}
-
 #[tokio::test]
 async fn a_spent_budget_answers_402_in_every_skin() {
-    let mut house = House::with(Plan { spent: vec![spent_budget()], ..Plan::default() }).await;
+    let refusal = Exceeded {
+        budget: "growth".to_owned(),
+        limit: Money::parse("500").unwrap().into(),
+        spent: Total::from(Money::parse("500.12").unwrap()),
+        resets_at: None,
+    };
+    let mut house = House::with(Plan { refuse: Some(refusal), ..Plan::default() }).await;
     let mut client = house.client().await;
-    client.post(CHAT, "x-title: Bot\r\n", r#"{"models":["a/b","c/d"]}"#).await;
+    let body = r#"{"models":["a/b","c/d"]}"#;
+    client.post(CHAT, "x-title: Bot\r\n", body).await;
     let reply = client.reply().await;
     assert_eq!(reply.status(), 402);
     let error = &reply.json()["error"];
@@ -159,7 +150,6 @@ async fn a_spent_budget_answers_402_in_every_skin() {
         "error_type": "budget_exceeded", "budget": "growth", "limit_usd": "500.00", "spent_usd": "500.12", "resets_at": null
     });
     assert_eq!(error["metadata"], metadata);
-    // A preset may become any model, and so may a body that cannot be read.
     client.post("/api/v1/presets/p/messages", "", "{}").await;
     let reply = client.reply().await;
     assert_eq!((reply.status(), &reply.json()["error"]["type"]), (402, &"billing_error".into()));
@@ -167,14 +157,26 @@ async fn a_spent_budget_answers_402_in_every_skin() {
     let reply = client.reply().await;
     assert_eq!((reply.status(), &reply.json()["error"]["code"]), (402, &"budget_exceeded".into()));
     assert!(house.upstream.is_idle());
-    client.post(CHAT, "", r#"{"model":"a/b"}"#).await;
-    house.upstream.accept().await.json("200 OK", "", "{}").await;
-    assert_eq!(client.reply().await.status(), 200);
+    let candidates = house.candidates.lock().unwrap().clone();
+    let candidate = |app: Option<&str>, model: Option<&str>, models: &[&str], opaque| Candidate {
+        app: app.map(str::to_owned),
+        model: model.map(str::to_owned),
+        models: models.iter().map(|model| (*model).to_owned()).collect(),
+        opaque,
+    };
+    assert_eq!(
+        candidates,
+        [
+            candidate(Some("Bot"), None, &["a/b", "c/d"], false),
+            candidate(None, Some("@preset/p"), &[], false),
+            candidate(None, None, &[], true),
+        ]
+    );
     let (rows, refusals) = house.finish().await;
-    assert_eq!((rows.len(), refusals.len()), (1, 3));
+    assert!(rows.is_empty());
+    assert_eq!(refusals.len(), 3);
     assert_eq!((refusals[0].cause.as_str(), refusals[0].budget.as_deref()), ("budget_exceeded", Some("growth")));
     assert_eq!((refusals[0].app.as_deref(), refusals[0].key_name.as_deref()), (Some("Bot"), Some("default")));
-    assert_eq!(refusals[1].requested_model.as_deref(), Some("@preset/p"));
 }
 
 #[tokio::test]

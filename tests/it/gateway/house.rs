@@ -1,20 +1,21 @@
 //! A gateway with its journal, an upstream whose every byte a test writes, and a client as plain as that.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
-use tallyd::budget::{Book, Standing};
+use tallyd::budget::Exceeded;
 use tallyd::capture::keys::Keyring;
 use tallyd::capture::recorder::Recorder;
 use tallyd::clock::{Clock, Entropy};
 use tallyd::config::{self, OnLedgerFailure};
 use tallyd::domain::ids::CallId;
 use tallyd::domain::observation::{Head, Observation, Outcome, Refused, Sent};
+use tallyd::domain::scope::AdmissionSubject;
 use tallyd::journal::{Journal, JournalOptions, Reader};
 use tallyd::shutdown::{Signals, Tasks};
 use tallyd::telemetry::Metrics;
@@ -43,8 +44,7 @@ pub(super) struct Plan {
     pub(super) open: bool,
     pub(super) keys: Vec<(String, SecretString)>,
     pub(super) journal_limit: u64,
-    /// Budgets that are spent.
-    pub(super) spent: Vec<Standing>,
+    pub(super) refuse: Option<Exceeded>,
     pub(super) upstream: Option<String>,
 }
 
@@ -64,10 +64,19 @@ impl Default for Plan {
             open: true,
             keys: vec![("default".to_owned(), OWN_KEY.into())],
             journal_limit: 64 << 20,
-            spent: Vec::new(),
+            refuse: None,
             upstream: None,
         }
     }
+}
+
+/// What a budget was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) app: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) models: Vec<String>,
+    pub(super) opaque: bool,
 }
 
 /// The whole house.
@@ -76,6 +85,7 @@ pub(super) struct House {
     pub(super) upstream: Upstream,
     pub(super) journal: Journal,
     pub(super) keyring: Arc<Keyring>,
+    pub(super) candidates: Arc<Mutex<Vec<Candidate>>>,
     reader: Reader,
     tasks: Tasks,
     _folder: TempDir,
@@ -124,8 +134,8 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let keyring = Arc::new(Keyring::new(plan.keys.clone()));
-        let book = Arc::new(Book::default());
-        book.publish(plan.spent);
+        let candidates: Arc<Mutex<Vec<Candidate>>> = Arc::default();
+        let (seen, refuse) = (Arc::clone(&candidates), plan.refuse);
         let max_connections = plan.settings.max_connections;
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config::OpenRouter {
@@ -139,7 +149,15 @@ impl House {
             guard: Arc::new(Guard::new(address, vec!["tally.example".to_owned()], None)),
             keyring: Arc::clone(&keyring),
             recorder: Recorder::new(started.journal.clone(), Metrics::new(Registry::with_prefix("tallyd"))),
-            book,
+            admit: Arc::new(move |subject: &AdmissionSubject<'_>, _| {
+                seen.lock().unwrap().push(Candidate {
+                    app: subject.app.map(str::to_owned),
+                    model: subject.model.map(str::to_owned),
+                    models: subject.models.to_vec(),
+                    opaque: subject.opaque_body,
+                });
+                refuse.clone().map_or(Ok(()), Err)
+            }),
             clock: clock.clone(),
             entropy,
             tasks: tasks.clone(),
@@ -152,6 +170,7 @@ impl House {
             upstream,
             journal: started.journal,
             keyring,
+            candidates,
             reader: started.reader,
             tasks,
             _folder: folder,
