@@ -8,12 +8,14 @@ use tallyd::domain::time::{DAY_MS, Timestamp};
 use tallyd::store::drivers;
 
 use super::calls::save;
+use super::rollups::save_with_sums;
 use super::samples::{NOON, varied};
 use super::{Database, on_both_engines};
 
 on_both_engines! {
     groups_sum_what_each_scope_counts
     the_dearest_calls_are_those_of_the_scope
+    buckets_sum_what_rows_do
 }
 
 /// Scopes of every field, some of which need what LIKE itself would read otherwise.
@@ -49,7 +51,9 @@ async fn groups_sum_what_each_scope_counts(database: &Database) {
     let until = NOON.plus_millis(DAY_MS);
     for scope in scopes() {
         let mut expected: BTreeMap<Option<String>, Total> = BTreeMap::new();
-        for (call, cost) in rows.iter().filter_map(|call| Some((call, cost(&scope, call)?))) {
+        for (call, cost) in
+            rows.iter().filter_map(|call| Some((call, cost(&scope, call)?))).filter(|(_, c)| *c > Money::ZERO)
+        {
             *expected.entry(call.attribution.app.clone()).or_default() += cost.into();
         }
         let mut found: BTreeMap<Option<String>, Total> = BTreeMap::new();
@@ -77,5 +81,22 @@ async fn the_dearest_calls_are_those_of_the_scope(database: &Database) {
             assert_eq!((call.created_at, call.end_user), (row.created_at(), row.attribution.user.clone()));
             assert_eq!((call.tokens_in, call.tokens_out), (row.facts.tokens_prompt, row.facts.tokens_completion));
         }
+    }
+}
+
+/// A span of more than two days is read from the buckets where they know what the scope looks at.
+async fn buckets_sum_what_rows_do(database: &Database) {
+    save_with_sums(database, &rows()).await;
+    let short = NOON.plus_millis(DAY_MS);
+    let long = NOON.plus_millis(40 * DAY_MS);
+    for scope in scopes() {
+        let (mut of_rows, mut of_buckets) = (BTreeMap::new(), BTreeMap::new());
+        for (until, found) in [(short, &mut of_rows), (long, &mut of_buckets)] {
+            let add = |group: drivers::Group| {
+                *found.entry((group.app, group.key_name, group.model)).or_insert(Total::ZERO) += group.cost;
+            };
+            drivers::groups(&database.store, &scope, NOON, until, add).await.unwrap();
+        }
+        assert_eq!(of_rows, of_buckets, "{scope}");
     }
 }
