@@ -61,11 +61,15 @@ fn main() {
     let (nginx, tallyd) = (load(through, 1, 5), load(daemon.port, 1, 5));
     println!(
         "1 connection: nginx median {:.3} ms, tallyd median {:.3} ms: {:.3} ms added, {:.3} ms beyond a bare fdatasync (bound 0.300)",
-        nginx.p50_ms, tallyd.p50_ms, tallyd.p50_ms - nginx.p50_ms, tallyd.p50_ms - nginx.p50_ms - ms(sync_p50)
+        nginx.p50_ms,
+        tallyd.p50_ms,
+        tallyd.p50_ms - nginx.p50_ms,
+        tallyd.p50_ms - nginx.p50_ms - ms(sync_p50)
     );
 
     let pairs: Vec<(Run, Run)> = (0..RUNS).map(|_| (load(through, 32, 5), load(daemon.port, 32, 5))).collect();
-    let (nginx_p99, tallyd_p99) = (median(pairs.iter().map(|pair| pair.0.p99_ms)), median(pairs.iter().map(|pair| pair.1.p99_ms)));
+    let (nginx_p99, tallyd_p99) =
+        (median(pairs.iter().map(|pair| pair.0.p99_ms)), median(pairs.iter().map(|pair| pair.1.p99_ms)));
     println!(
         "32 connections, p99 (median of {RUNS} runs): nginx {nginx_p99:.2} ms, tallyd {tallyd_p99:.2} ms; bound {:.2} ms",
         5.0 * nginx_p99 + ms(sync_p99)
@@ -81,7 +85,9 @@ fn main() {
     let rows = daemon.number("SELECT count(*) FROM usage") - before;
     println!(
         "32 connections, {seconds} s: nginx {:.0} requests/s, tallyd {:.0} requests/s: {:.2} of nginx (bound 0.33)",
-        nginx.rate, tallyd.rate, tallyd.rate / nginx.rate
+        nginx.rate,
+        tallyd.rate,
+        tallyd.rate / nginx.rate
     );
     println!(
         "rows in the ledger {rows}, replies counted by the client {}; journal empty {:.1} s after the end{}",
@@ -158,11 +164,20 @@ fn wrk(script: &Path, port: u16, connections: u32, seconds: u64) -> Run {
         .lines()
         .find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok())
         .unwrap_or_else(|| panic!("wrk's output is not understood:\n{text}"));
-    Run { rate: after("Requests/sec:").parse().unwrap_or(0.0), p50_ms: duration(&after("50%")), p99_ms: duration(&after("99%")), requests }
+    Run {
+        rate: after("Requests/sec:").parse().unwrap_or(0.0),
+        p50_ms: duration(&after("50%")),
+        p99_ms: duration(&after("99%")),
+        requests,
+    }
 }
 
 /// `812.00us`, `3.12ms`, `1.02s` in milliseconds.
 fn duration(text: &str) -> f64 {
     let number = |unit: &str| text.strip_suffix(unit).and_then(|number| number.parse::<f64>().ok());
-    number("us").map(|us| us / 1000.0).or_else(|| number("ms")).or_else(|| number("s").map(|s| s * 1000.0)).unwrap_or(f64::NAN)
+    number("us")
+        .map(|us| us / 1000.0)
+        .or_else(|| number("ms"))
+        .or_else(|| number("s").map(|s| s * 1000.0))
+        .unwrap_or(f64::NAN)
 }

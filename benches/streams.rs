@@ -32,7 +32,8 @@ const LARGE_GAP: Duration = Duration::from_millis(400);
 const MARK: &[u8] = b"\"sent_ns\":\"";
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(run());
 }
 
@@ -44,7 +45,10 @@ async fn run() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let daemon = Daemon::start(folder.path(), &upstream);
     println!("idle: {} MiB resident", daemon.memory().0);
-    for (name, port) in [("directly", upstream.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0)), ("through tallyd", daemon.port)] {
+    for (name, port) in [
+        ("directly", upstream.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0)),
+        ("through tallyd", daemon.port),
+    ] {
         let delays = delays(port).await;
         println!(
             "{TICKING} streams of {TICKS_A_SECOND} chunks a second, {name}: median {:.3} ms, p99 {:.3} ms ({} chunks)",
@@ -56,7 +60,9 @@ async fn run() {
     println!("(bounds: median 1 ms, p99 5 ms)");
     let bytes = large(daemon.port).await;
     let (now, most) = daemon.memory();
-    println!("{LARGE} concurrent streams of 2 MB: {bytes} bytes passed, at most {most} MiB resident (bound 150), {now} MiB after");
+    println!(
+        "{LARGE} concurrent streams of 2 MB: {bytes} bytes passed, at most {most} MiB resident (bound 150), {now} MiB after"
+    );
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for printing")]
@@ -134,7 +140,10 @@ async fn delays(port: u16) -> Vec<u64> {
                 let mut rest = piece;
                 while let Some(at) = rest.windows(MARK.len()).position(|window| window == MARK) {
                     rest = &rest[at + MARK.len()..];
-                    let sent = rest.get(..20).and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|text| text.parse::<u64>().ok());
+                    let sent = rest
+                        .get(..20)
+                        .and_then(|digits| std::str::from_utf8(digits).ok())
+                        .and_then(|text| text.parse::<u64>().ok());
                     delays.extend(sent.map(|sent| now.saturating_sub(sent)));
                 }
             })

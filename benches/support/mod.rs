@@ -109,7 +109,12 @@ pub fn bare_sync(folder: &Path) -> (Duration, Duration) {
 
 /// The value at a share of sorted values.
 pub fn percentile<T: Copy>(sorted: &[T], share: f64) -> T {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
     let at = ((sorted.len() as f64 - 1.0) * share).round() as usize;
     sorted[at]
 }
