@@ -76,6 +76,7 @@ statements! {
     CALLS_SCAN = both "calls/scan";
     CALLS_UNDER_WAY = both "calls/under_way";
     CALLS_UPSERT = apart "calls/upsert";
+    DRIVERS_BUCKETS = both "drivers/buckets";
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
     OUTBOX_ATTACH = both "outbox/attach";
