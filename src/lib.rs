@@ -9,6 +9,7 @@ pub mod domain;
 // What everything else is given.
 pub mod clock;
 pub mod config;
+pub mod lock;
 pub mod shutdown;
 pub mod telemetry;
 

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::jobs::{self, Housekeeping};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Opened};
+use crate::lock::OwnerLock;
 use crate::mail::{self, Mailer};
 use crate::openrouter::{Client, Timeouts};
 use crate::settle::{Settler, SettlerOptions};
@@ -25,6 +26,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::web::access;
 use crate::web::api::{self, ApiState};
+use crate::web::dashboard::{self, DashboardState};
 use crate::web::gateway::{Gateway, GatewaySetup};
 use crate::web::guard::Guard;
 use crate::web::serve::Site;
@@ -49,18 +51,20 @@ pub struct Daemon {
     journal: Journal,
     ledger: Ledger,
     book: Arc<Book>,
+    /// Given back when the daemon is gone.
+    _lock: Option<OwnerLock>,
 }
 
 impl Daemon {
     /// Starts everything; when it returns, the port answers.
     ///
-    /// Locks come first (a second daemon names the first and harms nothing), then the port, then the database; spend
+    /// Locks come first (a second daemon names the first and harms nothing), then the database, then the port: spend
     /// is known before the first call is admitted.
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { clock, entropy, warnings } = surroundings;
+        let OpenLedger { store, opened, book, lock } = open(config, &clock, &entropy).await?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen { address: config.listen, error })?;
-        let OpenLedger { store, opened, book } = open(config, &clock, &entropy).await?;
         let Opened { writer, ledger, journal, watch } = opened;
         let tasks = Tasks::new();
         let metrics = Metrics::new(prometheus_client::registry::Registry::with_prefix("tallyd"));
@@ -101,10 +105,28 @@ impl Daemon {
             entropy,
             metrics,
         };
-        let pages = pages(&guard, api);
-        let _ = (board, warnings);
+        let dashboard = DashboardState {
+            store: store.clone(),
+            ledger: ledger.clone(),
+            journal: journal.clone(),
+            keyring,
+            board,
+            clock: clock.clone(),
+            zone: config.time_zone,
+            url: config.dashboard.url(address),
+            address,
+            upstream: config.openrouter.base_url.to_string(),
+            database: config.database.to_string(),
+            journal_dir: config.journal_dir.clone(),
+            has_mail_server: config.smtp.url.is_some(),
+            warnings: warnings.into(),
+            started_at: clock.now(),
+            stop: tasks.stop_token(),
+            listeners: dashboard::listeners(),
+        };
+        let pages = pages(&guard, api, dashboard);
         Site { gateway, pages }.serve(listener, config.gateway.max_connections, clock.clone(), &tasks);
-        Ok(Self { address, tasks, clock, store, journal, ledger, book })
+        Ok(Self { address, tasks, clock, store, journal, ledger, book, _lock: lock })
     }
 
     /// The address it serves.
@@ -217,9 +239,13 @@ fn deliver(
 }
 
 /// Everything that is not the gateway.
-fn pages(guard: &Arc<Guard>, api: ApiState) -> Router {
-    let layer = |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin));
+fn pages(guard: &Arc<Guard>, api: ApiState, dashboard: DashboardState) -> Router {
+    let guarded = |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin));
     let metrics = api::metrics(api.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin_beyond_loopback));
-    Router::new().merge(layer(api::router(api.clone()))).merge(metrics).merge(api::operations(api))
+    guarded(dashboard::router(dashboard).merge(api::router(api.clone())))
+        .merge(dashboard::login::router(guard))
+        .merge(dashboard::assets())
+        .merge(metrics)
+        .merge(api::operations(api))
 }

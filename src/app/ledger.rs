@@ -1,14 +1,17 @@
 //! Opens journal, database and writer, in the order that makes a second daemon harmless.
 
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StartError;
 use crate::budget::Book;
 use crate::clock::{Clock, Entropy};
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::journal::{Journal, JournalOptions};
 use crate::ledger::{Opened, Writer, WriterOptions};
+use crate::lock::{LockError, OwnerLock};
 use crate::store::{Store, StoreOptions};
 
 /// Bytes beyond `journal.limit` that calls under way may still write: an outcome each for 100,000 calls.
@@ -28,6 +31,8 @@ pub(super) struct OpenLedger {
     pub(super) opened: Opened,
     /// What budgets stand at.
     pub(super) book: Arc<Book>,
+    /// The SQLite database is this process's alone; `None` on PostgreSQL, which many daemons may share.
+    pub(super) lock: Option<OwnerLock>,
 }
 
 /// Takes the journal's lock, then the database, then brings the ledger up to date.
@@ -43,6 +48,7 @@ pub(super) async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> R
         },
         entropy,
     )?;
+    let lock = own(&config.database)?;
     let store = Store::open(&StoreOptions {
         readers: config.ledger.read_connections,
         ..StoreOptions::new(config.database.url())
@@ -57,7 +63,23 @@ pub(super) async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> R
     };
     let opened =
         Writer::open(store.clone(), journal, config.budgets.clone(), Arc::clone(&book), clock.clone(), options).await?;
-    Ok(OpenLedger { store, opened, book })
+    Ok(OpenLedger { store, opened, book, lock })
+}
+
+/// Takes the lock beside a SQLite database, whatever journal folder another daemon on it may have.
+fn own(database: &Database) -> Result<Option<OwnerLock>, StartError> {
+    let Database::Sqlite(path) = database else { return Ok(None) };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        // What is wrong with the folder is the database's to say, better than a lock can.
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    }
+    let mut name = path.clone().into_os_string();
+    name.push(".lock");
+    match OwnerLock::acquire(Path::new(&name)) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(LockError::Held(pid)) => Err(StartError::Owned { database: path.clone(), pid }),
+        Err(LockError::Io(error)) => Err(StartError::Unwritable { path: name.into(), error }),
+    }
 }
 
 fn aside(config: &Config) -> PathBuf {

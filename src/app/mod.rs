@@ -16,6 +16,26 @@ pub enum StartError {
     /// The journal's folder.
     #[error(transparent)]
     Journal(#[from] crate::journal::JournalError),
+    /// Another daemon has the database.
+    #[error(
+        "the database {} is in use by a running tallyd{}: stop that one, or give this one another database_url",
+        database.display(),
+        pid.map(|pid| format!(" (PID {pid})")).unwrap_or_default()
+    )]
+    Owned {
+        /// The file.
+        database: std::path::PathBuf,
+        /// The owner's process ID, if its lock file tells.
+        pid: Option<u32>,
+    },
+    /// The folder of the database can not be written.
+    #[error("{} can not be written ({error}); give this user the folder, or change database_url", path.display())]
+    Unwritable {
+        /// The file that could not be made.
+        path: std::path::PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// The database.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),

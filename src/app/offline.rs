@@ -12,7 +12,7 @@ use crate::ledger::intake::{self, Summary};
 
 /// Records told IDs.
 pub async fn record(config: &Config, clock: &Clock, entropy: &Entropy, items: &[Value]) -> anyhow::Result<Summary> {
-    let OpenLedger { store, opened, .. } = open(config, clock, entropy).await?;
+    let OpenLedger { store, opened, lock: _lock, .. } = open(config, clock, entropy).await?;
     let stop = CancellationToken::new();
     let keys = named_keys(config);
     let labels = Attribution::default();

@@ -22,9 +22,15 @@ impl Demo {
         let address = demo.daemon.address();
         let database = demo.config.database.to_string();
         eprintln!("The dashboard:  http://{address}/");
-        eprintln!("The gateway:    http://{address}/api/v1   (a simulated OpenRouter answers; any sk-or-v1-… key will do)");
-        eprintln!("Ask it in SQL:  tallyd --database-url {database} sql \"SELECT app, count(*) FROM usage GROUP BY 1\"");
-        eprintln!("200,000 completions of the last weeks are being filled in, then calls go on. Ctrl+C ends it and leaves nothing.");
+        eprintln!(
+            "The gateway:    http://{address}/api/v1   (a simulated OpenRouter answers; any sk-or-v1-… key will do)"
+        );
+        eprintln!(
+            "Ask it in SQL:  tallyd --database-url {database} sql \"SELECT app, count(*) FROM usage GROUP BY 1\""
+        );
+        eprintln!(
+            "200,000 completions of the last weeks are being filled in, then calls go on. Ctrl+C ends it and leaves nothing."
+        );
         let ending = demo.run(signals).await;
         match ending.failed {
             None => Ok(Ending::Done),

@@ -1,8 +1,8 @@
 //! The journal's folder: who owns it, what it is called, what its files are called.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::JournalError;
@@ -10,6 +10,7 @@ use super::disk::{Disk, read_chunk};
 use super::format::SegmentHeader;
 use super::position::JournalId;
 use crate::clock::Entropy;
+use crate::lock::{LockError, OwnerLock};
 
 const LOCK_NAME: &str = "lock";
 const ID_NAME: &str = "id";
@@ -18,11 +19,10 @@ const SPARE_NAME: &str = "spare.seg";
 const SEGMENT_SUFFIX: &str = ".seg";
 const DAMAGED_SUFFIX: &str = ".damaged";
 
-/// Ownership of the folder: an exclusive lock that ends with the process at the latest.
+/// Ownership of the folder.
 #[derive(Debug)]
 pub(super) struct FolderLock {
-    /// Held open: closing the file gives the lock back.
-    _file: File,
+    _lock: OwnerLock,
 }
 
 impl FolderLock {
@@ -30,30 +30,11 @@ impl FolderLock {
     pub(super) fn acquire(folder: &Path) -> Result<Self, JournalError> {
         let fault = |error| JournalError::Folder { folder: folder.to_owned(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fault)?;
-        let path = folder.join(LOCK_NAME);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(fault)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut owner = String::new();
-                // The PID is for people; a lock file that cannot be read still says that somebody holds it.
-                let pid = file.read_to_string(&mut owner).ok().and_then(|_| owner.trim().parse().ok());
-                return Err(JournalError::Owned { folder: folder.to_owned(), pid });
-            }
-            Err(TryLockError::Error(error)) => return Err(fault(error)),
+        match OwnerLock::acquire(&folder.join(LOCK_NAME)) {
+            Ok(lock) => Ok(Self { _lock: lock }),
+            Err(LockError::Held(pid)) => Err(JournalError::Owned { folder: folder.to_owned(), pid }),
+            Err(LockError::Io(error)) => Err(fault(error)),
         }
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(fault)?;
-        Ok(Self { _file: file })
     }
 }
 

@@ -1,7 +1,13 @@
 //! What people ask of the ledger: sums, series and tables, the forms they are taken away in, and how figures are written.
 
+pub mod attention;
+pub mod burn;
 pub mod format;
 pub mod output;
+pub mod overview;
+pub mod range;
+pub mod series;
 pub mod span;
 pub mod spend;
+pub mod standing;
 pub mod words;

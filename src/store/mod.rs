@@ -18,6 +18,7 @@ pub mod refusals;
 pub mod rollups;
 mod schema;
 pub mod settlements;
+pub mod size;
 mod statements;
 mod tx;
 pub mod verify;

@@ -110,5 +110,6 @@ statements! {
     SETTLEMENTS_PARKED_BEFORE = both "settlements/parked_before";
     SETTLEMENTS_RELEASE = both "settlements/release";
     SETTLEMENTS_UNPARK = both "settlements/unpark";
+    SIZE_BYTES = apart "size/bytes";
     VERIFY_BUCKETS = both "verify/buckets";
 }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod api;
+pub mod dashboard;
 pub mod gateway;
 pub mod guard;
 pub mod serve;

@@ -19,8 +19,8 @@ use crate::config::{Config, Flags, Sources};
 use crate::domain::ids::KeyFingerprint;
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::ledger::{Ledger, Work};
-use crate::sim::live::{self, Live};
 use crate::shutdown::{Ending, Signals};
+use crate::sim::live::{self, Live};
 use crate::sim::traffic;
 use crate::sim::{SimConfig, SimKey, Simulator};
 
@@ -57,7 +57,8 @@ pub struct Demo {
 impl Demo {
     /// Starts simulator and daemon; the past is filled in while the page is already open.
     pub async fn start(clock: Clock, entropy: Entropy) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("tallyd-demo-").tempdir().context("no temporary folder can be made")?;
+        let folder =
+            tempfile::Builder::new().prefix("tallyd-demo-").tempdir().context("no temporary folder can be made")?;
         let keys: BTreeMap<&'static str, String> = traffic::keys().collect();
         let simulator = Simulator::start(
             SimConfig {
@@ -120,7 +121,11 @@ async fn fill(
         ledger.submit(work, PATIENCE).await?;
     }
     let took = clock.elapsed().saturating_sub(began);
-    tracing::info!(completions = CALLS, took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "the past is filled in");
+    tracing::info!(
+        completions = CALLS,
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "the past is filled in"
+    );
     Ok(())
 }
 
@@ -139,7 +144,9 @@ fn configuration(
     keys: &BTreeMap<&'static str, String>,
     port: u16,
 ) -> anyhow::Result<Config> {
-    let mut text = format!("listen = \"127.0.0.1:{port}\"\ndatabase_url = \"sqlite:tallyd.db\"\n\n[openrouter]\nbase_url = \"{base_url}\"\n\n[openrouter.keys]\n");
+    let mut text = format!(
+        "listen = \"127.0.0.1:{port}\"\ndatabase_url = \"sqlite:tallyd.db\"\n\n[openrouter]\nbase_url = \"{base_url}\"\n\n[openrouter.keys]\n"
+    );
     for (name, key) in keys {
         text.push_str(&format!("\"{name}\" = \"{key}\"\n"));
     }

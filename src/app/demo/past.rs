@@ -15,7 +15,13 @@ use crate::sim::traffic::{Ended, SimCall};
 use crate::sim::truth;
 
 /// Adds one call of the past to `work`: sent, answered, over, and settled if its record came before `now`.
-pub(super) fn tell(work: &mut Work, call: &SimCall, keys: &BTreeMap<&str, KeyFingerprint>, entropy: &Entropy, now: Timestamp) {
+pub(super) fn tell(
+    work: &mut Work,
+    call: &SimCall,
+    keys: &BTreeMap<&str, KeyFingerprint>,
+    entropy: &Entropy,
+    now: Timestamp,
+) {
     let call_id = entropy.call_id(call.created_at);
     work.observations.push(Observation::Sent(Box::new(Sent {
         call_id,
@@ -40,7 +46,12 @@ pub(super) fn tell(work: &mut Work, call: &SimCall, keys: &BTreeMap<&str, KeyFin
         Ended::Refused { status, .. } => status,
     };
     if call.id.is_some() {
-        work.observations.push(Observation::Head(Head { call_id, at: head_at, generation_id: call.id.clone(), status }));
+        work.observations.push(Observation::Head(Head {
+            call_id,
+            at: head_at,
+            generation_id: call.id.clone(),
+            status,
+        }));
     }
     work.observations.push(Observation::Outcome(Box::new(Outcome {
         call_id,
@@ -88,11 +99,9 @@ fn reply(call: &SimCall) -> Facts {
 
 fn error(call: &SimCall) -> Option<ErrorFacts> {
     match call.ended {
-        Ended::Refused { status, error_type } => Some(ErrorFacts {
-            code: Some(status.to_string()),
-            error_type: Some(error_type.to_owned()),
-            message: None,
-        }),
+        Ended::Refused { status, error_type } => {
+            Some(ErrorFacts { code: Some(status.to_string()), error_type: Some(error_type.to_owned()), message: None })
+        }
         Ended::Replied(truth::Outcome::Failed) => Some(ErrorFacts {
             code: Some("502".to_owned()),
             error_type: Some("provider_unavailable".to_owned()),
@@ -139,7 +148,8 @@ fn record(call: &SimCall) -> GenerationRecord {
             generation_time_ms: Some(i64::from(call.generation_ms)),
             ..Facts::default()
         },
-        kept_json: serde_json::json!({ "api_type": call.endpoint.api_type(), "provider_responses": attempts }).to_string(),
+        kept_json: serde_json::json!({ "api_type": call.endpoint.api_type(), "provider_responses": attempts })
+            .to_string(),
         failed_provider_status: call
             .attempts
             .iter()

@@ -1,0 +1,434 @@
+//! `/completions`: the ledger's rows, newest first, filtered by what stands in the URL.
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use chrono_tz::Tz;
+
+use super::DashboardState;
+use super::frame::{Frame, Page};
+use super::query::{link, segment};
+use super::respond::{PageError, html};
+use crate::domain::call::{Call, CallState};
+use crate::domain::ids::CallId;
+use crate::domain::money::{Money, Total};
+use crate::domain::time::Timestamp;
+use crate::domain::window::WindowKind;
+use crate::report::{format, span, words};
+use crate::store::calls::{self, CompletionFilter, Cursor};
+use crate::store::rollups::{self, Sums, TotalsQuery};
+
+/// The path of the page.
+const PATH: &str = "/completions";
+
+/// What rows can be filtered by, as URLs and people name it.
+const FILTERS: [(&str, &str); 12] = [
+    ("model", "model"),
+    ("app", "app"),
+    ("key", "key"),
+    ("provider", "provider"),
+    ("user", "user"),
+    ("session", "session"),
+    ("state", "state"),
+    ("endpoint", "endpoint"),
+    ("error", "error type"),
+    ("tag", "tag (name=value)"),
+    ("since", "from"),
+    ("until", "until"),
+];
+
+/// Rows a page may have; the first is the usual.
+const SIZES: [u32; 3] = [50, 100, 500];
+
+/// States that are offered as links.
+const STATES: [(&str, &str); 5] =
+    [("", "all"), ("settled", "settled"), ("pending", "pending"), ("unsettled", "unsettled"), ("failed", "failed")];
+
+/// Most filters a URL is read for.
+const MAX_FILTERS: usize = 16;
+
+/// A cell whose absence has a word of its own.
+pub(super) struct Line {
+    pub(super) id: String,
+    pub(super) link: String,
+    pub(super) time: String,
+    pub(super) time_iso: String,
+    /// The day, where it differs from the row above.
+    pub(super) day: Option<String>,
+    /// `None`: unknown, or nothing was to be paid.
+    pub(super) cost: Option<String>,
+    pub(super) no_cost: &'static str,
+    pub(super) badge: Badge,
+    pub(super) requested: String,
+    /// What served, where that was another.
+    pub(super) served: Option<String>,
+    pub(super) app: String,
+    pub(super) provider: String,
+    pub(super) tokens_in: String,
+    pub(super) tokens_out: String,
+    pub(super) cached: String,
+    pub(super) reasoning: String,
+    pub(super) first_byte: String,
+    pub(super) total: String,
+    pub(super) failed: bool,
+}
+
+/// A mark and a word.
+#[derive(Clone, Debug)]
+pub(super) struct Badge {
+    pub(super) class: &'static str,
+    pub(super) word: String,
+}
+
+struct Chip {
+    name: &'static str,
+    value: String,
+    remove: String,
+}
+
+struct Choice {
+    link: String,
+    name: String,
+    current: bool,
+}
+
+#[derive(Template)]
+#[template(path = "completions.html")]
+struct CompletionsPage {
+    frame: Frame,
+    summary: String,
+    spend_today: String,
+    chips: Vec<Chip>,
+    /// Pairs that the form carries along.
+    hidden: Vec<(&'static str, String)>,
+    filters: Vec<(&'static str, &'static str)>,
+    states: Vec<Choice>,
+    problem: Option<String>,
+    rows: Vec<Line>,
+    known: String,
+    shown: String,
+    span: String,
+    newest: Option<String>,
+    older: Option<String>,
+    sizes: Vec<Choice>,
+    clear: String,
+}
+
+/// What the URL asks for.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Filters in the order of [`FILTERS`], each once.
+    given: Vec<(&'static str, String)>,
+    size: u32,
+    before: Option<Cursor>,
+    /// A filter that the form adds.
+    added: Option<(&'static str, String)>,
+}
+
+impl Asked {
+    fn read(pairs: &[(String, String)]) -> Self {
+        let mut asked = Self { size: SIZES[0], ..Self::default() };
+        let named = |name: &str| FILTERS.iter().map(|(key, _)| *key).find(|key| *key == name);
+        let value = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.trim());
+        for (name, value) in pairs.iter().take(MAX_FILTERS) {
+            if let Some(key) = named(name).filter(|_| !value.trim().is_empty()) {
+                asked.set(key, value.trim().to_owned());
+            }
+        }
+        asked.size = value("n").and_then(|n| n.parse().ok()).filter(|n| SIZES.contains(n)).unwrap_or(SIZES[0]);
+        asked.before = value("before").and_then(read_cursor);
+        asked.added = value("by").and_then(named).zip(value("is").filter(|is| !is.is_empty()).map(str::to_owned));
+        asked
+    }
+
+    fn set(&mut self, key: &'static str, value: String) {
+        self.given.retain(|(known, _)| *known != key);
+        self.given.push((key, value));
+        self.given.sort_by_key(|(key, _)| FILTERS.iter().position(|(known, _)| known == key));
+    }
+
+    /// The page with other filters, size or place.
+    fn link(&self, given: &[(&'static str, String)], size: u32, before: Option<&str>) -> String {
+        let size_text = size.to_string();
+        let mut pairs: Vec<(&str, &str)> = given.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        if size != SIZES[0] {
+            pairs.push(("n", &size_text));
+        }
+        if let Some(before) = before {
+            pairs.push(("before", before));
+        }
+        link(PATH, pairs)
+    }
+
+    fn without(&self, key: &str) -> Vec<(&'static str, String)> {
+        self.given.iter().filter(|(known, _)| *known != key).cloned().collect()
+    }
+
+    fn filter(&self, zone: Tz, now: Timestamp) -> Result<CompletionFilter, String> {
+        let mut filter = CompletionFilter::default();
+        for (key, value) in &self.given {
+            let text = Some(value.clone());
+            match *key {
+                "model" => filter.model = text,
+                "app" => filter.app = text,
+                "key" => filter.key_name = text,
+                "provider" => filter.provider = text,
+                "user" => filter.end_user = text,
+                "session" => filter.session = text,
+                "endpoint" => filter.endpoint = text,
+                "error" => filter.error_type = text,
+                "state" => {
+                    let state = CallState::parse(value).filter(|state| *state != CallState::Open);
+                    filter.state = Some(state.ok_or_else(|| {
+                        format!("“{value}” is no state; write settled, pending, unsettled or failed.")
+                    })?);
+                }
+                "tag" => {
+                    let (name, value) = value
+                        .split_once('=')
+                        .ok_or_else(|| format!("“{value}” is no tag; write its name, = and its value: team=search."))?;
+                    filter.tag = Some((name.trim().to_owned(), value.trim().to_owned()));
+                }
+                "since" => filter.since = Some(span::parse_time(value, zone, now).map_err(|error| error.to_string())?),
+                _ => filter.until = Some(span::parse_time(value, zone, now).map_err(|error| error.to_string())?),
+            }
+        }
+        Ok(filter)
+    }
+}
+
+fn read_cursor(text: &str) -> Option<Cursor> {
+    let (at, call) = text.split_once('_')?;
+    Some(Cursor { created_at: Timestamp(at.parse().ok()?), call_id: call.parse::<CallId>().ok()? })
+}
+
+fn write_cursor(call: &Call) -> String {
+    format!("{}_{}", call.created_at().millis(), call.call_id)
+}
+
+/// The page.
+pub(super) async fn page(
+    State(state): State<DashboardState>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    let mut asked = Asked::read(&pairs);
+    if let Some((key, value)) = asked.added.take() {
+        // The form's pair becomes a filter like any other, so that the URL says what is shown.
+        asked.set(key, value);
+        return Ok(Redirect::to(&asked.link(&asked.given, asked.size, None)).into_response());
+    }
+    let (now, zone) = (state.clock.now(), state.zone);
+    let today = today(&state, now).await?;
+    let (filter, problem) = match asked.filter(zone, now) {
+        Ok(filter) => (Some(filter), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let mut found = match &filter {
+        Some(filter) => {
+            calls::page(&state.store, filter, asked.before, asked.size + 1).await.map_err(state.unreadable())?
+        }
+        None => Vec::new(),
+    };
+    let size = usize::try_from(asked.size).unwrap_or(usize::MAX);
+    let more = found.len() > size;
+    found.truncate(size);
+    let older = found.last().filter(|_| more).map(|last| asked.link(&asked.given, asked.size, Some(&write_cursor(last))));
+    html(&CompletionsPage {
+        frame: Frame::new(&state, "Completions", Page::Completions),
+        summary: summary(&today),
+        spend_today: format::usd(today.cost),
+        chips: chips(&asked),
+        hidden: hidden(&asked),
+        filters: FILTERS.to_vec(),
+        states: states(&asked),
+        problem,
+        known: known(&found),
+        shown: words::counted(i64::try_from(found.len()).unwrap_or(i64::MAX), "row", "rows"),
+        span: span_of(&found, now, zone),
+        rows: table(&found, now, zone),
+        newest: asked.before.is_some().then(|| asked.link(&asked.given, asked.size, None)),
+        older,
+        sizes: SIZES
+            .iter()
+            .map(|size| Choice {
+                link: asked.link(&asked.given, *size, None),
+                name: size.to_string(),
+                current: *size == asked.size,
+            })
+            .collect(),
+        clear: asked.link(&[], asked.size, None),
+    })
+}
+
+async fn today(state: &DashboardState, now: Timestamp) -> Result<Sums, PageError> {
+    let window = WindowKind::Day.window_at(state.zone, now);
+    let query = TotalsQuery { spans: vec![(window.start, window.end.unwrap_or(now))], ..TotalsQuery::default() };
+    let rows = rollups::totals(&state.store, &query).await.map_err(state.unreadable())?;
+    Ok(rows.first().map(|row| row.sums).unwrap_or_default())
+}
+
+fn summary(today: &Sums) -> String {
+    let mut parts = Vec::new();
+    for (count, word) in [(today.inline, "inline"), (today.unknown, "of unknown cost"), (today.failures, "failed")] {
+        if count > 0 {
+            parts.push(format!("{} {word}", format::count(count)));
+        }
+    }
+    let rest = if parts.is_empty() { String::new() } else { format!(" · {}", parts.join(", ")) };
+    format!("{} today{rest}", format::count(today.completions))
+}
+
+fn chips(asked: &Asked) -> Vec<Chip> {
+    let name = |key: &str| FILTERS.iter().find(|(known, _)| *known == key).map_or("", |(_, name)| name);
+    asked
+        .given
+        .iter()
+        .map(|(key, value)| Chip {
+            name: if *key == "tag" { "tag" } else { name(key) },
+            value: value.clone(),
+            remove: asked.link(&asked.without(key), asked.size, None),
+        })
+        .collect()
+}
+
+fn hidden(asked: &Asked) -> Vec<(&'static str, String)> {
+    let mut hidden = asked.given.clone();
+    if asked.size != SIZES[0] {
+        hidden.push(("n", asked.size.to_string()));
+    }
+    hidden
+}
+
+fn states(asked: &Asked) -> Vec<Choice> {
+    let current = asked.given.iter().find(|(key, _)| *key == "state").map_or("", |(_, value)| value.as_str());
+    STATES
+        .iter()
+        .map(|(state, name)| {
+            let mut given = asked.without("state");
+            if !state.is_empty() {
+                given.push(("state", (*state).to_owned()));
+            }
+            Choice { link: asked.link(&given, asked.size, None), name: (*name).to_owned(), current: *state == current }
+        })
+        .collect()
+}
+
+/// The known costs of the rows, together.
+fn known(found: &[Call]) -> String {
+    let costs: Total = found.iter().filter_map(Call::cost).map(Total::from).sum();
+    i64::try_from(costs.picos()).map_or_else(|_| format::usd(costs), |picos| format::completion_usd(Money::from_picos(picos)))
+}
+
+fn span_of(found: &[Call], now: Timestamp, zone: Tz) -> String {
+    match (found.first(), found.last()) {
+        (Some(first), Some(last)) => {
+            let at = |call: &Call| format::moment(call.created_at(), now, zone);
+            format!("{} back to {}", at(first), at(last))
+        }
+        _ => String::new(),
+    }
+}
+
+/// The rows, with a day's name above the first of each where they span several.
+fn table(found: &[Call], now: Timestamp, zone: Tz) -> Vec<Line> {
+    let day = |call: &Call| format::date(call.created_at(), now, zone);
+    let today = format::date(now, now, zone);
+    let several = found.iter().any(|call| day(call) != today);
+    let mut above = None;
+    found
+        .iter()
+        .map(|call| {
+            let mut line = line(call, now, zone);
+            if several {
+                let this = day(call);
+                if above.as_ref() != Some(&this) {
+                    line.day = Some(if this == today { "Today".to_owned() } else { this.clone() });
+                    above = Some(this);
+                }
+                line.time = format::clock_time(call.created_at(), zone);
+            }
+            line
+        })
+        .collect()
+}
+
+/// One row.
+pub(super) fn line(call: &Call, now: Timestamp, zone: Tz) -> Line {
+    let id = call.generation_id.as_ref().map_or_else(|| call.call_id.to_string(), ToString::to_string);
+    let at = call.created_at();
+    let count = |tokens: Option<i64>| tokens.map(format::count).unwrap_or_default();
+    let duration = |ms: Option<i64>| ms.map(format::duration).unwrap_or_default();
+    let model = call.model();
+    let requested = call.requested_model.as_deref();
+    let failed = call.state == CallState::Failed;
+    Line {
+        link: format!("{PATH}/{}", segment(&id)),
+        id: call.call_id.to_string(),
+        time: format::moment(at, now, zone),
+        time_iso: at.to_iso(),
+        day: None,
+        cost: call.cost().filter(|_| !failed).map(format::completion_usd),
+        no_cost: if failed { "none" } else { "unknown" },
+        badge: badge(call),
+        requested: requested.or(model).unwrap_or("model not known").to_owned(),
+        served: model.filter(|model| requested.is_some_and(|requested| requested != *model)).map(str::to_owned),
+        app: call.attribution.app.clone().unwrap_or_default(),
+        provider: call.facts.provider.clone().unwrap_or_default(),
+        tokens_in: count(call.facts.native_tokens_prompt),
+        tokens_out: count(call.facts.native_tokens_completion),
+        cached: count(call.facts.native_tokens_cached),
+        reasoning: count(call.facts.native_tokens_reasoning),
+        first_byte: duration(call.first_byte_ms),
+        total: duration(call.duration_ms),
+        failed,
+    }
+}
+
+/// What is known of a call's cost, as a mark and a word.
+pub(super) fn badge(call: &Call) -> Badge {
+    let (class, word) = match call.state {
+        CallState::Settled => ("settled", "settled".to_owned()),
+        CallState::Pending | CallState::Open if call.is_inline() => ("inline", "inline".to_owned()),
+        CallState::Pending | CallState::Open => ("pending", "pending".to_owned()),
+        CallState::Unsettled => ("unsettled", "unsettled".to_owned()),
+        CallState::Failed => (
+            "failed",
+            call.http_status.map_or_else(|| "failed".to_owned(), |status| format!("failed {status}")),
+        ),
+    };
+    Badge { class, word }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+    }
+
+    #[test]
+    fn a_url_says_all_and_is_written_one_way() {
+        let asked = Asked::read(&pairs("app=b&model=a%2Fx&app=c&n=100&unknown=1&state="));
+        assert_eq!(asked.link(&asked.given, asked.size, None), "/completions?model=a%2Fx&app=c&n=100");
+        let added = Asked::read(&pairs("app=c&by=tag&is=team%3Dads"));
+        assert_eq!(added.added, Some(("tag", "team=ads".to_owned())));
+    }
+
+    #[test]
+    fn what_can_not_be_meant_is_told() {
+        let filter = |text| Asked::read(&pairs(text)).filter(chrono_tz::UTC, Timestamp(1_795_000_000_000));
+        assert!(filter("state=open").unwrap_err().contains("settled, pending"));
+        assert!(filter("tag=team").unwrap_err().contains("team=search"));
+        assert!(filter("since=yesterday").is_err());
+        assert_eq!(filter("since=7d&state=failed").unwrap().state, Some(CallState::Failed));
+    }
+
+    #[test]
+    fn a_place_in_the_list_reads_back() {
+        let call_id = CallId::new(Timestamp(7), 3);
+        let cursor = read_cursor(&format!("123_{call_id}"));
+        assert_eq!(cursor, Some(Cursor { created_at: Timestamp(123), call_id }));
+        assert_eq!(read_cursor("x_y"), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! The dashboard: pages made on the server, charts as inline SVG, nothing fetched from elsewhere.
+//!
+//! A page's whole state is its URL and everything works without script. Handlers ask [`crate::report`] and
+//! the store, put figures into words and hand them to a template; [`chart`] draws. Who may see pages is
+//! decided before a request comes here.
+
+mod alerts;
+mod assets;
+mod budget;
+mod budgets;
+mod chart;
+mod completion;
+mod completions;
+mod events;
+mod frame;
+pub mod login;
+mod overview;
+mod query;
+mod respond;
+mod status;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::routing::get;
+use axum::{Router, middleware};
+use chrono_tz::Tz;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::keys::Keyring;
+use crate::clock::Clock;
+use crate::domain::time::Timestamp;
+use crate::jobs::Board;
+use crate::journal::Journal;
+use crate::ledger::Ledger;
+use crate::store::Store;
+
+/// Most pages that may wait for news at once; further ones are told to try later.
+pub const MAX_LISTENERS: usize = 64;
+
+/// What the pages show and where they ask.
+#[derive(Clone)]
+pub struct DashboardState {
+    /// The database, to read.
+    pub store: Store,
+    /// The ledger's writer: its health, and when something changed.
+    pub ledger: Ledger,
+    /// The journal, to ask how it is.
+    pub journal: Journal,
+    /// The keys that are held; only names and last characters are shown.
+    pub keyring: Arc<Keyring>,
+    /// How the periodic jobs are doing.
+    pub board: Board,
+    /// The time.
+    pub clock: Clock,
+    /// The zone of times on pages.
+    pub zone: Tz,
+    /// The URL that callers reach the daemon by, without a slash at its end.
+    pub url: String,
+    /// The address served.
+    pub address: SocketAddr,
+    /// Where calls go: OpenRouter's base URL.
+    pub upstream: String,
+    /// The database as it may be shown: a path, or a URL without its password.
+    pub database: String,
+    /// The folder of the journal.
+    pub journal_dir: PathBuf,
+    /// Whether `[smtp]` is configured.
+    pub has_mail_server: bool,
+    /// What the configuration warns of.
+    pub warnings: Arc<[String]>,
+    /// When the daemon started.
+    pub started_at: Timestamp,
+    /// Falls when the daemon stops: pages that wait for news are let go.
+    pub stop: CancellationToken,
+    /// Places for pages that wait for news; [`listeners`] makes them.
+    pub listeners: Arc<Semaphore>,
+}
+
+/// Places for [`MAX_LISTENERS`] pages.
+pub fn listeners() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_LISTENERS))
+}
+
+/// The pages, what they load, and the news they wait for: guarded by whoever mounts it.
+pub fn router(state: DashboardState) -> Router {
+    let pages = Router::new()
+        .route("/", get(overview::page))
+        .route("/completions", get(completions::page))
+        .route("/completions/{id}", get(completion::page))
+        .route("/budgets", get(budgets::page))
+        .route("/budgets/{name}", get(budget::page))
+        .route("/alerts", get(alerts::page))
+        .route("/alerts/mails/{id}", get(alerts::mail))
+        .route("/alerts/mails/{id}/html", get(alerts::mail_html))
+        .route("/status", get(status::page))
+        .route("/tally/v1/events", get(events::stream))
+        .with_state(state.clone())
+        .fallback(move || respond::not_found(state.clone()));
+    pages.layer(middleware::map_response(respond::with_headers))
+}
+
+/// Stylesheet, script and icon: hold nothing of the ledger, so the sign-in page may load them too.
+pub fn assets() -> Router {
+    Router::new().route("/assets/{file}", get(assets::file)).layer(middleware::map_response(respond::with_headers))
+}
