@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod installation;
+pub mod mixture;
 pub mod pacer;
 pub mod process;
 pub mod running;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tallyd::clock::Clock;
 
 /// Longest real time a test waits for what must come; only what never comes takes it.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(10);
