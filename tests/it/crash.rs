@@ -39,7 +39,7 @@ struct Seen {
 struct Witness {
     seen: Mutex<Vec<Seen>>,
     moments: AtomicU64,
-    /// The last moment at which a call began whose end was seen. The journal keeps the order of what it is told, so the
+    /// The last moment at which a call began whose end was seen, and had waited for the disk. The journal keeps the order of what it is told, so the
     /// heads seen before that moment were on disk when that end was seen.
     horizon: AtomicU64,
     heads: AtomicU64,
@@ -73,10 +73,11 @@ impl Witness {
             }
         };
         drop(reply);
-        if end {
-            self.horizon.fetch_max(began, Ordering::SeqCst);
-        }
+        // An error without an ID costs nothing, and its end waits for no disk.
         if let Some(generation_id) = generation_id {
+            if end {
+                self.horizon.fetch_max(began, Ordering::SeqCst);
+            }
             self.seen.lock().unwrap().push(Seen { generation_id, head, end });
         }
     }

@@ -3,8 +3,9 @@
 
 mod config;
 mod crash;
+mod discreet;
 mod exact;
-mod gateway;
+mod failures;
 mod journal;
 mod layering;
 mod mail;
