@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod config;
-mod gateway;
+mod crash;
+mod discreet;
+mod exact;
+mod failures;
 mod journal;
 mod layering;
 mod mail;
