@@ -95,7 +95,7 @@ impl Encode<'_, Postgres> for Json {
 /// A row that binds its columns, in the order of its statement's parameters.
 pub(super) trait SqliteRow {
     /// Binds them.
-    fn bind<'q>(self, query: SqliteQuery<'q>) -> SqliteQuery<'q>;
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_>;
 }
 
 /// A query on SQLite with its arguments so far.

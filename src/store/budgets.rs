@@ -212,7 +212,7 @@ struct CounterRow<'a> {
 }
 
 impl SqliteRow for CounterRow<'_> {
-    fn bind<'q>(self, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
         query
             .bind(self.budget.to_owned())
             .bind(self.bucket_ms)

@@ -198,7 +198,7 @@ impl<'a> Delta<'a> {
 }
 
 impl SqliteRow for &Delta<'_> {
-    fn bind<'q>(self, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
         query
             .bind(self.bucket_ms)
             .bind(self.app.to_string())

@@ -111,7 +111,7 @@ struct RecordRow<'a> {
 }
 
 impl SqliteRow for RecordRow<'_> {
-    fn bind<'q>(self, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
         query.bind(self.call_id.to_string()).bind(self.body.into_owned())
     }
 }

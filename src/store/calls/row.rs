@@ -26,7 +26,7 @@ macro_rules! row {
         }
 
         impl SqliteRow for CallRow {
-            fn bind<'q>(self, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
+            fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
                 query$(.bind(self.$must))*$(.bind(self.$may))*
             }
         }
