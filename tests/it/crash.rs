@@ -2,9 +2,9 @@
 //! the ledger is what was billed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -103,7 +103,8 @@ async fn rows(at: &Installation) -> BTreeMap<String, Row> {
     let query = "SELECT generation_id, state, CAST(cost_picousd AS TEXT) FROM usage WHERE generation_id IS NOT NULL";
     for row in at.sql(query).await {
         let id = text(&row[0]).unwrap().to_owned();
-        let row = Row { state: text(&row[1]).unwrap().to_owned(), cost: text(&row[2]).map(|cost| cost.parse().unwrap()) };
+        let row =
+            Row { state: text(&row[1]).unwrap().to_owned(), cost: text(&row[2]).map(|cost| cost.parse().unwrap()) };
         assert!(rows.insert(id.clone(), row).is_none(), "{id} is there twice");
     }
     rows
@@ -144,7 +145,11 @@ async fn kill_again_and_again(database_url: &str, seed: u64, kills: u64) {
     let entropy = Entropy::seeded(seed);
     let config = SimConfig { lag_ms: 0..=400, ..SimConfig::default() };
     let simulator = Simulator::start(config, Clock::system(), Entropy::seeded(seed)).await.unwrap();
-    let at = Installation::on(database_url, simulator.base_url(), &format!("{SECOND}{QUICK}timeout = \"5s\"\n[journal]\nsync_timeout = \"5m\"\n"));
+    let at = Installation::on(
+        database_url,
+        simulator.base_url(),
+        &format!("{SECOND}{QUICK}timeout = \"5s\"\n[journal]\nsync_timeout = \"5m\"\n"),
+    );
     let witness = Arc::new(Witness::default());
     for _ in 0..kills {
         one_life(&at, &witness, &entropy).await;

@@ -29,7 +29,8 @@ async fn nowhere() -> u16 {
 
 /// Makes a call.
 async fn chat(caller: &Caller, streamed: bool) -> Reply {
-    let body = json!({ "model": "openai/gpt-4o-mini", "stream": streamed, "messages": [{ "role": "user", "content": "?" }] });
+    let body =
+        json!({ "model": "openai/gpt-4o-mini", "stream": streamed, "messages": [{ "role": "user", "content": "?" }] });
     let headers = [("authorization", &*format!("Bearer {KEY}")), ("x-sim", "prompt_tokens=1000;completion_tokens=50")];
     caller.post("/api/v1/chat/completions", &headers, body.to_string()).await
 }
@@ -45,7 +46,8 @@ async fn calls_go_on(caller: &Caller, count: u32) {
 
 async fn rows(at: &Installation, count: u32) {
     until("a row of each call", async || {
-        (at.number("SELECT COUNT(*) FROM usage WHERE state IN ('pending', 'settled')").await == count.into()).then_some(())
+        (at.number("SELECT COUNT(*) FROM usage WHERE state IN ('pending', 'settled')").await == count.into())
+            .then_some(())
     })
     .await;
 }
