@@ -59,7 +59,7 @@ const BUDGETS: [Watched; 8] = [
     ("everything", "{}", "month", |_, _| true),
     ("app", "{ app = \"app-1\" }", "day", |call, _| call.app() == "app-1"),
     ("user", "{ user = \"user-*\" }", "rolling 24h", |_, _| true),
-    ("team", "{ \"tag.team\" = \"blue\" }", "week", |call, _| call.team() == "blue"),
+    ("team", "{ tag.team = \"blue\" }", "week", |call, _| call.team() == "blue"),
     ("key", "{ key = \"second\" }", "quarter", |call, _| call.key().1 == "second"),
     ("model", "{ model = \"anthropic/*\" }", "total", |_, billed| billed.model.id.starts_with("anthropic/")),
     ("provider", "{ provider = \"OpenAI\" }", "year", |_, billed| billed.provider.name == "OpenAI"),
@@ -70,9 +70,8 @@ const BUDGETS: [Watched; 8] = [
 
 fn tables() -> String {
     let thresholds: Vec<String> = THRESHOLDS.iter().map(|(text, _)| format!("\"{text}\"")).collect();
-    let mut tables = format!(
-        "connect_timeout = \"1m\"\n{SECOND}{QUICK}timeout = \"5m\"\n[journal]\nsync_timeout = \"5m\"\n"
-    );
+    let mut tables =
+        format!("connect_timeout = \"1m\"\n{SECOND}{QUICK}timeout = \"5m\"\n[journal]\nsync_timeout = \"5m\"\n");
     for (name, scope, window, _) in BUDGETS {
         tables.push_str(&format!(
             "[[budgets]]\nname = \"{name}\"\nscope = {scope}\nwindow = \"{window}\"\nlimit_usd = 10\nalert_at = [{}]\n",
@@ -166,7 +165,8 @@ async fn assert_exact(at: &Installation, simulator: &Simulator) {
     for billed in truth.all() {
         let row = rows.remove(billed.id.as_str()).unwrap_or_else(|| panic!("not in the ledger: {billed:?}"));
         let call = Call::of_session(billed.session.as_deref().unwrap());
-        let expected = ["settled".to_owned(), billed.spend().0.to_string(), call.app(), call.key().1.to_owned(), call.user()];
+        let expected =
+            ["settled".to_owned(), billed.spend().0.to_string(), call.app(), call.key().1.to_owned(), call.user()];
         let found: Vec<&str> = row[1..6].iter().map(|cell| text(cell).unwrap_or("NULL")).collect();
         assert_eq!(found, expected, "{} {:?}: {billed:?}", call.endpoint, call.behaviour);
     }
@@ -228,7 +228,12 @@ async fn every_call_is_exact(database_url: &str, completions: u64) {
 
     let truth = simulator.truth().all();
     let ended = |how| truth.iter().filter(|billed| billed.outcome == how).count() as u64;
-    eprintln!("{calls} calls, {} billed, {} cancelled: ${}", truth.len(), ended(Outcome::Cancelled), simulator.truth().total().plain());
+    eprintln!(
+        "{calls} calls, {} billed, {} cancelled: ${}",
+        truth.len(),
+        ended(Outcome::Cancelled),
+        simulator.truth().total().plain()
+    );
     assert!(ended(Outcome::Cancelled) * 10 > calls, "{} of {calls} were cancelled", ended(Outcome::Cancelled));
     assert!(ended(Outcome::Failed) > 0);
 }

@@ -6,6 +6,7 @@ mod crash;
 mod discreet;
 mod exact;
 mod failures;
+mod gateway;
 mod journal;
 mod layering;
 mod mail;

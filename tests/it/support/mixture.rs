@@ -78,7 +78,8 @@ impl Call {
     pub fn nth(number: u64) -> Self {
         let pick = |of: &[&'static str], by: u64| of[usize::try_from(by % of.len() as u64).unwrap()];
         let (streamed, turn) = (number % 2 == 1, number / 2);
-        let mut endpoint = pick(&["chat/completions", "chat/completions", "responses", "messages", "completions"], turn / 3);
+        let mut endpoint =
+            pick(&["chat/completions", "chat/completions", "responses", "messages", "completions"], turn / 3);
         let mut model = pick(&MODELS, turn);
         let mut leaves_after = None;
         let kind = if streamed {
@@ -129,7 +130,7 @@ impl Call {
         match self.number / 11 % 3 {
             0 => (KEY, "default"),
             1 => (SECOND_KEY, "second"),
-            _ => (BROUGHT_KEY, "own"),
+            _ => (BROUGHT_KEY, "…0003"),
         }
     }
 
