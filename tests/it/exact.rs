@@ -59,7 +59,7 @@ const BUDGETS: [Watched; 8] = [
     ("everything", "{}", "month", |_, _| true),
     ("app", "{ app = \"app-1\" }", "day", |call, _| call.app() == "app-1"),
     ("user", "{ user = \"user-*\" }", "rolling 24h", |_, _| true),
-    ("team", "{ \"tag.team\" = \"blue\" }", "week", |call, _| call.team() == "blue"),
+    ("team", "{ tag.team = \"blue\" }", "week", |call, _| call.team() == "blue"),
     ("key", "{ key = \"second\" }", "quarter", |call, _| call.key().1 == "second"),
     ("model", "{ model = \"anthropic/*\" }", "total", |_, billed| billed.model.id.starts_with("anthropic/")),
     ("provider", "{ provider = \"OpenAI\" }", "year", |_, billed| billed.provider.name == "OpenAI"),

@@ -45,7 +45,7 @@ async fn calls_go_on(caller: &Caller, count: u32) {
 }
 
 async fn rows(at: &Installation, count: u32) {
-    until("a row of each call", async || {
+    until(&format!("{count} rows"), async || {
         (at.number("SELECT COUNT(*) FROM usage WHERE state IN ('pending', 'settled')").await == count.into())
             .then_some(())
     })
@@ -279,7 +279,7 @@ async fn a_full_disk_holds_nobody_up() {
     let simulator = simulator(&clock).await;
     let at = Installation::new(simulator.base_url(), &format!("{QUICK}[journal]\nsegment_size = \"1MiB\"\n"));
     let Some(disk) = SmallDisk::mount(&at.data()) else { return };
-    let running = Running::start(&at, &clock).await;
+    let running = Process::start(&at).await;
     let caller = Caller::new(running.address());
     calls_go_on(&caller, 6).await;
     rows(&at, 6).await;

@@ -130,7 +130,7 @@ impl Call {
         match self.number / 11 % 3 {
             0 => (KEY, "default"),
             1 => (SECOND_KEY, "second"),
-            _ => (BROUGHT_KEY, "own"),
+            _ => (BROUGHT_KEY, "…0003"),
         }
     }
 
