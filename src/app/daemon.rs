@@ -128,7 +128,7 @@ impl Daemon {
             listeners: dashboard::listeners(),
         };
         let pages = pages(&guard, api, dashboard);
-        Site { gateway, pages }.serve(listener, config.gateway.max_connections, clock.clone(), &tasks);
+        Site { gateway, pages }.serve(listener, &config.gateway, clock.clone(), &tasks);
         Ok(Self { address, tasks, clock, store, journal, ledger, book, _lock: lock })
     }
 
