@@ -13,15 +13,9 @@ use super::samples::{NOON, varied};
 use super::{Database, on_both_engines};
 
 on_both_engines! {
-<<<<<<< HEAD
-    groups_sum_what_each_scope_counts
-    the_dearest_calls_are_those_of_the_scope
-    buckets_sum_what_rows_do
-=======
     groups_hold_what_the_scope_counts
     the_dearest_come_first
     buckets_sum_what_rows_do
->>>>>>> main
 }
 
 fn scopes() -> Vec<Scope> {
@@ -44,16 +38,7 @@ fn rows() -> Vec<Call> {
 async fn groups_hold_what_the_scope_counts(database: &Database) {
     save(database, &rows()).await;
     for scope in scopes() {
-<<<<<<< HEAD
-        let mut expected: BTreeMap<Option<String>, Total> = BTreeMap::new();
-        for (call, cost) in
-            rows.iter().filter_map(|call| Some((call, cost(&scope, call)?))).filter(|(_, c)| *c > Money::ZERO)
-        {
-            *expected.entry(call.attribution.app.clone()).or_default() += cost.into();
-        }
-=======
         let until = NOON.plus_millis(30 * 61_000);
->>>>>>> main
         let mut found: BTreeMap<Option<String>, Total> = BTreeMap::new();
         drivers::groups(&database.store, &scope, NOON, until, |group| {
             *found.entry(group.app).or_default() += group.cost
@@ -86,23 +71,6 @@ async fn the_dearest_come_first(database: &Database) {
         let ids = |calls: &[Call]| calls.iter().take(3).map(|call| (call.call_id, call.cost())).collect::<Vec<_>>();
         let found: Vec<_> = found.iter().map(|call| (call.call_id, Some(call.cost))).collect();
         assert_eq!(found, ids(&expected), "{scope}");
-    }
-}
-
-/// A span of more than two days is read from the buckets where they know what the scope looks at.
-async fn buckets_sum_what_rows_do(database: &Database) {
-    save_with_sums(database, &rows()).await;
-    let short = NOON.plus_millis(DAY_MS);
-    let long = NOON.plus_millis(40 * DAY_MS);
-    for scope in scopes() {
-        let (mut of_rows, mut of_buckets) = (BTreeMap::new(), BTreeMap::new());
-        for (until, found) in [(short, &mut of_rows), (long, &mut of_buckets)] {
-            let add = |group: drivers::Group| {
-                *found.entry((group.app, group.key_name, group.model)).or_insert(Total::ZERO) += group.cost;
-            };
-            drivers::groups(&database.store, &scope, NOON, until, add).await.unwrap();
-        }
-        assert_eq!(of_rows, of_buckets, "{scope}");
     }
 }
 
