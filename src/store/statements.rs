@@ -72,7 +72,7 @@ statements! {
     CALLS_LOAD = locked "calls/load";
     CALLS_PAGE = both "calls/page";
     CALLS_RECORD = both "calls/record";
-    CALLS_SAVE_RECORDS = both "calls/save_records";
+    CALLS_SAVE_RECORDS = apart "calls/save_records";
     CALLS_SCAN = both "calls/scan";
     CALLS_UNDER_WAY = both "calls/under_way";
     CALLS_UPSERT = apart "calls/upsert";

@@ -54,8 +54,7 @@ struct Preset {
 /// A row under the chart, or in a table of names.
 pub(super) struct NameRow {
     name: String,
-    /// Whether the rows name nothing here, or several names stand together.
-    plain: bool,
+    /// Its completions; `None` where rows name nothing here, or several names stand together.
     link: Option<String>,
     colour: usize,
     spend: String,
@@ -400,7 +399,6 @@ fn row(series: &Series, stack: &Stack, one: &str, many: &str) -> NameRow {
     let sums = &series.sums;
     NameRow {
         name: name_of(series, one, many),
-        plain: series.name.is_none(),
         link: series.name.as_deref().map(|name| link("/completions", [(one, name)])),
         colour: series.colour,
         spend: format::usd(sums.cost),
