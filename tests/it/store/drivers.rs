@@ -4,6 +4,7 @@ use tallyd::domain::call::{Call, CallState};
 use tallyd::domain::money::{Money, Total};
 use tallyd::domain::rollup;
 use tallyd::domain::scope::Scope;
+use tallyd::domain::time::DAY_MS;
 use tallyd::store::drivers;
 
 use super::calls::save;
@@ -14,6 +15,7 @@ use super::{Database, on_both_engines};
 on_both_engines! {
     groups_hold_what_the_scope_counts
     the_dearest_come_first
+    buckets_sum_what_rows_do
 }
 
 fn scopes() -> Vec<Scope> {
