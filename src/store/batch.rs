@@ -1,8 +1,8 @@
 //! Batches as one JSON parameter, which both engines unfold.
 //!
 //! Both know `json_each(x)` over an object, with the columns `key` and `value`; so lists of keys and
-//! short rows travel as objects, and one SQL text serves both. Long rows travel as arrays, which
-//! PostgreSQL unfolds by the table's own row type.
+//! short rows travel as objects, and one SQL text serves both. Longer rows travel as arrays, which
+//! PostgreSQL unfolds by the table's own row type and SQLite by `jsonb_each`.
 
 use std::borrow::Cow;
 use std::fmt::Display;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use sqlx::sqlite::SqliteArguments;
 
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
@@ -10,7 +11,7 @@ use crate::domain::time::Timestamp;
 
 use super::batch::{Json, storable};
 use super::statements as sql;
-use super::tx::{in_tx, reading};
+use super::tx::{Inner, in_tx, reading};
 use super::{Store, StoreError, Tx};
 
 mod row;
@@ -83,12 +84,26 @@ pub async fn upsert(tx: &mut Tx, calls: &[&Call]) -> Result<(), StoreError> {
     let mut sorted = calls.to_vec();
     // Two writers that lock rows in one order can not wait for each other.
     sorted.sort_unstable_by_key(|call| call.call_id);
-    for chunk in sorted.chunks(CHUNK) {
-        let rows: Vec<CallRow> = chunk.iter().map(|call| CallRow::of(call)).collect::<Result<_, _>>()?;
-        let rows = Json::rows(rows)?;
-        in_tx!(tx, sql::CALLS_UPSERT, |text, conn| {
-            sqlx::query(text).bind(rows).execute(conn).await?;
-        });
+    match &mut tx.0 {
+        Inner::Sqlite(tx) => {
+            let mut left = sorted.as_slice();
+            while !left.is_empty() {
+                let (rows, text) = row::upsert_of(left.len());
+                let (now, later) = left.split_at(rows);
+                let mut arguments = SqliteArguments::default();
+                for call in now {
+                    CallRow::of(call)?.bind(&mut arguments).map_err(sqlx::Error::Encode)?;
+                }
+                sqlx::query_with(text, arguments).execute(&mut **tx).await?;
+                left = later;
+            }
+        }
+        Inner::Postgres(tx) => {
+            for chunk in sorted.chunks(CHUNK) {
+                let rows: Vec<CallRow> = chunk.iter().map(|call| CallRow::of(call)).collect::<Result<_, _>>()?;
+                sqlx::query(sql::CALLS_UPSERT.postgres).bind(Json::rows(rows)?).execute(&mut **tx).await?;
+            }
+        }
     }
     Ok(())
 }

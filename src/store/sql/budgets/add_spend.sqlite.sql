@@ -1,7 +1,7 @@
 -- A sum beyond 64 bits becomes REAL here, and CAST holds it at the end of the range.
 INSERT INTO budget_buckets (budget, bucket_ms, cost_picos, inline_picos, unknown_count)
 SELECT value ->> 'budget', value ->> 'bucket_ms', value ->> 'cost_picos', value ->> 'inline_picos', value ->> 'unknown_count'
-FROM json_each($1)
+FROM jsonb_each($1)
 WHERE TRUE
 ON CONFLICT (budget, bucket_ms) DO UPDATE SET
     cost_picos = CAST(budget_buckets.cost_picos + excluded.cost_picos AS BIGINT),

@@ -12,7 +12,7 @@ SELECT
     value ->> 'cache_discount_picos', value ->> 'tokens_prompt', value ->> 'tokens_completion',
     value ->> 'native_tokens_prompt', value ->> 'native_tokens_completion', value ->> 'native_tokens_reasoning',
     value ->> 'native_tokens_cached'
-FROM json_each($1)
+FROM jsonb_each($1)
 WHERE TRUE
 ON CONFLICT (bucket_ms, app, key_name, model, provider, endpoint, is_byok) DO UPDATE SET
     completions = CAST(spend_buckets.completions + excluded.completions AS BIGINT),
