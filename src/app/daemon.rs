@@ -90,7 +90,10 @@ impl Daemon {
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
             recorder: Recorder::new(journal.clone(), metrics.clone()),
-            book: Arc::clone(&book),
+            admit: {
+                let book = Arc::clone(&book);
+                Arc::new(move |call, now| book.admit(call, now))
+            },
             clock: clock.clone(),
             entropy: entropy.clone(),
             tasks: tasks.clone(),
@@ -240,7 +243,8 @@ fn deliver(
 
 /// Everything that is not the gateway.
 fn pages(guard: &Arc<Guard>, api: ApiState, dashboard: DashboardState) -> Router {
-    let guarded = |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin));
+    let guarded =
+        |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin));
     let metrics = api::metrics(api.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin_beyond_loopback));
     guarded(dashboard::router(dashboard).merge(api::router(api.clone())))

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::{Ending, Outcome, Surroundings};
 use crate::config::{Config, Database};
 use crate::domain::time::Timestamp;
-use crate::mail::{Mailer, Message, Server};
+use crate::mail::{Mailer, Message};
 use crate::openrouter::{Client, ReadError, Timeouts};
 use crate::store::{Store, StoreError, StoreOptions};
 
@@ -66,15 +66,14 @@ impl Check {
     }
 
     async fn mail(&self, config: &Config, surroundings: &Surroundings) -> Finding {
-        let Some(url) = &config.smtp.url else {
+        let mailer = match Mailer::from_config(&config.smtp, surroundings.clock.clone()) {
+            Ok(mailer) => mailer,
+            Err(error) => return Bad(error.to_string()),
+        };
+        let (Some(url), Some(mailer)) = (&config.smtp.url, mailer) else {
             let unsent = "no server: alert mails wait in the outbox; set smtp.url or SMTP_URL";
             return if self.send_test_mail.is_some() { Bad(unsent.to_owned()) } else { Note(unsent.to_owned()) };
         };
-        let server = match Server::from_url(url.expose(), None) {
-            Ok(server) => server,
-            Err(error) => return Bad(error.to_string()),
-        };
-        let mailer = Mailer::new(server, config.smtp.from.clone(), config.smtp.timeout, surroundings.clock.clone());
         let Some(to) = &self.send_test_mail else {
             return match mailer.test_connection().await {
                 Ok(()) => Good(format!("{url} answers and lets us in")),

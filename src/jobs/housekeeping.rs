@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// How often the settler's backlog is measured.
-const MEASURE_EVERY: Duration = Duration::from_secs(15);
+const MEASURE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often rows are looked for that have waited too long for a key.
 const GIVE_UP_EVERY: Duration = Duration::from_mins(10);

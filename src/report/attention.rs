@@ -65,12 +65,19 @@ fn unknown(seen: &Seen) -> Check {
     let inline_detail = if inline == 0 || inline_cost == Total::ZERO {
         String::new()
     } else {
-        format!("{} of {} not yet settled", format::usd(inline_cost), words::counted(inline, "completion", "completions"))
+        format!(
+            "{} of {} not yet settled",
+            format::usd(inline_cost),
+            words::counted(inline, "completion", "completions")
+        )
     };
     let head = match (completions, unknown) {
         (0, _) => "No completion today yet.".to_owned(),
         (_, 0) => "Every cost of today is known.".to_owned(),
-        _ => format!("The cost of {} of today is unknown and in no sum.", words::counted(unknown, "completion", "completions")),
+        _ => format!(
+            "The cost of {} of today is unknown and in no sum.",
+            words::counted(unknown, "completion", "completions")
+        ),
     };
     Check {
         what: "unknown",
@@ -115,7 +122,11 @@ fn failing(seen: &Seen) -> Check {
     let many = failures > 0 && failures * MANY_FAILURES > calls;
     let head = match failures {
         0 => "No call has failed today.".to_owned(),
-        _ => format!("{} of {} failed today; nothing was billed for them.", format::count(failures), words::counted(calls, "call", "calls")),
+        _ => format!(
+            "{} of {} failed today; nothing was billed for them.",
+            format::count(failures),
+            words::counted(calls, "call", "calls")
+        ),
     };
     Check {
         what: "failing",
@@ -130,9 +141,15 @@ fn mail(seen: &Seen) -> Check {
     let OutboxCounts { uncomposed, queued, waiting, sent, failed } = seen.outbox;
     let open = uncomposed + queued + waiting;
     let (level, head) = if failed > 0 {
-        (Level::Bad, format!("{} not be delivered and was given up.", words::counted(failed, "mail could", "mails could")))
+        (
+            Level::Bad,
+            format!("{} not be delivered and was given up.", words::counted(failed, "mail could", "mails could")),
+        )
     } else if open > 0 && !seen.has_mail_server {
-        (Level::Warning, format!("{} in the outbox: there is no mail server.", words::counted(open, "mail waits", "mails wait")))
+        (
+            Level::Warning,
+            format!("{} in the outbox: there is no mail server.", words::counted(open, "mail waits", "mails wait")),
+        )
     } else if open > 0 {
         (Level::Calm, format!("{} on the way.", words::counted(open, "mail is", "mails are")))
     } else if sent > 0 {
@@ -140,7 +157,8 @@ fn mail(seen: &Seen) -> Check {
     } else {
         (Level::Calm, "There was nothing to mail.".to_owned())
     };
-    let detail = if seen.has_mail_server { "" } else { "set [smtp] url in tallyd.toml, or SMTP_URL, and they are sent" };
+    let detail =
+        if seen.has_mail_server { "" } else { "set [smtp] url in tallyd.toml, or SMTP_URL, and they are sent" };
     Check {
         what: "mail",
         level,

@@ -87,7 +87,9 @@ pub async fn read(
     single.steps = whole(&stretch);
     let of = |place: usize| {
         let keyed = |rows: &[TotalsRow]| -> Vec<TotalsRow> {
-            rows.iter().map(|row| TotalsRow { keys: vec![row.keys.get(place).cloned().flatten()], ..row.clone() }).collect()
+            rows.iter()
+                .map(|row| TotalsRow { keys: vec![row.keys.get(place).cloned().flatten()], ..row.clone() })
+                .collect()
         };
         series::stack(single.clone(), &keyed(&names), &keyed(&names_before), TOP_NAMES)
     };

@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn bounds_lie_on_quarters_of_an_hour_in_odd_zones_and_on_the_days_the_clock_changes() {
         for zone in [chrono_tz::Asia::Kathmandu, chrono_tz::Australia::Lord_Howe, chrono_tz::Europe::Berlin] {
-            for day in ["2026-03-29T00:59:59Z", "2026-10-25T01:10:00Z", "2026-04-05T15:01:00Z", "2026-12-31T23:59:00Z"] {
+            for day in ["2026-03-29T00:59:59Z", "2026-10-25T01:10:00Z", "2026-04-05T15:01:00Z", "2026-12-31T23:59:00Z"]
+            {
                 for range in Range::ALL {
                     let stretch = range.at(at(day), zone).unwrap();
                     let bounds = stretch.steps.iter().chain([&stretch.before]).flat_map(|(a, b)| [*a, *b]);

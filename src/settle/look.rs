@@ -1,13 +1,14 @@
 //! What the settler asks of the database: which rows are to be read now, and when to look again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::ids::CallId;
 use crate::domain::time::Timestamp;
-use crate::store::settlements::{self, Due};
+use crate::store::settlements::{self, Due, Passed};
 use crate::store::{Store, StoreError};
 
-use super::keys::HeldKey;
+use super::keys::{HeldKey, Ring};
 
 /// Rows parked in one transaction for want of their key.
 const PARK_AT_ONCE: u32 = 1_000;
@@ -17,12 +18,12 @@ const PARK_AT_ONCE: u32 = 1_000;
 pub(super) struct Look {
     /// Who leases: this process.
     pub(super) owner: String,
-    /// What stands in rows for every key held.
-    pub(super) held: Vec<String>,
-    /// The same for the keys that may be used at present.
-    pub(super) usable: Vec<String>,
-    /// Keys that came since the last look: rows that were parked for want of them are woken.
-    pub(super) new: Vec<HeldKey>,
+    /// The keys held.
+    pub(super) ring: Arc<Ring>,
+    /// Those of an earlier look: rows that were parked for want of a key that came since are woken.
+    pub(super) announced: Arc<Ring>,
+    /// Rows of keys that pause.
+    pub(super) passed: Passed,
     /// Most rows to lease.
     pub(super) limit: u32,
     /// How long a lease lasts.
@@ -32,10 +33,13 @@ pub(super) struct Look {
 /// What a look found.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// Rows to read now, leased; there may be more.
-    Rows(Vec<Due>),
-    /// Nothing to lease, though rows are due: their keys pause.
-    Held,
+    /// Rows are due.
+    Due {
+        /// Those to read now, leased, all of keys held.
+        rows: Vec<Due>,
+        /// No other row was due then but those of keys that pause.
+        all_until: Option<Timestamp>,
+    },
     /// Nothing is due before this instant; `None`: nothing is planned at all.
     NotBefore(Option<Timestamp>),
 }
@@ -43,27 +47,37 @@ pub(super) enum Found {
 impl Look {
     /// Looks at `now`.
     pub(super) async fn run(&self, store: &Store, now: Timestamp) -> Result<Found, StoreError> {
-        if !self.new.is_empty() {
-            let mut tx = store.write().await?;
-            for parked in self.new.iter().flat_map(HeldKey::wakes) {
-                settlements::unpark(&mut tx, parked, now).await?;
-            }
-            tx.commit().await?;
-        }
+        self.wake(store, now).await?;
         // A read first: most looks find nothing due, and need not disturb the writer.
         let next = settlements::next_due(store, now).await?;
         if next.is_none_or(|next| next > now) {
             return Ok(Found::NotBefore(next));
         }
         let mut tx = store.write().await?;
-        let parked = settlements::park(&mut tx, now, &self.held, PARK_AT_ONCE).await?;
         let until = now.plus_millis(i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX));
-        let rows = settlements::lease(&mut tx, &self.owner, now, until, &self.usable, self.limit).await?;
-        tx.commit().await?;
-        if parked > 0 {
+        let mut rows = settlements::lease(&mut tx, &self.owner, now, until, &self.passed, self.limit).await?;
+        let leased = rows.len();
+        rows.retain(|due| self.ring.reader_of(due).is_some());
+        if rows.len() < leased {
+            let parked = settlements::park(&mut tx, now, &self.ring.marks(|_| true), PARK_AT_ONCE).await?;
             tracing::info!(rows = parked, "calls whose key is not held wait for it");
         }
-        Ok(if rows.is_empty() && parked == 0 { Found::Held } else { Found::Rows(rows) })
+        tx.commit().await?;
+        // Fewer than asked for: there are no more.
+        let all_until = (leased < usize::try_from(self.limit).unwrap_or(usize::MAX)).then_some(now);
+        Ok(Found::Due { rows, all_until })
+    }
+
+    async fn wake(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let mut new = self.ring.new_since(&self.announced).peekable();
+        if new.peek().is_none() {
+            return Ok(());
+        }
+        let mut tx = store.write().await?;
+        for parked in new.flat_map(HeldKey::wakes) {
+            settlements::unpark(&mut tx, parked, now).await?;
+        }
+        tx.commit().await
     }
 }
 

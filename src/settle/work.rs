@@ -15,19 +15,27 @@ use super::look::{Found, Look, give_back};
 use super::pace::Pace;
 use super::reading::{ForKey, judge};
 use crate::domain::ids::{CallId, GenerationId};
-use crate::domain::observation::Reading;
 use crate::ledger::ReadingOf;
-use crate::store::settlements::{self, Due};
+use crate::store::settlements::{self, Due, Passed};
 use crate::store::{Engine, Store, StoreError};
 
-/// Least time between two looks for work, however often the ledger wakes us.
+/// Least time between two looks for work, however often the ledger wakes us, and as a multiple of what the last one
+/// took: looks leave the database to others.
 const LOOK_GAP: Duration = Duration::from_millis(50);
+const LOOK_GAP_FACTOR: u32 = 5;
 
 /// Longest time between two looks: leases of the dead run out, and clocks are set.
 const LOOK_IDLE: Duration = Duration::from_secs(30);
 
 /// Longest time until the next look while rows are due whose keys pause.
 const LOOK_HELD: Duration = Duration::from_secs(1);
+
+/// While keys pause, only rows are searched that fell due within this time before the last look, as the ledger may
+/// write rows that late, ...
+const LOOK_BACK_MS: i64 = 60_000;
+
+/// ... and all that are due once in this time.
+const LOOK_WHOLE: Duration = Duration::from_mins(5);
 
 /// First and longest wait after the database could not be asked.
 const TROUBLE_FIRST: Duration = Duration::from_millis(500);
@@ -47,10 +55,8 @@ struct Job {
 pub(super) enum Event {
     /// A reading, and whether the ledger took it.
     Read { sha256: String, for_key: ForKey, taken: bool },
-    /// A row whose key is not held, and whether the ledger took that.
-    Parked { taken: bool },
     /// A look for work; if it went well, the rows that these keys wake have been woken.
-    Looked { found: Result<Found, StoreError>, announced: Arc<Ring> },
+    Looked { found: Result<Found, StoreError>, look: Look },
     /// Rows were given back, or could not be: their leases run out by themselves.
     GaveBack,
 }
@@ -75,8 +81,14 @@ pub(super) struct Work {
     /// When to look next, and when the last look began, in the clock's elapsed time.
     look_at: Duration,
     looked_at: Duration,
+    /// See [`LOOK_GAP`].
+    look_gap: Duration,
     /// Looks failed in a row.
     failures: u32,
+    /// What the last look passed over, and until when nothing else was due.
+    passed: Passed,
+    /// When all due rows were last searched, in the clock's elapsed time.
+    whole_at: Duration,
     /// The ledger's writer is gone.
     closed: bool,
 }
@@ -101,7 +113,10 @@ impl Work {
             woken: false,
             look_at: now,
             looked_at: now,
+            look_gap: LOOK_GAP,
             failures: 0,
+            passed: Passed::default(),
+            whole_at: now,
             closed: false,
         }
     }
@@ -149,29 +164,41 @@ impl Work {
     }
 
     fn look(&mut self, now: Duration) {
+        let passed = self.passed(now);
         let options = &self.settler.options;
         let look = Look {
             owner: options.owner.clone(),
-            held: self.ring.marks(|_| true),
-            usable: self.ring.marks(|sha256| !self.pace.is_paused(sha256, now)),
-            new: self.ring.new_since(&self.announced).cloned().collect(),
+            ring: Arc::clone(&self.ring),
+            announced: Arc::clone(&self.announced),
+            passed,
             limit: u32::try_from(self.pace.room(now).min(options.concurrency - self.reading)).unwrap_or(u32::MAX),
             lease: options.timeout + LEASE_MARGIN,
         };
         (self.looking, self.woken, self.looked_at) = (true, false, now);
-        let announced = Arc::clone(&self.ring);
         let (store, clock) = (self.settler.store.clone(), self.settler.clock.clone());
         self.events.push(Box::pin(async move {
             let found = look.run(&store, clock.now()).await;
-            Event::Looked { found, announced }
+            Event::Looked { found, look }
         }));
+    }
+
+    /// What to pass over: rows of keys that pause, which may be many. As long as the same keys pause, what was due when
+    /// a look found nothing else is not searched again, but for [`LOOK_BACK_MS`] and once in [`LOOK_WHOLE`].
+    fn passed(&mut self, now: Duration) -> Passed {
+        let keys = self.ring.marks(|sha256| self.pace.is_paused(sha256, now));
+        let same = !keys.is_empty() && keys == self.passed.keys && now < self.whole_at + LOOK_WHOLE;
+        let due_until = self.passed.due_until.filter(|_| same);
+        if due_until.is_none() {
+            self.whole_at = now;
+        }
+        Passed { keys, due_until }
     }
 
     /// The ledger says that rows may be due.
     pub(super) fn woken(&mut self) {
         self.woken = self.looking;
         if !self.looking && self.failures == 0 {
-            self.look_at = self.look_at.min(self.looked_at + LOOK_GAP);
+            self.look_at = self.look_at.min(self.looked_at + self.look_gap);
         }
     }
 
@@ -196,22 +223,23 @@ impl Work {
                     ForKey::Nothing => {}
                 }
             }
-            Event::Parked { taken } => self.closed |= !taken,
-            Event::Looked { found, announced } => {
+            Event::Looked { found, look } => {
                 self.looking = false;
+                self.look_gap = LOOK_GAP.max(now.saturating_sub(self.looked_at) * LOOK_GAP_FACTOR).min(LOOK_IDLE);
                 self.look_at = match found {
                     Ok(found) => {
                         if self.failures > 0 {
                             tracing::info!("settling goes on: the database answers again");
                         }
                         self.failures = 0;
-                        self.announced = announced;
+                        self.announced = look.ring;
+                        self.passed = look.passed;
                         self.found(found, now)
                     }
                     Err(error) => now + self.trouble(&error),
                 };
                 if self.woken && self.failures == 0 {
-                    self.look_at = self.look_at.min(self.looked_at + LOOK_GAP);
+                    self.look_at = self.look_at.min(self.looked_at + self.look_gap);
                 }
             }
             Event::GaveBack => {}
@@ -221,11 +249,11 @@ impl Work {
     /// Takes on what a look found; says when to look next.
     fn found(&mut self, found: Found, now: Duration) -> Duration {
         match found {
-            Found::Rows(rows) => {
-                let taken_on = self.take_on(rows, now);
-                if taken_on { self.looked_at + LOOK_GAP } else { self.when_held(now) }
+            Found::Due { rows, all_until } => {
+                let until = all_until.map(|until| until.plus_millis(-LOOK_BACK_MS));
+                self.passed.due_until = until.or(self.passed.due_until);
+                if self.take_on(rows, now) { self.looked_at + self.look_gap } else { self.when_held(now) }
             }
-            Found::Held => self.when_held(now),
             Found::NotBefore(next) => {
                 let wait = next.map_or(i64::MAX, |next| next.millis() - self.settler.clock.now().millis());
                 now + Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(LOOK_IDLE)
@@ -238,22 +266,22 @@ impl Work {
         self.pace.resumes(now).map_or(latest, |resumes| resumes.min(latest))
     }
 
-    /// Queues leased rows; returns whether any moved, so that the next look can find others.
+    /// Queues leased rows; returns whether there were any to read, so that the next look can find others.
     fn take_on(&mut self, rows: Vec<Due>, now: Duration) -> bool {
-        let leased = rows.len();
-        let mut paused = Vec::new();
+        let mut left = Vec::new();
         for due in rows {
-            match self.ring.reader_of(&due).cloned() {
-                Some(key) if self.pace.is_paused(&key.fingerprint.sha256, now) => paused.push(due.call_id),
+            // A key may have been told to pause, or been forgotten, since the look began.
+            let usable = |key: &&HeldKey| !self.pace.is_paused(&key.fingerprint.sha256, now);
+            match self.ring.reader_of(&due).filter(usable) {
                 Some(key) => {
-                    self.waiting.push_back(Job { call_id: due.call_id, generation_id: due.generation_id, key });
+                    let (call_id, generation_id) = (due.call_id, due.generation_id);
+                    self.waiting.push_back(Job { call_id, generation_id, key: key.clone() });
                 }
-                None => self.events.push(Box::pin(park(&self.settler, due.call_id))),
+                None => left.push(due.call_id),
             }
         }
-        let moved = paused.len() < leased || leased == 0;
-        self.give_back(paused);
-        moved
+        self.give_back(left);
+        !self.waiting.is_empty()
     }
 
     /// The key pauses; its rows that have not begun are given back.
@@ -339,14 +367,5 @@ fn read(settler: &Settler, job: Job) -> impl Future<Output = Event> + Send + 'st
         let reading = ReadingOf { call_id: job.call_id, at: clock.now(), reading };
         let taken = readings.send(reading).await.is_ok();
         Event::Read { sha256: job.key.fingerprint.sha256, for_key, taken }
-    }
-}
-
-/// Tells the ledger that nobody here holds the row's key.
-fn park(settler: &Settler, call_id: CallId) -> impl Future<Output = Event> + Send + 'static {
-    let (readings, at) = (settler.readings.clone(), settler.clock.now());
-    async move {
-        let reading = ReadingOf { call_id, at, reading: Reading::KeyNotHeld };
-        Event::Parked { taken: readings.send(reading).await.is_ok() }
     }
 }

@@ -73,18 +73,27 @@ impl DueRow {
     }
 }
 
-/// Leases rows that are due at `now` and leased by nobody: unknown costs first, then the most recently
-/// due. Only rows whose key is in `held`: the SHA-256 (hex) of a key, or for rows without one the key's
-/// name, or for rows without either the empty text. A lease ends at `lease_until`, or when the row is
-/// written again.
+/// Which rows [`lease`] passes over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Those of these keys: the SHA-256 (hex) of a key, or for rows without one the key's name, or for rows
+    /// without either the empty text.
+    pub keys: Vec<String>,
+    /// Those due until then; `None`: none.
+    pub due_until: Option<Timestamp>,
+}
+
+/// Leases rows that are due at `now` and leased by nobody, but those `passed` over: unknown costs first, then
+/// the most recently due. A lease ends at `lease_until`, or when the row is written again.
 pub async fn lease(
     tx: &mut Tx,
     owner: &str,
     now: Timestamp,
     lease_until: Timestamp,
-    held: &[String],
+    passed: &Passed,
     limit: u32,
 ) -> Result<Vec<Due>, StoreError> {
+    let due_after = passed.due_until.map_or(i64::MIN, Timestamp::millis);
     let limit = usize::try_from(limit).map_err(StoreError::encoding)?;
     let mut leased = Vec::new();
     for (statement, cost_known) in [(sql::SETTLEMENTS_DUE_UNKNOWN, false), (sql::SETTLEMENTS_DUE_INLINE, true)] {
@@ -92,9 +101,9 @@ pub async fn lease(
         if room == 0 {
             break;
         }
-        let held = Json::keys(held)?;
+        let keys = Json::keys(&passed.keys)?;
         let rows: Vec<DueRow> = in_tx!(tx, statement, |text, conn| {
-            sqlx::query_as(text).bind(now.millis()).bind(held).bind(room).fetch_all(conn).await?
+            sqlx::query_as(text).bind(now.millis()).bind(keys).bind(room).bind(due_after).fetch_all(conn).await?
         });
         for row in rows {
             leased.push(row.into_due(cost_known)?);
@@ -125,8 +134,8 @@ pub async fn give_back(tx: &mut Tx, calls: &[CallId]) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Parks rows that are due at `now` and whose key is not in `held` (as [`lease`] takes it): reason `key not
-/// held`, no reading planned. Returns how many, at most `limit`.
+/// Parks rows that are due at `now`, leased or not, and whose key is not in `held` (named as in [`Passed`]): reason `key not held`, no reading planned. Returns how many, at most `limit`. Looks at every row that is
+/// due, so it is for when there are such rows.
 pub async fn park(tx: &mut Tx, now: Timestamp, held: &[String], limit: u32) -> Result<u64, StoreError> {
     let held = Json::keys(held)?;
     Ok(in_tx!(tx, sql::SETTLEMENTS_PARK, |text, conn| {

@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use sqlx::sqlite::SqliteArguments;
 
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::time::Timestamp;
 
-use super::batch::{Json, storable};
+use super::batch::{Json, SqliteQuery, SqliteRow, storable};
 use super::statements as sql;
-use super::tx::{Inner, in_tx, reading};
+use super::tx::{in_tx, reading, write_rows};
 use super::{Store, StoreError, Tx};
 
 mod row;
@@ -84,26 +83,9 @@ pub async fn upsert(tx: &mut Tx, calls: &[&Call]) -> Result<(), StoreError> {
     let mut sorted = calls.to_vec();
     // Two writers that lock rows in one order can not wait for each other.
     sorted.sort_unstable_by_key(|call| call.call_id);
-    match &mut tx.0 {
-        Inner::Sqlite(tx) => {
-            let mut left = sorted.as_slice();
-            while !left.is_empty() {
-                let (rows, text) = row::upsert_of(left.len());
-                let (now, later) = left.split_at(rows);
-                let mut arguments = SqliteArguments::default();
-                for call in now {
-                    CallRow::of(call)?.bind(&mut arguments).map_err(sqlx::Error::Encode)?;
-                }
-                sqlx::query_with(text, arguments).execute(&mut **tx).await?;
-                left = later;
-            }
-        }
-        Inner::Postgres(tx) => {
-            for chunk in sorted.chunks(CHUNK) {
-                let rows: Vec<CallRow> = chunk.iter().map(|call| CallRow::of(call)).collect::<Result<_, _>>()?;
-                sqlx::query(sql::CALLS_UPSERT.postgres).bind(Json::rows(rows)?).execute(&mut **tx).await?;
-            }
-        }
+    for chunk in sorted.chunks(CHUNK) {
+        let rows: Vec<CallRow> = chunk.iter().map(|call| CallRow::of(call)).collect::<Result<_, _>>()?;
+        write_rows!(tx, sql::CALLS_UPSERT, rows);
     }
     Ok(())
 }
@@ -128,14 +110,17 @@ struct RecordRow<'a> {
     body: Cow<'a, str>,
 }
 
+impl SqliteRow for RecordRow<'_> {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+        query.bind(self.call_id.to_string()).bind(self.body.into_owned())
+    }
+}
+
 /// Keeps the remaining fields of generation records, as JSON text; a later one replaces. No call may stand twice.
 pub async fn save_records(tx: &mut Tx, records: &[(CallId, &str)]) -> Result<(), StoreError> {
     for chunk in records.chunks(CHUNK) {
         let rows = chunk.iter().map(|(call_id, body)| RecordRow { call_id: *call_id, body: storable(body) });
-        let rows = Json::numbered(rows)?;
-        in_tx!(tx, sql::CALLS_SAVE_RECORDS, |text, conn| {
-            sqlx::query(text).bind(rows).execute(conn).await?;
-        });
+        write_rows!(tx, sql::CALLS_SAVE_RECORDS, rows);
     }
     Ok(())
 }

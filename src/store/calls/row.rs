@@ -1,12 +1,8 @@
 //! A call as a row of the table `calls`, and back.
 
 use std::str::FromStr;
-use std::sync::LazyLock;
 
 use serde::Serialize;
-use sqlx::Arguments as _;
-use sqlx::error::BoxDynError;
-use sqlx::sqlite::SqliteArguments;
 
 use crate::domain::attribution::{Attribution, AttributionProvenance, KeyRef};
 use crate::domain::call::{Call, CallState, CapturedBy};
@@ -18,54 +14,7 @@ use crate::domain::settling::Settling;
 use crate::domain::time::Timestamp;
 
 use crate::store::StoreError;
-use crate::store::batch::storable;
-use crate::store::statements as sql;
-
-/// Parts of `upsert.sqlite.sql`: up to the first row of values, that row, and what follows.
-struct Upsert {
-    head: &'static str,
-    row: &'static str,
-    tail: &'static str,
-}
-
-impl Upsert {
-    const ROWS: &'static str = "VALUES\n";
-    const TAIL: &'static str = "\nON CONFLICT";
-
-    fn parts() -> Option<Self> {
-        let text = sql::CALLS_UPSERT.sqlite;
-        let row = text.find(Self::ROWS)? + Self::ROWS.len();
-        let tail = text.find(Self::TAIL)?;
-        Some(Self { head: &text[..row], row: &text[row..tail], tail: &text[tail..] })
-    }
-
-    fn of(rows: usize) -> String {
-        // Without its parts the text is not what `upsert_text_has_its_parts` proves it to be; SQLite says so.
-        let Some(Self { head, row, tail }) = Self::parts() else { return sql::CALLS_UPSERT.sqlite.to_owned() };
-        format!("{head}{}{tail}", vec![row; rows].join(",\n"))
-    }
-}
-
-/// Rows of SQLite's large insert: enough that what each costs is the row's own work, and few enough for SQLite's bound on parameters.
-const MANY: usize = 128;
-
-/// Rows of its middle one, so that what is left of a batch is not written one by one.
-const SOME: usize = 16;
-
-static UPSERT_MANY: LazyLock<String> = LazyLock::new(|| Upsert::of(MANY));
-static UPSERT_SOME: LazyLock<String> = LazyLock::new(|| Upsert::of(SOME));
-
-/// How many of `left` rows SQLite writes at once, and with which text.
-///
-/// Bound values cost a tenth of what unfolding them from JSON does (SQLite 3.51: 27 against 220 µs a row
-/// of 61 columns). PostgreSQL unfolds JSON by the table's row type, at once.
-pub(super) fn upsert_of(left: usize) -> (usize, &'static str) {
-    match left {
-        MANY.. => (MANY, UPSERT_MANY.as_str()),
-        SOME.. => (SOME, UPSERT_SOME.as_str()),
-        _ => (1, sql::CALLS_UPSERT.sqlite),
-    }
-}
+use crate::store::batch::{SqliteQuery, SqliteRow, storable};
 
 macro_rules! row {
     (required { $($must:ident: $must_type:ty,)* } optional { $($may:ident: $may_type:ty,)* }) => {
@@ -76,16 +25,9 @@ macro_rules! row {
             $(#[serde(skip_serializing_if = "Option::is_none")] pub(in crate::store) $may: Option<$may_type>,)*
         }
 
-        impl CallRow {
-            /// The columns, in the order of [`CallRow::bind`].
-            #[cfg(test)]
-            const COLUMNS: &[&str] = &[$(stringify!($must),)* $(stringify!($may),)*];
-
-            /// Adds every column's value to `arguments`.
-            pub(super) fn bind(self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-                $(arguments.add(self.$must)?;)*
-                $(arguments.add(self.$may)?;)*
-                Ok(())
+        impl SqliteRow for CallRow {
+            fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+                query$(.bind(self.$must))*$(.bind(self.$may))*
             }
         }
     };
@@ -370,23 +312,4 @@ fn picos(amount: Option<Money>) -> Option<i64> {
 
 fn parsed<T: FromStr<Err: std::fmt::Display>>(row: &str, column: &str, text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|error| StoreError::unreadable(row, &format!("{column}: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn upsert_text_has_its_parts() {
-        let Upsert { head, row, tail } = Upsert::parts().unwrap();
-        let columns = head.split_once('(').unwrap().1.split_once(')').unwrap().0;
-        let columns: Vec<&str> = columns.split(',').map(str::trim).collect();
-        assert_eq!(columns, CallRow::COLUMNS);
-        assert_eq!(row.matches('?').count(), CallRow::COLUMNS.len());
-        for column in &CallRow::COLUMNS[1..] {
-            assert!(tail.contains(&format!("{column} = excluded.{column}")), "{column}");
-        }
-        assert!(MANY * CallRow::COLUMNS.len() <= 32_766, "SQLite's bound on parameters");
-        assert_eq!(Upsert::of(3).matches('?').count(), 3 * CallRow::COLUMNS.len());
-    }
 }

@@ -22,8 +22,7 @@ const ROWS: u32 = 50;
 
 /// A mail's HTML is somebody's mail, not a page: no script, nothing loaded, its own styles alone, and only this
 /// site may frame it. `sandbox` takes from it whatever a page could do.
-const MAIL_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox";
+const MAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox";
 
 /// A crossing.
 #[derive(Clone, Debug)]
@@ -85,7 +84,10 @@ struct MailPage {
 }
 
 /// The page.
-pub(super) async fn page(State(state): State<DashboardState>, Query(asked): Query<Asked>) -> Result<Response, PageError> {
+pub(super) async fn page(
+    State(state): State<DashboardState>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, PageError> {
     let (now, zone, store) = (state.clock.now(), state.zone, &state.store);
     let place = |text: &Option<String>| text.as_deref().and_then(read_place);
     let (alerts_before, mails_before) = (place(&asked.alerts), place(&asked.mails));
@@ -101,9 +103,10 @@ pub(super) async fn page(State(state): State<DashboardState>, Query(asked): Quer
     let (more_alerts, more_mails) = (cut(told.len()), cut(mails.len()));
     told.truncate(usize::try_from(ROWS).unwrap_or(usize::MAX));
     mails.truncate(usize::try_from(ROWS).unwrap_or(usize::MAX));
-    let older_alerts = told.last().filter(|_| more_alerts).map(|past| {
-        link("/alerts", [("alerts", write_place(past.alert.crossed_at, &past.alert.alert_id).as_str())])
-    });
+    let older_alerts = told
+        .last()
+        .filter(|_| more_alerts)
+        .map(|past| link("/alerts", [("alerts", write_place(past.alert.crossed_at, &past.alert.alert_id).as_str())]));
     let older_mails = mails
         .last()
         .filter(|_| more_mails)
@@ -114,7 +117,9 @@ pub(super) async fn page(State(state): State<DashboardState>, Query(asked): Quer
         summary: match (open, counts.failed) {
             (0, 0) => "all mail is delivered".to_owned(),
             (open, 0) => format!("{} on the way", words::counted(open, "mail", "mails")),
-            (open, failed) => format!("{} on the way, {} given up", words::counted(open, "mail", "mails"), format::count(failed)),
+            (open, failed) => {
+                format!("{} on the way, {} given up", words::counted(open, "mail", "mails"), format::count(failed))
+            }
         },
         alerts: told.iter().map(|past| line(past, now, zone)).collect(),
         mails: mails.iter().map(|mail| mail_line(mail, now, zone)).collect(),
@@ -178,9 +183,10 @@ fn message_badge(message: &Message, now: Timestamp, zone: Tz) -> Badge {
     let (class, word) = match message.state {
         MessageState::Queued => ("pending", "queued".to_owned()),
         MessageState::Waiting => ("warning", "no mail server".to_owned()),
-        MessageState::Sent => {
-            ("ok", message.sent_at.map_or_else(|| "sent".to_owned(), |at| format!("sent, {}", format::moment(at, now, zone))))
-        }
+        MessageState::Sent => (
+            "ok",
+            message.sent_at.map_or_else(|| "sent".to_owned(), |at| format!("sent, {}", format::moment(at, now, zone))),
+        ),
         MessageState::Failed => ("failed", "given up".to_owned()),
     };
     Badge { class, word }
@@ -195,7 +201,11 @@ fn mail_line(message: &Message, now: Timestamp, zone: Tz) -> MailLine {
         subject: message.subject.clone(),
         badge: message_badge(message, now, zone),
         attempts: format::count(message.attempts),
-        next: if message.state == MessageState::Queued { format::moment(message.next_attempt, now, zone) } else { String::new() },
+        next: if message.state == MessageState::Queued {
+            format::moment(message.next_attempt, now, zone)
+        } else {
+            String::new()
+        },
         error: message.last_error.clone().unwrap_or_default(),
     }
 }
@@ -227,7 +237,10 @@ pub(super) async fn mail(State(state): State<DashboardState>, Path(id): Path<Str
 }
 
 /// The HTML part alone, under a policy of its own.
-pub(super) async fn mail_html(State(state): State<DashboardState>, Path(id): Path<String>) -> Result<Response, PageError> {
+pub(super) async fn mail_html(
+    State(state): State<DashboardState>,
+    Path(id): Path<String>,
+) -> Result<Response, PageError> {
     let message = find(&state, &id).await?;
     let headers =
         [(CONTENT_SECURITY_POLICY, MAIL_POLICY), (X_FRAME_OPTIONS, "SAMEORIGIN"), (CACHE_CONTROL, "no-store")];

@@ -7,7 +7,7 @@ use chrono::{Datelike as _, Timelike as _};
 
 use super::DashboardState;
 use super::alerts::{AlertLine, line as alert_line};
-use super::budgets::{badge, bar, owner, resets, scope, share};
+use super::budgets::{badge, owner, resets, scope, share};
 use super::chart::burn as chart;
 use super::completions::Badge;
 use super::frame::{Frame, Page};
@@ -58,7 +58,6 @@ struct BudgetPage {
     name: String,
     badge: Badge,
     about: String,
-    bar: String,
     figures: Vec<Figure>,
     chart: String,
     chart_about: String,
@@ -66,7 +65,6 @@ struct BudgetPage {
     even: bool,
     thresholds: Vec<ThresholdLine>,
     zone: &'static str,
-    notify: usize,
     alerts: Vec<AlertLine>,
     past: Vec<Small>,
     completions: Option<String>,
@@ -91,16 +89,23 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(name): Path<S
     html(&BudgetPage {
         frame: Frame::new(&state, name.as_str(), Page::Budgets),
         badge: badge(&standing),
-        about: format!("{} · {} · {}", scope(&standing), words::window_title(budget.window, &standing.window, budget.zone), owner(budget.origin)),
-        bar: bar(&standing),
+        about: format!(
+            "{} · {} · {}",
+            scope(&standing),
+            words::window_title(budget.window, &standing.window, budget.zone),
+            owner(budget.origin)
+        ),
         figures: figures(&standing, now),
         chart: draw(&standing, &course, &told, now),
-        chart_about: format!("US$ since {} {}", format::date_time(course.drawn.0, now, budget.zone), budget.zone.name()),
+        chart_about: format!(
+            "US$ since {} {}",
+            format::date_time(course.drawn.0, now, budget.zone),
+            budget.zone.name()
+        ),
         has_pace: shown_pace(&standing).is_some(),
         even,
         thresholds: thresholds(&standing, &told, now),
         zone: budget.zone.name(),
-        notify: budget.notify.len(),
         past: past_windows(&standing, &course, &past),
         alerts: told.iter().map(|alert| alert_line(alert, now, budget.zone)).collect(),
         completions: completions(&standing),
@@ -123,7 +128,8 @@ fn figures(standing: &Standing, now: Timestamp) -> Vec<Figure> {
     let limit = format::usd(budget.limit);
     let gone = standing.window.elapsed_share(now).filter(|_| even(standing));
     let gone = gone.map(|gone| format!(" with {} of {noun} gone", format::share(gone))).unwrap_or_default();
-    let figure = |label: &str, (whole, cents): (String, String), text| Figure { label: label.to_owned(), whole, cents, text };
+    let figure =
+        |label: &str, (whole, cents): (String, String), text| Figure { label: label.to_owned(), whole, cents, text };
     let unknown = match standing.spent.unknown {
         0 => String::new(),
         count => format!("; {} unknown and not in it", words::counted(count, "cost is", "costs are")),
@@ -137,26 +143,41 @@ fn figures(standing: &Standing, now: Timestamp) -> Vec<Figure> {
     };
     let inline = format!("{} of it not yet settled{unknown}", format::usd(standing.spent.inline));
     let mut figures = vec![
-        figure("Spent", format::usd_parts(standing.spent.cost), format!("{} of {limit}{gone}. {inline}.", share(standing))),
+        figure(
+            "Spent",
+            format::usd_parts(standing.spent.cost),
+            format!("{} of {limit}{gone}. {inline}.", share(standing)),
+        ),
         figure("Left", format::usd_parts(left), format!("{left_text}.")),
     ];
     let word = |text: &str| (text.to_owned(), String::new());
     let limit_word = words::threshold(Threshold::LIMIT);
     let reaches = standing.pace.and_then(|pace| pace.reaches_limit_at);
     figures.push(match (reaches, over >= Total::ZERO) {
-        (_, true) if standing.blocking => figure("Calls are", word("refused"), format!("with status 402; {}.", resets(standing, now))),
-        (_, true) => figure(&format!("Reached {limit_word}"), word("yes"), "Calls go on: this budget alerts and does not block.".to_owned()),
+        (_, true) if standing.blocking => {
+            figure("Calls are", word("refused"), format!("with status 402; {}.", resets(standing, now)))
+        }
+        (_, true) => figure(
+            &format!("Reached {limit_word}"),
+            word("yes"),
+            "Calls go on: this budget alerts and does not block.".to_owned(),
+        ),
         (Some(at), _) => {
             let near = at.millis() - now.millis() < 2 * DAY_MS;
-            let text = format!("about {} at the pace so far, if spend stays even.", format::date_time(at, now, budget.zone));
+            let text =
+                format!("about {} at the pace so far, if spend stays even.", format::date_time(at, now, budget.zone));
             let when = if near { format::moment(at, now, budget.zone) } else { format::date(at, now, budget.zone) };
             figure(&format!("Would reach {limit_word}"), word(when.trim_end_matches(":00")), text)
         }
-        (None, _) => figure(&format!("Would reach {limit_word}"), word("not"), if even(standing) {
-            format!("within {noun}, at the pace so far.")
-        } else {
-            "A window without an end to come has no pace.".to_owned()
-        }),
+        (None, _) => figure(
+            &format!("Would reach {limit_word}"),
+            word("not"),
+            if even(standing) {
+                format!("within {noun}, at the pace so far.")
+            } else {
+                "A window without an end to come has no pace.".to_owned()
+            },
+        ),
     });
     figures.push(match shown_pace(standing) {
         Some(projected) => figure(
@@ -164,10 +185,14 @@ fn figures(standing: &Standing, now: Timestamp) -> Vec<Figure> {
             word(&format::usd_rough(projected)),
             format!("{} of the limit, if it goes on as it went so far.", share_of_limit(projected, standing)),
         ),
-        None => figure("Pace", word("none"), match budget.when_exceeded {
-            WhenExceeded::Block if standing.blocking => "Held at the limit.".to_owned(),
-            _ => "Too early to tell, or no end to head for.".to_owned(),
-        }),
+        None => figure(
+            "Pace",
+            word("none"),
+            match budget.when_exceeded {
+                WhenExceeded::Block if standing.blocking => "Held at the limit.".to_owned(),
+                _ => "Too early to tell, or no end to head for.".to_owned(),
+            },
+        ),
     });
     figures
 }
@@ -179,8 +204,11 @@ fn share_of_limit(amount: Total, standing: &Standing) -> String {
 fn draw(standing: &Standing, course: &Course, told: &[PastAlert], now: Timestamp) -> String {
     let budget = &standing.budget;
     let limit = Total::from(budget.limit);
-    let mut thresholds: Vec<(Total, String)> =
-        budget.alert_at.iter().map(|threshold| (threshold.amount(budget.limit), words::threshold(*threshold))).collect();
+    let mut thresholds: Vec<(Total, String)> = budget
+        .alert_at
+        .iter()
+        .map(|threshold| (threshold.amount(budget.limit), words::threshold(*threshold)))
+        .collect();
     if !thresholds.iter().any(|(amount, _)| *amount == limit) {
         thresholds.push((limit, words::threshold(Threshold::LIMIT)));
     }
@@ -218,7 +246,13 @@ fn ticks(course: &Course, standing: &Standing) -> Vec<(Timestamp, String, bool)>
     let (from, until) = course.drawn;
     let zone = standing.budget.zone;
     let span = until.millis() - from.millis();
-    let kind = if span <= 2 * DAY_MS { WindowKind::Hour } else if span <= 100 * DAY_MS { WindowKind::Day } else { WindowKind::Month };
+    let kind = if span <= 2 * DAY_MS {
+        WindowKind::Hour
+    } else if span <= 100 * DAY_MS {
+        WindowKind::Day
+    } else {
+        WindowKind::Month
+    };
     let mut ticks = Vec::new();
     let mut window = kind.window_at(zone, from);
     while window.start < until {
@@ -227,7 +261,9 @@ fn ticks(course: &Course, standing: &Standing) -> Vec<(Timestamp, String, bool)>
             WindowKind::Hour if span <= 2 * 3_600_000 => Some(local.format("%H:%M").to_string()),
             WindowKind::Hour => (local.hour() % 3 == 0).then(|| local.format("%H:%M").to_string()),
             WindowKind::Day if span <= 9 * DAY_MS => Some(local.format("%a %-d").to_string()),
-            WindowKind::Day => (local.weekday().num_days_from_monday() == 0).then(|| local.format("Mon %-d %b").to_string()),
+            WindowKind::Day => {
+                (local.weekday().num_days_from_monday() == 0).then(|| local.format("Mon %-d %b").to_string())
+            }
             _ => Some(local.format("%b").to_string()),
         };
         if let Some(label) = label.filter(|_| window.start >= from) {
@@ -294,7 +330,11 @@ fn past_windows(standing: &Standing, course: &Course, past: &[Course]) -> Vec<Sm
                     &course.points,
                     limit,
                     top,
-                    &format!("{name}: {} against today’s limit of {}", format::usd(course.spent), format::usd(budget.limit)),
+                    &format!(
+                        "{name}: {} against today’s limit of {}",
+                        format::usd(course.spent),
+                        format::usd(budget.limit)
+                    ),
                 ),
                 name,
             }

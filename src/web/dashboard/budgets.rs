@@ -126,8 +126,12 @@ pub(super) fn share(standing: &Standing) -> String {
 pub(super) fn bar(standing: &Standing) -> String {
     let budget = &standing.budget;
     let limit = Total::from(budget.limit);
-    let thresholds: Vec<Total> =
-        budget.alert_at.iter().map(|threshold| threshold.amount(budget.limit)).filter(|amount| *amount < limit).collect();
+    let thresholds: Vec<Total> = budget
+        .alert_at
+        .iter()
+        .map(|threshold| threshold.amount(budget.limit))
+        .filter(|amount| *amount < limit)
+        .collect();
     let class = match standing.state {
         BudgetState::Exceeded => "is-crossed",
         // Half of a limit is no warning; from 80 % on there is something to watch.
@@ -171,7 +175,11 @@ fn heading(standing: &Standing, now: Timestamp) -> (String, bool, String) {
     let reaches = pace.reaches_limit_at.map(|at| {
         let zone = standing.budget.zone;
         let near = at.millis() - now.millis() < DAY_MS;
-        let when = if near { format!("about {}", format::moment(at, now, zone)) } else { format!("on {}", format::date(at, now, zone)) };
+        let when = if near {
+            format!("about {}", format::moment(at, now, zone))
+        } else {
+            format!("on {}", format::date(at, now, zone))
+        };
         format!("{} {}", words::threshold(Threshold::LIMIT), when)
     });
     let then = match reaches {
@@ -188,7 +196,9 @@ pub(super) fn resets(standing: &Standing, now: Timestamp) -> String {
     match (budget.window, standing.window.end) {
         (WindowKind::Total, _) | (_, None) => "never resets".to_owned(),
         (kind, _) if kind.is_rolling() => words::window_title(kind, &standing.window, budget.zone),
-        (_, Some(end)) if end.millis() - now.millis() <= DAY_MS => format!("resets {}", format::date_time(end, now, budget.zone)),
+        (_, Some(end)) if end.millis() - now.millis() <= DAY_MS => {
+            format!("resets {}", format::date_time(end, now, budget.zone))
+        }
         (_, Some(end)) => format!("resets {}", format::date(end, now, budget.zone)),
     }
 }

@@ -103,7 +103,10 @@ struct CompletionPage {
 pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<String>) -> Result<Response, PageError> {
     let found = calls::find(&state.store, &id).await.map_err(state.unreadable())?;
     let Some((call, record)) = found.filter(|(call, _)| call.state != CallState::Open) else {
-        return Err(PageError::NotFound(state, "The ledger has no completion with this ID. A call under way is shown once its ID is known."));
+        return Err(PageError::NotFound(
+            state,
+            "The ledger has no completion with this ID. A call under way is shown once its ID is known.",
+        ));
     };
     let record: Option<Value> = record.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let now = state.clock.now();
@@ -132,7 +135,9 @@ fn sentence(call: &Call) -> String {
     let model = call.model();
     let requested = call.requested_model.as_deref();
     let asked = match (requested, model) {
-        (Some(requested), Some(model)) if requested != model => format!("{who} asked for {requested}, was served by {model}"),
+        (Some(requested), Some(model)) if requested != model => {
+            format!("{who} asked for {requested}, was served by {model}")
+        }
         (Some(one), _) | (None, Some(one)) => format!("{who} asked for {one}"),
         (None, None) => format!("{who} made a call whose model is not known"),
     };
@@ -161,9 +166,8 @@ fn costs(call: &Call, state: &DashboardState) -> Vec<Cost> {
     let top = Total::from_picos(i128::from(top.picos()) * 11 / 10);
     let along = |amount: Money| along(amount.into(), top, 10_000);
     let now = state.clock.now();
-    let at = |at: Option<Timestamp>| {
-        at.map(|at| format!(", {}", format::moment(at, now, state.zone))).unwrap_or_default()
-    };
+    let at =
+        |at: Option<Timestamp>| at.map(|at| format!(", {}", format::moment(at, now, state.zone))).unwrap_or_default();
     let named = |class, word: &str| Badge { class, word: word.to_owned() };
     let bar = |badge, amount: Money, fill, text: String| Cost {
         badge,
@@ -189,7 +193,8 @@ fn costs(call: &Call, state: &DashboardState) -> Vec<Cost> {
     if let (Some(inline), Some(settled)) = (inline, settled) {
         let change = Total::from(settled) - Total::from(inline);
         let (low, high) = (along(inline.min(settled)), along(inline.max(settled)));
-        let amount = format::completion_usd(Money::from_picos(settled.picos().saturating_sub(inline.picos()).saturating_abs()));
+        let amount =
+            format::completion_usd(Money::from_picos(settled.picos().saturating_sub(inline.picos()).saturating_abs()));
         let sign = match change.cmp(&Total::ZERO) {
             std::cmp::Ordering::Less => MINUS.to_string(),
             std::cmp::Ordering::Equal => String::new(),
@@ -287,13 +292,22 @@ fn times(call: &Call, state: &DashboardState) -> Vec<Fact> {
 fn whose(call: &Call) -> Vec<Fact> {
     let labels = &call.attribution;
     let mut facts = Vec::new();
-    for (name, key, value) in [("App", "app", &labels.app), ("User", "user", &labels.user), ("Session", "session", &labels.session)] {
-        facts.push(value.as_ref().map_or_else(|| Fact::new(name, "").note("not named"), |value| Fact::filter(name, key, value)));
+    for (name, key, value) in
+        [("App", "app", &labels.app), ("User", "user", &labels.user), ("Session", "session", &labels.session)]
+    {
+        facts.push(
+            value
+                .as_ref()
+                .map_or_else(|| Fact::new(name, "").note("not named"), |value| Fact::filter(name, key, value)),
+        );
     }
-    facts.insert(1, match &call.key {
-        Some(key) => Fact::filter("Key", "key", &key.name),
-        None => Fact::new("Key", "").note("not named"),
-    });
+    facts.insert(
+        1,
+        match &call.key {
+            Some(key) => Fact::filter("Key", "key", &key.name),
+            None => Fact::new("Key", "").note("not named"),
+        },
+    );
     if let Some(fingerprint) = call.key.as_ref().and_then(|key| key.fingerprint.as_ref()) {
         facts.insert(2, Fact::new("Key ends in", format!("…{}", fingerprint.tail)));
     }
@@ -336,7 +350,8 @@ fn settling(call: &Call, state: &DashboardState) -> Vec<Fact> {
     let (now, zone) = (state.clock.now(), state.zone);
     let mut facts = vec![Fact::new("Readings of the record", format::count(settling.attempts))];
     if let Some(due) = settling.due {
-        let when = if due <= now { "now".to_owned() } else { format!("{} {}", format::moment(due, now, zone), zone.name()) };
+        let when =
+            if due <= now { "now".to_owned() } else { format!("{} {}", format::moment(due, now, zone), zone.name()) };
         facts.push(Fact::new("Next reading", when));
     }
     if let Some(reason) = &settling.reason {
@@ -363,7 +378,9 @@ fn meaning(flag: &str) -> &'static str {
         flags::CLIENT_LEFT => "The client went away before the end.",
         flags::INTERRUPTED => "tallyd stopped while the call was under way; its outcome was not seen.",
         flags::ID_DIFFERS => "The generation record carries another ID than the one asked for.",
-        flags::ID_REPEATED => "Upstream gave the ID of another call; this row has none of its own and can not be settled.",
+        flags::ID_REPEATED => {
+            "Upstream gave the ID of another call; this row has none of its own and can not be settled."
+        }
         flags::COST_DIFFERS => "The reply’s cost and the record’s differ; the record’s counts.",
         flags::RESPONSE_CACHE_HIT => "The reply came from OpenRouter’s response cache.",
         flags::NOT_SYNCED => "The reply’s end reached the client before the disk had confirmed the record.",

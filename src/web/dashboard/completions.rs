@@ -232,7 +232,8 @@ pub(super) async fn page(
     let size = usize::try_from(asked.size).unwrap_or(usize::MAX);
     let more = found.len() > size;
     found.truncate(size);
-    let older = found.last().filter(|_| more).map(|last| asked.link(&asked.given, asked.size, Some(&write_cursor(last))));
+    let older =
+        found.last().filter(|_| more).map(|last| asked.link(&asked.given, asked.size, Some(&write_cursor(last))));
     html(&CompletionsPage {
         frame: Frame::new(&state, "Completions", Page::Completions),
         summary: summary(&today),
@@ -316,7 +317,8 @@ fn states(asked: &Asked) -> Vec<Choice> {
 /// The known costs of the rows, together.
 fn known(found: &[Call]) -> String {
     let costs: Total = found.iter().filter_map(Call::cost).map(Total::from).sum();
-    i64::try_from(costs.picos()).map_or_else(|_| format::usd(costs), |picos| format::completion_usd(Money::from_picos(picos)))
+    i64::try_from(costs.picos())
+        .map_or_else(|_| format::usd(costs), |picos| format::completion_usd(Money::from_picos(picos)))
 }
 
 fn span_of(found: &[Call], now: Timestamp, zone: Tz) -> String {
@@ -391,10 +393,9 @@ pub(super) fn badge(call: &Call) -> Badge {
         CallState::Pending | CallState::Open if call.is_inline() => ("inline", "inline".to_owned()),
         CallState::Pending | CallState::Open => ("pending", "pending".to_owned()),
         CallState::Unsettled => ("unsettled", "unsettled".to_owned()),
-        CallState::Failed => (
-            "failed",
-            call.http_status.map_or_else(|| "failed".to_owned(), |status| format!("failed {status}")),
-        ),
+        CallState::Failed => {
+            ("failed", call.http_status.map_or_else(|| "failed".to_owned(), |status| format!("failed {status}")))
+        }
     };
     Badge { class, word }
 }

@@ -86,10 +86,17 @@ fn banners(state: &DashboardState) -> Vec<Banner> {
     let journal = state.journal.health();
     if let Some(trouble) = &state.ledger.health().trouble {
         let since = format::moment(trouble.since, now, zone);
-        let waits = format!("{} of calls wait in the journal, which has room for {} more", bytes(journal.held_bytes), room(&journal));
+        let waits = format!(
+            "{} of calls wait in the journal, which has room for {} more",
+            bytes(journal.held_bytes),
+            room(&journal)
+        );
         banners.push(Banner {
             head: format!("The database takes no writes since {since}."),
-            text: format!("Nothing is lost: {waits}. Figures stop there. The database says: {}.", trouble.message.trim_end_matches('.')),
+            text: format!(
+                "Nothing is lost: {waits}. Figures stop there. The database says: {}.",
+                trouble.message.trim_end_matches('.')
+            ),
             bad: true,
         });
     }
@@ -97,13 +104,19 @@ fn banners(state: &DashboardState) -> Vec<Banner> {
         let what = journal.last_failure.as_ref().map_or("its disk does not answer", |failure| failure.what.as_str());
         banners.push(Banner {
             head: "The journal can not be written.".to_owned(),
-            text: format!("Calls are kept in memory alone and would be lost if tallyd stopped now: {}.", what.trim_end_matches('.')),
+            text: format!(
+                "Calls are kept in memory alone and would be lost if tallyd stopped now: {}.",
+                what.trim_end_matches('.')
+            ),
             bad: true,
         });
     } else if !journal.accepts_new_calls {
         banners.push(Banner {
             head: "The journal is full.".to_owned(),
-            text: format!("{} wait for the database; new calls are treated as journal.on_ledger_failure says.", bytes(journal.held_bytes)),
+            text: format!(
+                "{} wait for the database; new calls are treated as journal.on_ledger_failure says.",
+                bytes(journal.held_bytes)
+            ),
             bad: true,
         });
     }

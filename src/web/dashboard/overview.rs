@@ -6,13 +6,13 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::DashboardState;
 use super::budgets::{BudgetLine, lines};
 use super::chart::{spark, stack};
 use super::completions::{Line, line};
 use super::frame::{Frame, Page};
 use super::query::link;
 use super::respond::{PageError, html};
-use super::DashboardState;
 use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 use crate::report::attention::{self, Check, Level, Seen};
@@ -54,8 +54,7 @@ struct Preset {
 /// A row under the chart, or in a table of names.
 pub(super) struct NameRow {
     name: String,
-    /// Whether the rows name nothing here, or several names stand together.
-    plain: bool,
+    /// Its completions; `None` where rows name nothing here, or several names stand together.
     link: Option<String>,
     colour: usize,
     spend: String,
@@ -111,7 +110,10 @@ struct EmptyPage {
 }
 
 /// The page.
-pub(super) async fn page(State(state): State<DashboardState>, Query(asked): Query<Asked>) -> Result<Response, PageError> {
+pub(super) async fn page(
+    State(state): State<DashboardState>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, PageError> {
     let (now, zone, store) = (state.clock.now(), state.zone, &state.store);
     let latest = calls::page(store, &CompletionFilter::default(), None, LATEST).await.map_err(state.unreadable())?;
     if latest.is_empty() {
@@ -124,8 +126,7 @@ pub(super) async fn page(State(state): State<DashboardState>, Query(asked): Quer
         tokio::try_join!(standing::read(store, now), settlements::backlog(store, now), outbox::counts(store))
             .map_err(state.unreadable())?;
     let today = seen.today.sums;
-    let checks =
-        attention::checks(&Seen { today, backlog, outbox, has_mail_server: state.has_mail_server, now });
+    let checks = attention::checks(&Seen { today, backlog, outbox, has_mail_server: state.has_mail_server, now });
     let toggle = toggle(&seen.models, range, open);
     html(&OverviewPage {
         frame: Frame::new(&state, "Overview", Page::Overview),
@@ -187,20 +188,29 @@ fn figures(seen: &Overview, now: Timestamp, state: &DashboardState) -> Vec<Figur
     let weekday = seen.today.before_start.to_utc().with_timezone(&zone).format("%A").to_string();
     let month_before = seen.month.before_start.to_utc().with_timezone(&zone).format("%B").to_string();
     let (open_whole, open_cents) = parts(seen.month.sums.inline_cost);
-    let growth = |running: &Running, about: &str| spark::growth(&running.steps, running.begun, &running.before_steps, about);
+    let growth =
+        |running: &Running, about: &str| spark::growth(&running.steps, running.begun, &running.before_steps, about);
     let mut figures = vec![
         Figure {
             label: "Today".to_owned(),
             whole: today_whole,
             cents: today_cents,
-            text: format!("{}.{}", compared(&seen.today, &format!("last {weekday} by {}", format::minute(now, zone))), not_settled(&seen.today)),
+            text: format!(
+                "{}.{}",
+                compared(&seen.today, &format!("last {weekday} by {}", format::minute(now, zone))),
+                not_settled(&seen.today)
+            ),
             picture: growth(&seen.today, &format!("Spend today by the hour, over that of last {weekday}")),
         },
         Figure {
             label: month_name.clone(),
             whole: month_whole,
             cents: month_cents,
-            text: format!("{} ({}).", compared(&seen.month, &format!("{month_before} by this day and hour")), format::usd(seen.month.before_by_now)),
+            text: format!(
+                "{} ({}).",
+                compared(&seen.month, &format!("{month_before} by this day and hour")),
+                format::usd(seen.month.before_by_now)
+            ),
             picture: growth(&seen.month, &format!("Spend in {month_name} by the day, over that of {month_before}")),
         },
     ];
@@ -214,7 +224,8 @@ fn figures(seen: &Overview, now: Timestamp, state: &DashboardState) -> Vec<Figur
             picture: spark::bars(
                 &seen.month.steps,
                 seen.month.begun,
-                (to_come > 0).then(|| Total::from_picos((projected - seen.month.sums.cost).picos().max(0) / to_come.max(1))),
+                (to_come > 0)
+                    .then(|| Total::from_picos((projected - seen.month.sums.cost).picos().max(0) / to_come.max(1))),
                 &format!("Spend of each day of {month_name}, the expected days hollow"),
             ),
         },
@@ -388,7 +399,6 @@ fn row(series: &Series, stack: &Stack, one: &str, many: &str) -> NameRow {
     let sums = &series.sums;
     NameRow {
         name: name_of(series, one, many),
-        plain: series.name.is_none(),
         link: series.name.as_deref().map(|name| link("/completions", [(one, name)])),
         colour: series.colour,
         spend: format::usd(sums.cost),

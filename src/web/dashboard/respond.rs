@@ -14,7 +14,8 @@ use crate::report::overview::OverviewError;
 use crate::store::StoreError;
 
 /// What every page runs under: its own files alone, no inline script or style, in nobody's frame.
-const POLICY: &str = "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
@@ -84,12 +85,17 @@ impl IntoResponse for PageError {
             Self::Unreadable(state, error) => {
                 tracing::error!(%error, "the database could not be read for a page");
                 let frame = Frame::new(&state, "Database not readable", Page::None);
-                let what = format!("{error}. Nothing is lost: calls pass and are kept in the journal. Try again in a moment.");
-                (StatusCode::SERVICE_UNAVAILABLE, ErrorPage { frame, title: "The database can not be read", what, bad: true })
+                let what =
+                    format!("{error}. Nothing is lost: calls pass and are kept in the journal. Try again in a moment.");
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    ErrorPage { frame, title: "The database can not be read", what, bad: true },
+                )
             }
             Self::Template(error) => {
                 tracing::error!(%error, "a page could not be written");
-                return (StatusCode::INTERNAL_SERVER_ERROR, "This page could not be written; please report it.").into_response();
+                return (StatusCode::INTERNAL_SERVER_ERROR, "This page could not be written; please report it.")
+                    .into_response();
             }
         };
         match page.render() {

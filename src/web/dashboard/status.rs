@@ -121,7 +121,12 @@ fn ledger(state: &DashboardState, now: Timestamp, size: u64) -> Section {
         Fact::new("Engine", engine),
         Fact::new("Where", state.database.clone()),
         Fact::new("Size", bytes(size)),
-        Fact::new("Last commit", health.committed_at.map_or_else(|| "none since the start".to_owned(), |at| format::moment(at, now, state.zone))),
+        Fact::new(
+            "Last commit",
+            health
+                .committed_at
+                .map_or_else(|| "none since the start".to_owned(), |at| format::moment(at, now, state.zone)),
+        ),
         Fact::new("Rows written since the start", count(health.rows)),
         Fact::new("Records set aside", count(health.set_aside)).marked("bad", health.set_aside > 0),
     ];
@@ -136,13 +141,17 @@ fn ledger(state: &DashboardState, now: Timestamp, size: u64) -> Section {
 }
 
 fn journal_section(journal: &crate::journal::Health, now: Timestamp, state: &DashboardState) -> Section {
-    let oldest = journal.oldest_undrained.map_or_else(|| "nothing waits".to_owned(), |age| format::duration(millis(age)));
+    let oldest =
+        journal.oldest_undrained.map_or_else(|| "nothing waits".to_owned(), |age| format::duration(millis(age)));
     let mut facts = vec![
         Fact::new("Waits for the database", bytes(journal.held_bytes)),
         Fact::new("for", oldest),
         Fact::new("Limit", bytes(journal.limit_bytes)),
         Fact::new("Folder", state.journal_dir.display().to_string()),
-        Fact::new("Records and syncs since the start", format!("{} in {}", count(journal.records), count(journal.syncs))),
+        Fact::new(
+            "Records and syncs since the start",
+            format!("{} in {}", count(journal.records), count(journal.syncs)),
+        ),
         Fact::new("Released without a sync", count(journal.not_durable)).marked("warn", journal.not_durable > 0),
         Fact::new("Refused", count(journal.refused)).marked("bad", journal.refused > 0),
     ];
@@ -212,7 +221,8 @@ fn daemon(state: &DashboardState, now: Timestamp) -> Section {
 /// Names and last four characters; keys that callers bring have no name.
 fn keys(state: &DashboardState) -> Vec<(String, String)> {
     let held = state.keyring.held().into_iter();
-    held.map(|(name, fingerprint, _)| (name.unwrap_or_else(|| "a caller’s own".to_owned()), fingerprint.to_string())).collect()
+    held.map(|(name, fingerprint, _)| (name.unwrap_or_else(|| "a caller’s own".to_owned()), fingerprint.to_string()))
+        .collect()
 }
 
 fn jobs(state: &DashboardState, now: Timestamp) -> Vec<JobLine> {

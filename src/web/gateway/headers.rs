@@ -1,11 +1,12 @@
 //! What becomes of headers on their way through: hop-by-hop ones end here, ours do not leave, the rest passes.
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::credentials::X_API_KEY;
 use crate::capture::attribute::OWN_HEADERS;
 use crate::capture::observe::READABLE;
 use crate::web::guard::is_own_cookie;
@@ -39,6 +40,12 @@ pub(super) fn to_upstream(headers: &mut HeaderMap) {
     }
     reduce_accept_encoding(headers);
     drop_own_cookies(headers);
+    // Whatever prints headers on the way prints these as "Sensitive".
+    for name in [AUTHORIZATION, X_API_KEY] {
+        if let Some(secret) = headers.get_mut(name) {
+            secret.set_sensitive(true);
+        }
+    }
 }
 
 /// Makes a reply's headers those that go to the client.

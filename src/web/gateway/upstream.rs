@@ -1,4 +1,8 @@
 //! The pass-through client: sends what it is given, adds nothing, decodes nothing, follows nothing.
+//!
+//! It speaks HTTP/1.1, as most SDKs do: one call, one connection. Over HTTP/2 all calls would share one
+//! connection, upstream's limit on its streams (100 at common edges) would make the next call wait for
+//! minutes, and one slow client could hold up the others.
 
 use std::time::Duration;
 
@@ -23,12 +27,7 @@ const MAX_IDLE: usize = 512;
 /// Bytes read ahead from one upstream connection at most; also the longest head of a reply.
 const READ_BUFFER: usize = 32 * 1024;
 
-/// Flow-control window of one HTTP/2 stream and of a whole connection, in bytes: what upstream may send before the client
-/// has taken it.
-const H2_STREAM_WINDOW: u32 = 64 * 1024;
-const H2_CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-
-/// HTTP/2 pings and TCP keep-alive find out within this time that upstream is gone.
+/// TCP keep-alive finds out after this time that upstream is gone without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The way to OpenRouter.
@@ -72,23 +71,14 @@ impl Upstream {
             .map_err(UpstreamError::Tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(http);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
         // hyper drives its connections in tasks of its own; they end when this client is dropped.
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MAX_IDLE)
             .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
             .http1_max_buf_size(READ_BUFFER)
-            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .http2_keep_alive_timeout(KEEP_ALIVE)
             .build(connector);
         Ok(Self { client, scheme, authority, prefix })
     }

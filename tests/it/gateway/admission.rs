@@ -1,9 +1,10 @@
 //! Who may call: keys, the rules against the browser, budgets, and a ledger that cannot be written.
 
 use secrecy::ExposeSecret as _;
+use tallyd::budget::Exceeded;
 use tallyd::config::{self, OnLedgerFailure};
 use tallyd::domain::ids::KeyFingerprint;
-use tallyd::web::gateway::BudgetRefusal;
+use tallyd::domain::money::{Money, Total};
 
 use super::house::{Candidate, House, OWN_KEY, Plan};
 
@@ -131,10 +132,10 @@ async fn an_offer_of_http2_is_passed_over() {
 
 #[tokio::test]
 async fn a_spent_budget_answers_402_in_every_skin() {
-    let refusal = BudgetRefusal {
+    let refusal = Exceeded {
         budget: "growth".to_owned(),
-        limit_usd: "500.00".to_owned(),
-        spent_usd: "500.12".to_owned(),
+        limit: Money::parse("500").unwrap().into(),
+        spent: Total::from(Money::parse("500.12").unwrap()),
         resets_at: None,
     };
     let mut house = House::with(Plan { refuse: Some(refusal), ..Plan::default() }).await;

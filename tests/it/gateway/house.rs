@@ -8,6 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
+use tallyd::budget::Exceeded;
 use tallyd::capture::keys::Keyring;
 use tallyd::capture::recorder::Recorder;
 use tallyd::clock::{Clock, Entropy};
@@ -18,7 +19,7 @@ use tallyd::domain::scope::AdmissionSubject;
 use tallyd::journal::{Journal, JournalOptions, Reader};
 use tallyd::shutdown::{Signals, Tasks};
 use tallyd::telemetry::Metrics;
-use tallyd::web::gateway::{BudgetRefusal, Gateway, GatewaySetup};
+use tallyd::web::gateway::{Gateway, GatewaySetup};
 use tallyd::web::guard::Guard;
 use tallyd::web::serve::Site;
 use tempfile::TempDir;
@@ -43,7 +44,7 @@ pub(super) struct Plan {
     pub(super) open: bool,
     pub(super) keys: Vec<(String, SecretString)>,
     pub(super) journal_limit: u64,
-    pub(super) refuse: Option<BudgetRefusal>,
+    pub(super) refuse: Option<Exceeded>,
     pub(super) upstream: Option<String>,
 }
 

@@ -141,3 +141,34 @@ async fn an_upstream_that_closes_without_an_answer_may_have_billed() {
     assert_eq!((row.outcome().ending, row.outcome().status), (Ending::NoReply, None));
     assert!(row.heads.is_empty());
 }
+
+#[tokio::test]
+async fn an_upstream_that_cannot_prove_its_name_gets_nothing() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let tls = tokio_rustls::rustls::ServerConfig::builder_with_provider(
+        tokio_rustls::rustls::crypto::ring::default_provider().into(),
+    )
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(vec![cert.der().clone()], key)
+    .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let plan = Plan { upstream: Some(format!("https://localhost:{port}/api/v1")), ..Plan::default() };
+    let house = House::with(plan).await;
+    let mut client = house.client().await;
+    client.post("/api/v1/chat/completions", "", "{}").await;
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
+    let (reply, handshake) = tokio::join!(client.reply(), async {
+        let (stream, _) = listener.accept().await.unwrap();
+        acceptor.accept(stream).await
+    });
+    assert!(handshake.is_err());
+    assert_eq!(reply.status(), 502);
+    let error = reply.json();
+    assert!(error["error"]["message"].as_str().unwrap().contains("certificate"), "{error}");
+    assert_eq!(house.only_row().await.outcome().ending, Ending::NeverSent);
+}

@@ -4,15 +4,18 @@ use tallyd::domain::call::{Call, CallState};
 use tallyd::domain::money::{Money, Total};
 use tallyd::domain::rollup;
 use tallyd::domain::scope::Scope;
+use tallyd::domain::time::DAY_MS;
 use tallyd::store::drivers;
 
 use super::calls::save;
+use super::rollups::save_with_sums;
 use super::samples::{NOON, varied};
 use super::{Database, on_both_engines};
 
 on_both_engines! {
     groups_hold_what_the_scope_counts
     the_dearest_come_first
+    buckets_sum_what_rows_do
 }
 
 fn scopes() -> Vec<Scope> {
@@ -68,5 +71,22 @@ async fn the_dearest_come_first(database: &Database) {
         let ids = |calls: &[Call]| calls.iter().take(3).map(|call| (call.call_id, call.cost())).collect::<Vec<_>>();
         let found: Vec<_> = found.iter().map(|call| (call.call_id, Some(call.cost))).collect();
         assert_eq!(found, ids(&expected), "{scope}");
+    }
+}
+
+/// A span of more than two days is read from the buckets where they know what the scope looks at.
+async fn buckets_sum_what_rows_do(database: &Database) {
+    save_with_sums(database, &rows()).await;
+    let short = NOON.plus_millis(DAY_MS);
+    let long = NOON.plus_millis(40 * DAY_MS);
+    for scope in scopes() {
+        let (mut of_rows, mut of_buckets) = (BTreeMap::new(), BTreeMap::new());
+        for (until, found) in [(short, &mut of_rows), (long, &mut of_buckets)] {
+            let add = |group: drivers::Group| {
+                *found.entry((group.app, group.key_name, group.model)).or_insert(Total::ZERO) += group.cost;
+            };
+            drivers::groups(&database.store, &scope, NOON, until, add).await.unwrap();
+        }
+        assert_eq!(of_rows, of_buckets, "{scope}");
     }
 }

@@ -82,13 +82,18 @@ fn lines(
     x: &impl Fn(Timestamp) -> Hundredths,
     y: &impl Fn(Total) -> Hundredths,
 ) {
-    let _ = write!(svg, r#"<svg viewBox="0 0 100 {HEIGHT}" preserveAspectRatio="none" width="100%" height="{HEIGHT}">"#);
+    let _ =
+        write!(svg, r#"<svg viewBox="0 0 100 {HEIGHT}" preserveAspectRatio="none" width="100%" height="{HEIGHT}">"#);
     if shown.even {
         let _ = write!(svg, r#"<path class="line pace" d="M0,{BASE} L100,{}"/>"#, y(shown.limit.0));
     }
     let line: Vec<String> = shown.points.iter().map(|(at, amount)| format!("{},{}", x(*at), y(*amount))).collect();
     let line = line.join(" ");
-    let _ = write!(svg, r#"<path class="area" d="M0,{BASE} {line} {},{BASE}Z"/><path class="line" d="M{line}"/>"#, x(last.0));
+    let _ = write!(
+        svg,
+        r#"<path class="area" d="M0,{BASE} {line} {},{BASE}Z"/><path class="line" d="M{line}"/>"#,
+        x(last.0)
+    );
     if let Some(projected) = shown.projected {
         let _ = write!(svg, r#"<path class="line fc" d="M{},{} L100,{}"/>"#, x(last.0), y(last.1), y(projected));
     }
@@ -113,7 +118,13 @@ fn marks(
     let (class, at) = if now_x.0 < 3_000 { ("on", now_x.0 + 120) } else { ("on end", now_x.0 - 120) };
     let near_limit = (now_y.0 - y(shown.limit.0).0).abs() < 2_400;
     let label_y = if near_limit { now_y.0 + 2_200 } else { now_y.0 - 800 };
-    let _ = write!(svg, r#"<text class="{class}" x="{}%" y="{}">{}</text>"#, Hundredths(at), Hundredths(label_y), escape(shown.now));
+    let _ = write!(
+        svg,
+        r#"<text class="{class}" x="{}%" y="{}">{}</text>"#,
+        Hundredths(at),
+        Hundredths(label_y),
+        escape(shown.now)
+    );
     for (at, label, minor) in shown.ticks {
         let tick = x(*at);
         let class = match (tick.0 > 9_200, *minor) {

@@ -37,7 +37,8 @@ pub(crate) struct Bar {
 /// Draws the bars; `about` says in a sentence what they show.
 pub(crate) fn draw(bars: &[Bar], about: &str) -> String {
     let total = |bar: &Bar| bar.parts.iter().map(|(_, amount)| *amount).sum::<Total>();
-    let highest = bars.iter().map(|bar| total(bar).max(bar.expected.unwrap_or(Total::ZERO))).max().unwrap_or(Total::ZERO);
+    let highest =
+        bars.iter().map(|bar| total(bar).max(bar.expected.unwrap_or(Total::ZERO))).max().unwrap_or(Total::ZERO);
     let axis = Axis::holding(highest);
     let y = |amount: Total| BASE * 100 - along(amount, axis.top, (BASE - ROOM) * 100);
     let mut svg = format!(r#"<figure class="chart"><svg height="{HEIGHT}" aria-hidden="true">"#);
@@ -64,7 +65,12 @@ pub(crate) fn draw(bars: &[Bar], about: &str) -> String {
 fn gap(svg: &mut String, width: i64) {
     let _ = write!(svg, r#"<rect class="gap" width="{}%" y="{ROOM}" height="{}"/>"#, Hundredths(width), BASE - ROOM);
     if width > 1_200 {
-        let _ = write!(svg, r#"<text class="middle t2" x="{}%" y="{}">not recorded</text>"#, Hundredths(width / 2), BASE / 2);
+        let _ = write!(
+            svg,
+            r#"<text class="middle t2" x="{}%" y="{}">not recorded</text>"#,
+            Hundredths(width / 2),
+            BASE / 2
+        );
     }
 }
 

@@ -1,0 +1,154 @@
+//! Whether a call may go: the browser's rules, the key that pays, the journal, the budgets.
+
+use http::header::UPGRADE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
+use secrecy::ExposeSecret as _;
+
+use super::credentials::{Credential, credential};
+use super::{Endpoint, Inner};
+use crate::budget::Exceeded;
+use crate::capture::request::Asked;
+use crate::config::{DEFAULT_KEY_NAME, OnLedgerFailure};
+use crate::domain::attribution::{Attribution, KeyRef};
+use crate::domain::observation::Refused;
+use crate::domain::scope::AdmissionSubject;
+use crate::domain::time::Timestamp;
+use crate::web::guard::Surface;
+use crate::web::skin::{OwnError, Skin};
+
+/// Asks the budgets whether a call may be sent. Must not block.
+pub type Admit = dyn Fn(&AdmissionSubject<'_>, Timestamp) -> Result<(), Exceeded> + Send + Sync;
+
+/// Who pays for a call.
+pub(super) struct Payer {
+    /// What stands for the key.
+    pub(super) key: KeyRef,
+    /// The `Authorization` that replaces the caller's; `None` when the caller's own goes on as it is.
+    pub(super) swap: Option<HeaderValue>,
+}
+
+impl Inner {
+    /// Refuses what may not come in at all.
+    pub(super) fn check(&self, parts: &request::Parts) -> Result<(), OwnError> {
+        let surface = if self.open { Surface::OpenApi } else { Surface::Api };
+        self.guard
+            .check(surface, &parts.uri, &parts.headers)
+            .map_err(|denied| OwnError::new(StatusCode::FORBIDDEN, "permission_denied", denied.to_string()))?;
+        // An offer to speak HTTP/2 over plain TCP, which Java's client makes by itself, may be passed over (RFC 9113, 3.1).
+        let upgrades = parts.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
+        if upgrades || parts.method == Method::CONNECT {
+            let message = "tallyd passes plain HTTP requests only: send this one without Upgrade";
+            return Err(OwnError::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", message));
+        }
+        Ok(())
+    }
+
+    /// Whether this is a browser's preflight, which carries no key and costs nothing; in open mode it goes on with ours.
+    pub(super) fn is_free_preflight(&self, parts: &request::Parts) -> bool {
+        !self.open && parts.method == Method::OPTIONS && credential(&parts.headers, false) == Credential::None
+    }
+
+    /// Who pays.
+    pub(super) fn payer(&self, headers: &HeaderMap, endpoint: &Endpoint) -> Result<Payer, OwnError> {
+        let found = match credential(headers, endpoint.skin == Skin::Messages) {
+            Credential::OpenRouter(key) => match self.keyring.configured(key) {
+                Some(key) => Ok(Payer { key, swap: None }),
+                None if self.settings.own_keys => Ok(Payer { key: self.keyring.bring(key), swap: None }),
+                None => {
+                    Err("this tallyd takes no OpenRouter keys of callers (gateway.own_keys = false); use one it knows")
+                }
+            },
+            Credential::None | Credential::Other if self.open => self.own_payer().ok_or(
+                "tallyd has no OpenRouter key: set OPENROUTER_API_KEY (or openrouter.api_key), or send your own as \
+                 Authorization: Bearer",
+            ),
+            Credential::None | Credential::Other => {
+                Err("no key that tallyd knows: send an OpenRouter key (sk-or-v1-…) as Authorization: Bearer")
+            }
+        };
+        found.map_err(|message| {
+            let error = OwnError::new(StatusCode::UNAUTHORIZED, "authentication", message);
+            self.refuse(&error, endpoint, None, &Attribution::default(), None);
+            error
+        })
+    }
+
+    /// The configured key, for callers of open mode.
+    fn own_payer(&self) -> Option<Payer> {
+        let (key, secret) = self.keyring.named(DEFAULT_KEY_NAME)?;
+        let mut swap = HeaderValue::from_str(&format!("Bearer {}", secret.expose_secret())).ok()?;
+        swap.set_sensitive(true);
+        Some(Payer { key, swap: Some(swap) })
+    }
+
+    /// Asks journal and budgets.
+    pub(super) fn admit(
+        &self,
+        endpoint: &Endpoint,
+        key: &KeyRef,
+        attribution: &Attribution,
+        asked: Option<&Asked>,
+    ) -> Result<(), OwnError> {
+        let model = asked.and_then(|asked| asked.model.as_deref()).or(endpoint.preset.as_deref());
+        let refuse = |error: OwnError| {
+            self.refuse(&error, endpoint, Some(key), attribution, model);
+            Err(error)
+        };
+        if self.on_ledger_failure == OnLedgerFailure::Refuse && !self.recorder.accepts_new_calls() {
+            let message = "tallyd cannot write its ledger, and is set to refuse calls then (journal.on_ledger_failure = \"refuse\")";
+            return refuse(OwnError::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", message));
+        }
+        let subject = AdmissionSubject {
+            app: attribution.app.as_deref(),
+            key_name: Some(&key.name),
+            end_user: attribution.user.as_deref(),
+            session: attribution.session.as_deref(),
+            model,
+            models: asked.map_or(&[], |asked| &asked.models),
+            tags: &attribution.tags,
+            opaque_body: asked.is_none(),
+        };
+        (self.admit)(&subject, self.clock.now()).or_else(|exceeded| refuse(OwnError::from(exceeded)))
+    }
+
+    /// Counts a call that buys inference and is not let through.
+    fn refuse(
+        &self,
+        error: &OwnError,
+        endpoint: &Endpoint,
+        key: Option<&KeyRef>,
+        attribution: &Attribution,
+        model: Option<&str>,
+    ) {
+        if !endpoint.inference {
+            return;
+        }
+        let refused = Refused {
+            at: self.clock.now(),
+            cause: error.error_type.to_owned(),
+            budget: error.metadata.get("budget").and_then(|budget| budget.as_str()).map(str::to_owned),
+            app: attribution.app.clone(),
+            key_name: key.map(|key| key.name.clone()),
+            requested_model: model.map(str::to_owned),
+            endpoint: endpoint.name.clone(),
+        };
+        self.recorder.refused(error.error_type, refused);
+    }
+}
+
+impl From<Exceeded> for OwnError {
+    fn from(exceeded: Exceeded) -> Self {
+        let Exceeded { budget, limit, spent, resets_at } = exceeded;
+        let (limit, spent) = (limit.to_decimal(), spent.to_decimal());
+        let until = resets_at.as_ref().map_or_else(String::new, |at| format!("; it resets at {at}"));
+        let message = format!(
+            "budget {budget:?} is spent: ${spent} of ${limit}{until}. Raise its limit, or set when_exceeded = \"alert\", to go on"
+        );
+        let mut error = Self::new(StatusCode::PAYMENT_REQUIRED, "budget_exceeded", message);
+        error.metadata.insert("budget".to_owned(), budget.into());
+        error.metadata.insert("limit_usd".to_owned(), limit.into());
+        error.metadata.insert("spent_usd".to_owned(), spent.into());
+        error.metadata.insert("resets_at".to_owned(), resets_at.into());
+        error
+    }
+}
