@@ -223,6 +223,7 @@ impl House {
                     Observation::Head(head) => rows.entry(head.call_id).or_default().heads.push(head),
                     Observation::Outcome(outcome) => rows.entry(outcome.call_id).or_default().outcomes.push(*outcome),
                     Observation::Refused(refused) => refusals.push(*refused),
+                    Observation::NotSynced { call_id } => panic!("the disk did not take {call_id}"),
                 }
             }
         }
