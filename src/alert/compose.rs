@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::drivers::{Side, Tally, span_before};
-use super::facts::{DearCall, Letter, Section, Standing};
+use super::facts::{DearCall, Letter, Section, Span, Standing};
 use super::render::{RenderError, Rendered, render};
 use crate::clock::Clock;
 use crate::domain::alert::CrossingKind;
@@ -24,8 +24,11 @@ const RECIPIENTS_AT_ONCE: u32 = 50;
 /// Calls shown as the dearest.
 const DEAREST: usize = 5;
 
-/// How long reading what drives a budget may take; a mail goes without rather than late.
-const DRIVERS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one reading of what the spend went to may take; a mail goes without rather than late.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Sections one mail has at most; what is left makes the next mail.
+const SECTIONS: usize = 20;
 
 /// Why crossings could not be made into a mail.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,9 @@ impl Composer {
         known: &mut HashMap<SectionKey, Section>,
     ) -> Result<(), ComposeError> {
         let mut sections = Vec::new();
-        for told in by_section(&one.alerts) {
+        let mut alerts: Vec<Alert> = Vec::new();
+        for told in by_section(&one.alerts).into_iter().take(SECTIONS) {
+            alerts.extend(told.alerts.iter().copied().cloned());
             let key: SectionKey = told.alerts.iter().map(|alert| alert.alert_id.clone()).collect();
             let section = match known.remove(&key) {
                 Some(section) => section,
@@ -100,7 +105,7 @@ impl Composer {
         let letter = Letter { sections, dashboard_url: self.dashboard_url.clone(), composed_at };
         let Rendered { subject, text, html } = render(&letter)?;
         let message = Message {
-            message_id: self.message_id(one),
+            message_id: self.message_id(&one.recipient, &alerts),
             recipient: one.recipient.clone(),
             subject,
             text_body: text,
@@ -113,11 +118,11 @@ impl Composer {
             sent_at: None,
         };
         let mut tx = self.store.write().await?;
-        store::outbox::create_message(&mut tx, &message, &one.alerts).await?;
+        store::outbox::create_message(&mut tx, &message, &alerts).await?;
         tx.commit().await?;
         tracing::info!(
             message_id = message.message_id,
-            alerts = one.alerts.len(),
+            alerts = alerts.len(),
             has_server = self.has_server,
             "wrote an alert mail"
         );
@@ -125,11 +130,10 @@ impl Composer {
     }
 
     /// The same for the same crossings and recipient, so that a mail that is written or sent again is the same mail.
-    fn message_id(&self, one: &Composable) -> String {
-        let mut ids: Vec<&str> = one.alerts.iter().map(|alert| alert.alert_id.as_str()).collect();
+    fn message_id(&self, recipient: &str, alerts: &[Alert]) -> String {
+        let mut ids: Vec<&str> = alerts.iter().map(|alert| alert.alert_id.as_str()).collect();
         ids.sort_unstable();
-        let hash = short_hash(&format!("{}|{}", one.recipient, ids.join("|")));
-        format!("alert.{hash}@{}", self.domain)
+        format!("alert.{}@{}", short_hash(&format!("{recipient}|{}", ids.join("|"))), self.domain)
     }
 
     /// What one budget has to tell of one window.
@@ -157,36 +161,48 @@ impl Composer {
             dearest: Vec::new(),
             budget,
         };
-        if let Some(explained) = self.clock.timeout(DRIVERS_TIMEOUT, self.explain(&mut section)).await {
-            explained?;
-        } else {
-            tracing::warn!(
-                budget = %section.budget.name,
-                limit_s = DRIVERS_TIMEOUT.as_secs(),
-                "reading what drives the budget took too long; its mail goes without"
-            );
+        let scope = &section.budget.scope;
+        let now = self.clock.now();
+        let until = window.end.map_or(now, |end| end.min(now));
+        if let Some(dearest) = self
+            .in_time(store::drivers::dearest(&self.store, scope, window.start, until, DEAREST), &section.budget)
+            .await?
+        {
+            section.dearest = dearest.into_iter().map(DearCall::from).collect();
+        }
+        let before = span_before(&section.budget, &window, until);
+        let tally = self.tally(&section.budget, Span { since: window.start, until }, before);
+        if let Some(tally) = self.in_time(tally, &section.budget).await? {
+            // With nothing recorded before, everything would be "new", which says nothing.
+            section.before = before.filter(|_| tally.has_before());
+            section.drivers = tally.tables();
         }
         Ok(section)
     }
 
-    /// Adds what drove the spend, and the dearest calls.
-    async fn explain(&self, section: &mut Section) -> Result<(), StoreError> {
-        let (scope, window) = (&section.budget.scope, section.window);
-        let now = self.clock.now();
-        let until = window.end.map_or(now, |end| end.min(now));
-        let before = span_before(&section.budget, &window, until);
+    /// Sums what the budget counts by name, in the window so far and in the span before.
+    async fn tally(&self, budget: &Budget, window: Span, before: Option<Span>) -> Result<Tally, StoreError> {
         let mut tally = Tally::default();
-        if let Some(before) = before {
-            let take = |group| tally.add(Side::Before, group);
-            store::drivers::groups(&self.store, scope, before.since, before.until, take).await?;
+        for (side, span) in [(Side::Before, before), (Side::After, Some(window))] {
+            let Some(Span { since, until }) = span else { continue };
+            let add = |group| tally.add(side, group);
+            store::drivers::groups(&self.store, &budget.scope, since, until, add).await?;
         }
-        store::drivers::groups(&self.store, scope, window.start, until, |group| tally.add(Side::After, group)).await?;
-        let dearest = store::drivers::dearest(&self.store, scope, window.start, until, DEAREST).await?;
-        // With nothing recorded before, everything would be "new", which says nothing.
-        section.before = before.filter(|_| tally.has_before());
-        section.drivers = tally.tables();
-        section.dearest = dearest.into_iter().map(DearCall::from).collect();
-        Ok(())
+        Ok(tally)
+    }
+
+    /// What explains a budget, unless reading it takes too long: then the mail goes without.
+    async fn in_time<T>(
+        &self,
+        reading: impl Future<Output = Result<T, StoreError>>,
+        budget: &Budget,
+    ) -> Result<Option<T>, StoreError> {
+        let read = self.clock.timeout(EXPLAINED_WITHIN, reading).await.transpose()?;
+        if read.is_none() {
+            let limit_s = EXPLAINED_WITHIN.as_secs();
+            tracing::warn!(budget = %budget.name, limit_s, "reading what the spend went to took too long; the mail goes without");
+        }
+        Ok(read)
     }
 }
 

@@ -263,7 +263,7 @@ mod tests {
     fn waits_double_from_ten_seconds_to_an_hour_and_end_after_five_days() {
         let seconds = |attempt| wait_after(attempt).map(|wait| wait.as_secs());
         assert_eq!([1, 2, 3, 9, 10, 11].map(seconds), [10, 20, 40, 2_560, 3_600, 3_600].map(Some));
-        let last = (1..).take_while(|attempt| wait_after(*attempt).is_some()).last().unwrap();
+        let last = (1..1_000).take_while(|attempt| wait_after(*attempt).is_some()).last().unwrap();
         let waited: u64 = (1..=last).filter_map(seconds).sum();
         assert!((5 * 86_400..5 * 86_400 + 3_600).contains(&waited), "{waited}");
     }

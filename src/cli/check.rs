@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::{Ending, Outcome, Surroundings};
 use crate::config::{Config, Database};
 use crate::domain::time::Timestamp;
-use crate::mail::{Mailer, Message, Server};
+use crate::mail::{Mailer, Message};
 use crate::openrouter::{Client, ReadError, Timeouts};
 use crate::store::{Store, StoreError, StoreOptions};
 
@@ -66,15 +66,14 @@ impl Check {
     }
 
     async fn mail(&self, config: &Config, surroundings: &Surroundings) -> Finding {
-        let Some(url) = &config.smtp.url else {
+        let mailer = match Mailer::from_config(&config.smtp, surroundings.clock.clone()) {
+            Ok(mailer) => mailer,
+            Err(error) => return Bad(error.to_string()),
+        };
+        let (Some(url), Some(mailer)) = (&config.smtp.url, mailer) else {
             let unsent = "no server: alert mails wait in the outbox; set smtp.url or SMTP_URL";
             return if self.send_test_mail.is_some() { Bad(unsent.to_owned()) } else { Note(unsent.to_owned()) };
         };
-        let server = match Server::from_url(url.expose(), None) {
-            Ok(server) => server,
-            Err(error) => return Bad(error.to_string()),
-        };
-        let mailer = Mailer::new(server, config.smtp.from.clone(), config.smtp.timeout, surroundings.clock.clone());
         let Some(to) = &self.send_test_mail else {
             return match mailer.test_connection().await {
                 Ok(()) => Good(format!("{url} answers and lets us in")),
@@ -101,7 +100,7 @@ async fn database(config: &Config) -> Finding {
         Ok(store) => {
             store.close().await;
             match &config.database {
-                Database::Sqlite(path) => space(path, format!("{} can be read", config.database)),
+                Database::Sqlite(path) => space(path, &format!("{} can be read", config.database)),
                 Database::Postgres(_) => Good(format!("{} can be read", config.database)),
             }
         }
@@ -122,7 +121,7 @@ fn folder(path: &Path) -> Finding {
         return Bad(format!("{} can not be made", path.display()));
     };
     match rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
-        Ok(()) => space(there, format!("{} can be written", path.display())),
+        Ok(()) => space(there, &format!("{} can be written", path.display())),
         Err(error) => Bad(format!(
             "{} can not be written ({error}); give this user the folder, or name another in the configuration",
             there.display()
@@ -130,7 +129,7 @@ fn folder(path: &Path) -> Finding {
     }
 }
 
-fn space(path: &Path, good: String) -> Finding {
+fn space(path: &Path, good: &str) -> Finding {
     match rustix::fs::statvfs(path) {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);

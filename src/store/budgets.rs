@@ -10,9 +10,9 @@ use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Window;
 
-use super::batch::Json;
+use super::batch::{Json, SqliteQuery, SqliteRow};
 use super::statements as sql;
-use super::tx::{in_tx, reading};
+use super::tx::{in_tx, reading, write_rows};
 use super::{Store, StoreError, Tx};
 
 /// A budget in force and what its counters hold.
@@ -211,6 +211,17 @@ struct CounterRow<'a> {
     unknown_count: i64,
 }
 
+impl SqliteRow for CounterRow<'_> {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+        query
+            .bind(self.budget.to_owned())
+            .bind(self.bucket_ms)
+            .bind(self.cost_picos)
+            .bind(self.inline_picos)
+            .bind(self.unknown_count)
+    }
+}
+
 /// Most counters that go to the database as one parameter.
 const CHUNK: usize = 5_000;
 
@@ -220,16 +231,14 @@ pub async fn add_spend(tx: &mut Tx, deltas: &[SpendDelta]) -> Result<(), StoreEr
     let mut sorted: Vec<&SpendDelta> = deltas.iter().collect();
     sorted.sort_unstable_by(|a, b| (&a.budget, a.bucket).cmp(&(&b.budget, b.bucket)));
     for chunk in sorted.chunks(CHUNK) {
-        let rows = Json::rows(chunk.iter().map(|delta| CounterRow {
+        let rows = chunk.iter().map(|delta| CounterRow {
             budget: delta.budget.as_str(),
             bucket_ms: delta.bucket.millis(),
             cost_picos: delta.cost_picos,
             inline_picos: delta.inline_picos,
             unknown_count: delta.unknown,
-        }))?;
-        in_tx!(tx, sql::BUDGETS_ADD_SPEND, |text, conn| {
-            sqlx::query(text).bind(rows).execute(conn).await?;
         });
+        write_rows!(tx, sql::BUDGETS_ADD_SPEND, rows);
     }
     Ok(())
 }

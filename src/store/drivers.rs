@@ -10,7 +10,7 @@ use futures_util::TryStreamExt as _;
 use crate::domain::ids::CallId;
 use crate::domain::money::{Money, Total};
 use crate::domain::scope::{Glob, Scope, Subject};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY_MS, Timestamp};
 
 use super::statements as sql;
 use super::tx::reading;
@@ -18,6 +18,9 @@ use super::{Store, StoreError};
 
 /// Rows looked at for the dearest, before the scope has its say.
 const DEAREST_LOOKED_AT: i64 = 1_000;
+
+/// The longest span whose calls are always read one by one, in milliseconds: two days.
+const EXACT_MS: i64 = 2 * DAY_MS;
 
 /// Calls of one kind, and what they cost together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,17 +54,22 @@ pub struct DearCall {
     pub tokens_out: Option<i64>,
 }
 
-/// What a scope looks at, as both queries return it.
+/// What a scope looks at; buckets know but the first four.
 #[derive(sqlx::FromRow)]
 struct SubjectRow {
     app: Option<String>,
     key_name: Option<String>,
     provider: Option<String>,
     model: Option<String>,
+    #[sqlx(default)]
     reply_model: Option<String>,
+    #[sqlx(default)]
     permaslug: Option<String>,
+    #[sqlx(default)]
     end_user: Option<String>,
+    #[sqlx(default)]
     session: Option<String>,
+    #[sqlx(default)]
     tags: Option<String>,
 }
 
@@ -103,7 +111,11 @@ impl SubjectRow {
     }
 }
 
-/// Shows `take` every group of calls in `since..until` that the scope counts, in no order; a kind may come in several groups.
+/// Shows `take` every group of calls in `since..until` that the scope counts and that cost something, in no order; a
+/// kind may come in several groups.
+///
+/// Over spans beyond [`EXACT_MS`], a scope of app, key and provider alone is summed from the 15-minute buckets, whole
+/// ones: a month of a million rows takes seconds to read, its buckets take none.
 pub async fn groups(
     store: &Store,
     scope: &Scope,
@@ -111,6 +123,29 @@ pub async fn groups(
     until: Timestamp,
     mut take: impl FnMut(Group),
 ) -> Result<(), StoreError> {
+    let of_buckets = scope.user.is_none() && scope.session.is_none() && scope.model.is_none() && scope.tags.is_empty();
+    let mut take_counted = |row: GroupRow| {
+        let GroupRow { subject, sum_usd, sum_picos } = row;
+        let cost = Total::from_parts(sum_usd, sum_picos);
+        if cost != Total::ZERO && subject.is_in(scope)? {
+            take(Group { app: subject.app, key_name: subject.key_name, model: subject.model, cost });
+        }
+        Ok::<_, StoreError>(())
+    };
+    if of_buckets && until.millis().saturating_sub(since.millis()) > EXACT_MS {
+        let patterns = [&scope.app, &scope.key, &scope.provider].map(|glob| pattern(glob.as_ref()));
+        reading!(store, sql::DRIVERS_BUCKETS, |text, conn| {
+            let mut asked = sqlx::query_as(text).bind(since.millis()).bind(until.millis());
+            for pattern in &patterns {
+                asked = asked.bind(pattern.as_deref());
+            }
+            let mut rows = asked.fetch(conn);
+            while let Some(row) = rows.try_next().await? {
+                take_counted(row)?;
+            }
+        });
+        return Ok(());
+    }
     let patterns = patterns(scope);
     reading!(store, sql::DRIVERS_GROUPS, |text, conn| {
         let mut asked = sqlx::query_as(text).bind(since.millis()).bind(until.millis());
@@ -120,11 +155,7 @@ pub async fn groups(
         let asked = asked.bind(scope.user.is_some()).bind(scope.session.is_some()).bind(!scope.tags.is_empty());
         let mut rows = asked.fetch(conn);
         while let Some(row) = rows.try_next().await? {
-            let GroupRow { subject, sum_usd, sum_picos } = row;
-            if subject.is_in(scope)? {
-                let cost = Total::from_parts(sum_usd, sum_picos);
-                take(Group { app: subject.app, key_name: subject.key_name, model: subject.model, cost });
-            }
+            take_counted(row)?;
         }
     });
     Ok(())
@@ -169,30 +200,45 @@ pub async fn dearest(
     Ok(dearest)
 }
 
-/// LIKE patterns for app, key, user, session, provider and model, in the order of the SQL texts.
-fn patterns(scope: &Scope) -> [Option<String>; 6] {
-    let pattern = |glob: &Option<Glob>| glob.as_ref().map(|glob| like(glob.as_str()));
+/// LIKE patterns for app, key, user, session, provider, model and tags, in the order of the SQL texts.
+fn patterns(scope: &Scope) -> [Option<String>; 7] {
     [
-        pattern(&scope.app),
-        pattern(&scope.key),
-        pattern(&scope.user),
-        pattern(&scope.session),
-        pattern(&scope.provider),
+        pattern(scope.app.as_ref()),
+        pattern(scope.key.as_ref()),
+        pattern(scope.user.as_ref()),
+        pattern(scope.session.as_ref()),
+        pattern(scope.provider.as_ref()),
         // A model is matched without its suffix, which the column still has.
         scope.model.as_ref().map(|glob| format!("{}%", like(glob.as_str()))),
+        scope.tags.first_key_value().and_then(|(name, glob)| tag_like(name, glob.as_str())),
     ]
+}
+
+fn pattern(glob: Option<&Glob>) -> Option<String> {
+    glob.map(|glob| like(glob.as_str()))
+}
+
+/// A LIKE pattern that matches at least the JSON texts that hold the tag; `None` where JSON would escape some of it.
+fn tag_like(name: &str, glob: &str) -> Option<String> {
+    let escaped = |text: &str| text.contains(|c: char| matches!(c, '"' | '\\') || c.is_control());
+    // One character of the value may be several of the JSON text.
+    let glob = glob.replace('?', "*");
+    (!escaped(name) && !escaped(&glob)).then(|| format!("%\"{}\":\"{}\"%", like_literal(name), like(&glob)))
 }
 
 /// A LIKE pattern (escape character `\`) that matches at least what the glob matches.
 fn like(glob: &str) -> String {
-    let mut pattern = String::with_capacity(glob.len() + 2);
-    for character in glob.chars() {
-        match character {
-            '*' => pattern.push('%'),
-            '?' => pattern.push('_'),
-            '%' | '_' | '\\' => pattern.extend(['\\', character]),
-            other => pattern.push(other),
+    like_literal(glob).replace('*', "%").replace('?', "_")
+}
+
+/// A LIKE pattern that matches the text itself.
+fn like_literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
         }
+        pattern.push(character);
     }
     pattern
 }
@@ -204,5 +250,7 @@ mod tests {
     #[test]
     fn a_globs_pattern_escapes_what_only_like_gives_a_meaning() {
         assert_eq!(like("a*b?c%d_e\\f"), "a%b_c\\%d\\_e\\\\f");
+        assert_eq!(tag_like("te_am", "ev?l*").as_deref(), Some("%\"te\\_am\":\"ev%l%\"%"));
+        assert_eq!(tag_like("team", "\"*"), None);
     }
 }

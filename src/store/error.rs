@@ -52,17 +52,17 @@ pub enum StoreError {
         "PostgreSQL can not be used: {0}. See that the server runs, and that database_url names the right host, user and database"
     )]
     Unreachable(String),
-    /// Another connection holds a lock, or every connection is taken; passes by itself.
-    #[error("the database is locked by another connection; tried again by itself")]
+    /// Another connection holds a lock, or none could be had in time; passes by itself.
+    #[error("the database is locked, or no connection to it was free in time; tallyd tries again by itself")]
     Busy,
     /// The disk is full, or a quota is reached; passes when there is room.
     #[error("the disk of the database is full; make room")]
     DiskFull,
     /// Two writers met on one row (deadlock, serialization, a unique key); the transaction may be repeated.
-    #[error("another writer was faster; the transaction is to be repeated: {0}")]
+    #[error("another writer was faster: {0}; tallyd tries again by itself")]
     Race(String),
-    /// The connection to the server broke; the transaction may be repeated.
-    #[error("the connection to the database broke: {0}")]
+    /// The connection to the server broke, or the disk failed; the transaction may be repeated.
+    #[error("the connection to the database, or its disk, failed: {0}; tallyd tries again by itself")]
     ConnectionLost(String),
     /// The file is damaged or no database.
     #[error("the database file is damaged or is no SQLite database: {0}. Restore a backup, or change database_url")]
@@ -108,9 +108,12 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::Io(source) if source.kind() == std::io::ErrorKind::StorageFull => Self::DiskFull,
-            sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                Self::ConnectionLost(error.to_string())
-            }
+            // The last two: the connection is not in the state that it and the driver think it is; another will be.
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::InvalidSavePointStatement
+            | sqlx::Error::BeginFailed => Self::ConnectionLost(error.to_string()),
             sqlx::Error::Database(database) => {
                 if let Some(told) = database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
                     of_postgres(told.code(), told.message()).unwrap_or(Self::Database(error))

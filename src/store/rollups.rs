@@ -8,9 +8,9 @@ use crate::domain::money::Total;
 use crate::domain::rollup::{Amounts, BucketKey, Deltas};
 use crate::domain::time::Timestamp;
 
-use super::batch::{Json, storable};
+use super::batch::{Json, SqliteQuery, SqliteRow, storable};
 use super::statements as sql;
-use super::tx::{in_tx, reading};
+use super::tx::{reading, write_rows};
 use super::{Store, StoreError, Tx};
 
 /// Most buckets that go to the database as one parameter.
@@ -197,14 +197,38 @@ impl<'a> Delta<'a> {
     }
 }
 
+impl SqliteRow for &Delta<'_> {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+        query
+            .bind(self.bucket_ms)
+            .bind(self.app.to_string())
+            .bind(self.key_name.to_string())
+            .bind(self.model.to_string())
+            .bind(self.provider.to_string())
+            .bind(self.endpoint.to_string())
+            .bind(self.is_byok)
+            .bind(self.completions)
+            .bind(self.failures)
+            .bind(self.unknown)
+            .bind(self.inline_completions)
+            .bind(self.cost_picos)
+            .bind(self.inline_picos)
+            .bind(self.charged_picos)
+            .bind(self.cache_discount_picos)
+            .bind(self.tokens_prompt)
+            .bind(self.tokens_completion)
+            .bind(self.native_tokens_prompt)
+            .bind(self.native_tokens_completion)
+            .bind(self.native_tokens_reasoning)
+            .bind(self.native_tokens_cached)
+    }
+}
+
 /// Adds the changes to the buckets.
 pub async fn add(tx: &mut Tx, deltas: &Deltas) -> Result<(), StoreError> {
     let deltas: Vec<Delta<'_>> = deltas.iter().map(Delta::of).collect();
     for chunk in deltas.chunks(CHUNK) {
-        let rows = Json::rows(chunk)?;
-        in_tx!(tx, sql::ROLLUPS_ADD, |text, conn| {
-            sqlx::query(text).bind(rows).execute(conn).await?;
-        });
+        write_rows!(tx, sql::ROLLUPS_ADD, chunk);
     }
     Ok(())
 }

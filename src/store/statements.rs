@@ -72,10 +72,11 @@ statements! {
     CALLS_LOAD = locked "calls/load";
     CALLS_PAGE = both "calls/page";
     CALLS_RECORD = both "calls/record";
-    CALLS_SAVE_RECORDS = both "calls/save_records";
+    CALLS_SAVE_RECORDS = apart "calls/save_records";
     CALLS_SCAN = both "calls/scan";
     CALLS_UNDER_WAY = both "calls/under_way";
     CALLS_UPSERT = apart "calls/upsert";
+    DRIVERS_BUCKETS = both "drivers/buckets";
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
     OUTBOX_ATTACH = both "outbox/attach";

@@ -51,6 +51,21 @@ macro_rules! in_tx {
     };
 }
 
+/// Writes rows: on SQLite row by row of parameters, on PostgreSQL as one JSON parameter.
+macro_rules! write_rows {
+    ($tx:expr, $statement:expr, $rows:expr) => {
+        match &mut $tx.0 {
+            $crate::store::tx::Inner::Sqlite(tx) => {
+                $crate::store::batch::insert_rows(&mut **tx, $statement.sqlite, $rows).await?;
+            }
+            $crate::store::tx::Inner::Postgres(tx) => {
+                let rows = $crate::store::batch::Json::rows($rows)?;
+                sqlx::query($statement.postgres).bind(rows).execute(&mut **tx).await?;
+            }
+        }
+    };
+}
+
 /// Runs `$body` on the store's readers: `$sql` is the statement's text for its engine.
 macro_rules! reading {
     ($store:expr, $statement:expr, |$sql:ident, $conn:ident| $body:expr) => {
@@ -67,4 +82,4 @@ macro_rules! reading {
     };
 }
 
-pub(super) use {in_tx, reading};
+pub(super) use {in_tx, reading, write_rows};

@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod config;
+mod crash;
+mod discreet;
+mod exact;
+mod failures;
 mod gateway;
 mod journal;
 mod layering;

@@ -8,9 +8,9 @@ use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::time::Timestamp;
 
-use super::batch::{Json, storable};
+use super::batch::{Json, SqliteQuery, SqliteRow, storable};
 use super::statements as sql;
-use super::tx::{in_tx, reading};
+use super::tx::{in_tx, reading, write_rows};
 use super::{Store, StoreError, Tx};
 
 mod row;
@@ -85,10 +85,7 @@ pub async fn upsert(tx: &mut Tx, calls: &[&Call]) -> Result<(), StoreError> {
     sorted.sort_unstable_by_key(|call| call.call_id);
     for chunk in sorted.chunks(CHUNK) {
         let rows: Vec<CallRow> = chunk.iter().map(|call| CallRow::of(call)).collect::<Result<_, _>>()?;
-        let rows = Json::rows(rows)?;
-        in_tx!(tx, sql::CALLS_UPSERT, |text, conn| {
-            sqlx::query(text).bind(rows).execute(conn).await?;
-        });
+        write_rows!(tx, sql::CALLS_UPSERT, rows);
     }
     Ok(())
 }
@@ -113,14 +110,17 @@ struct RecordRow<'a> {
     body: Cow<'a, str>,
 }
 
+impl SqliteRow for RecordRow<'_> {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+        query.bind(self.call_id.to_string()).bind(self.body.into_owned())
+    }
+}
+
 /// Keeps the remaining fields of generation records, as JSON text; a later one replaces. No call may stand twice.
 pub async fn save_records(tx: &mut Tx, records: &[(CallId, &str)]) -> Result<(), StoreError> {
     for chunk in records.chunks(CHUNK) {
         let rows = chunk.iter().map(|(call_id, body)| RecordRow { call_id: *call_id, body: storable(body) });
-        let rows = Json::numbered(rows)?;
-        in_tx!(tx, sql::CALLS_SAVE_RECORDS, |text, conn| {
-            sqlx::query(text).bind(rows).execute(conn).await?;
-        });
+        write_rows!(tx, sql::CALLS_SAVE_RECORDS, rows);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::domain::settling::Settling;
 use crate::domain::time::Timestamp;
 
 use crate::store::StoreError;
-use crate::store::batch::storable;
+use crate::store::batch::{SqliteQuery, SqliteRow, storable};
 
 macro_rules! row {
     (required { $($must:ident: $must_type:ty,)* } optional { $($may:ident: $may_type:ty,)* }) => {
@@ -23,6 +23,12 @@ macro_rules! row {
         pub(in crate::store) struct CallRow {
             $(pub(in crate::store) $must: $must_type,)*
             $(#[serde(skip_serializing_if = "Option::is_none")] pub(in crate::store) $may: Option<$may_type>,)*
+        }
+
+        impl SqliteRow for CallRow {
+            fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+                query$(.bind(self.$must))*$(.bind(self.$may))*
+            }
         }
     };
 }

@@ -7,7 +7,7 @@ use chrono::{Datelike as _, Timelike as _};
 
 use super::DashboardState;
 use super::alerts::{AlertLine, line as alert_line};
-use super::budgets::{badge, bar, owner, resets, scope, share};
+use super::budgets::{badge, owner, resets, scope, share};
 use super::chart::burn as chart;
 use super::completions::Badge;
 use super::frame::{Frame, Page};
@@ -58,7 +58,6 @@ struct BudgetPage {
     name: String,
     badge: Badge,
     about: String,
-    bar: String,
     figures: Vec<Figure>,
     chart: String,
     chart_about: String,
@@ -66,7 +65,6 @@ struct BudgetPage {
     even: bool,
     thresholds: Vec<ThresholdLine>,
     zone: &'static str,
-    notify: usize,
     alerts: Vec<AlertLine>,
     past: Vec<Small>,
     completions: Option<String>,
@@ -75,10 +73,10 @@ struct BudgetPage {
 /// The page.
 pub(super) async fn page(State(state): State<DashboardState>, Path(name): Path<String>) -> Result<Response, PageError> {
     let absent = "There is no budget of this name in force. What it told stays under Alerts.";
-    let Ok(name) = name.parse::<BudgetName>() else { return Err(PageError::NotFound(state, absent)) };
+    let Ok(name) = name.parse::<BudgetName>() else { return Err(PageError::NotFound(Box::new(state), absent)) };
     let (now, store) = (state.clock.now(), &state.store);
     let Some(standing) = standing::find(store, &name, now).await.map_err(state.unreadable())? else {
-        return Err(PageError::NotFound(state, absent));
+        return Err(PageError::NotFound(Box::new(state), absent));
     };
     let budget = &standing.budget;
     let (course, past, told) = tokio::try_join!(
@@ -97,7 +95,6 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(name): Path<S
             words::window_title(budget.window, &standing.window, budget.zone),
             owner(budget.origin)
         ),
-        bar: bar(&standing),
         figures: figures(&standing, now),
         chart: draw(&standing, &course, &told, now),
         chart_about: format!(
@@ -109,7 +106,6 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(name): Path<S
         even,
         thresholds: thresholds(&standing, &told, now),
         zone: budget.zone.name(),
-        notify: budget.notify.len(),
         past: past_windows(&standing, &course, &past),
         alerts: told.iter().map(|alert| alert_line(alert, now, budget.zone)).collect(),
         completions: completions(&standing),

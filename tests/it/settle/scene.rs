@@ -59,7 +59,7 @@ pub struct Scene {
     sink: mpsc::Sender<ReadingOf>,
     wakes: Arc<Wakes>,
     entropy: Entropy,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -82,7 +82,7 @@ impl Scene {
             options,
             readings,
             sink,
-            folder,
+            _folder: folder,
         }
     }
 

@@ -58,9 +58,14 @@ async fn the_views_have_the_documented_columns_in_their_order(database: &Databas
         "alert_id, budget, window_start, window_end, threshold, kind, crossed_at, limit_usd, spent_usd, mail_state, sent_at",
         "minute_at, minute_ms, cause, budget, app, key_name, refused",
     ];
+    let pages = std::fs::read_to_string("docs/sql.md").unwrap();
     for (view, columns) in VIEWS.into_iter().zip(documented) {
         let table = ask(database, &format!("SELECT * FROM {view}")).await;
         assert_eq!(table.columns.join(", "), columns, "{view}");
+        let page = pages.split("\n## ").find(|page| page.lines().next() == Some(view)).unwrap();
+        for column in table.columns {
+            assert!(page.contains(&format!("`{column}`")), "docs/sql.md: {view} lacks {column}");
+        }
     }
 }
 
@@ -78,11 +83,7 @@ async fn a_row_of_usage_says_what_is_known(database: &Database) {
         ]
     );
     let table = ask(database, "SELECT cost_usd, upstream_cost_usd, cache_discount_usd FROM usage").await;
-    let expected = match &table.rows[0][0] {
-        Cell::Decimal(_) => "1.500000000021|0.000000000011|-0.000000000012",
-        _ => "1.500000000021|0.000000000011|-0.000000000012",
-    };
-    assert_eq!(text(&table), [expected]);
+    assert_eq!(text(&table), ["1.500000000021|0.000000000011|-0.000000000012"]);
     let table = ask(database, "SELECT name, value FROM usage_tags ORDER BY name").await;
     assert_eq!(text(&table), ["env|prod", "te\"am|a, b"]);
 }

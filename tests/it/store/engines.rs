@@ -60,6 +60,17 @@ pub(crate) async fn on_postgres(name: &str, test: impl AsyncFnOnce(&Database)) {
     }
 }
 
+/// Runs `test` with the URL of a new PostgreSQL database, which is dropped afterwards.
+pub(crate) async fn on_a_postgres_of_its_own(name: &str, test: impl AsyncFnOnce(&str)) {
+    let Some(url) = postgres_url(name) else { return };
+    create(&url).await;
+    let outcome = AssertUnwindSafe(test(&url)).catch_unwind().await;
+    drop_database(&url).await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 /// The URL of a database of this test's own; `None`, said aloud, where there is no server.
 pub(crate) fn postgres_url(name: &str) -> Option<String> {
     let Ok(server) = std::env::var(POSTGRES) else {

@@ -17,7 +17,7 @@ on_both_engines! {
     values_restrict_sums
 }
 
-async fn save_with_sums(database: &Database, calls: &[Call]) {
+pub(crate) async fn save_with_sums(database: &Database, calls: &[Call]) {
     save(database, calls).await;
     let mut deltas = Deltas::default();
     for call in calls {

@@ -1,8 +1,6 @@
 -- A sum beyond 64 bits becomes REAL here, and CAST holds it at the end of the range.
 INSERT INTO budget_buckets (budget, bucket_ms, cost_picos, inline_picos, unknown_count)
-SELECT value ->> 'budget', value ->> 'bucket_ms', value ->> 'cost_picos', value ->> 'inline_picos', value ->> 'unknown_count'
-FROM json_each($1)
-WHERE TRUE
+VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (budget, bucket_ms) DO UPDATE SET
     cost_picos = CAST(budget_buckets.cost_picos + excluded.cost_picos AS BIGINT),
     inline_picos = CAST(budget_buckets.inline_picos + excluded.inline_picos AS BIGINT),

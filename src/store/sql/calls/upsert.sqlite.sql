@@ -9,25 +9,7 @@ INSERT INTO calls (
     generation_time_ms, charged_picos, upstream_picos, cost_picos, first_byte_ms, duration_ms, settle_due_ms,
     settle_since_ms, settle_reason
 )
-SELECT
-    value ->> 'call_id', value ->> 'state', value ->> 'captured_by', value ->> 'recorded_ms', value ->> 'seen_ms',
-    value ->> 'created_ms', value ->> 'attribution_by', value ->> 'facts_by', value ->> 'flags',
-    value ->> 'settle_step', value ->> 'settle_attempts', value ->> 'settle_failures',
-    value ->> 'settle_zero_readings', value ->> 'generation_id', value ->> 'under_way_in', value ->> 'settled_ms',
-    value ->> 'key_name', value ->> 'key_sha256', value ->> 'key_tail', value ->> 'app', value ->> 'end_user',
-    value ->> 'session', value ->> 'tags', value ->> 'requested_model', value ->> 'routing', value ->> 'endpoint',
-    value ->> 'http_status', value ->> 'error_code', value ->> 'error_type', value ->> 'error_message',
-    value ->> 'model', value ->> 'openrouter_created_ms', value ->> 'reply_model', value ->> 'permaslug',
-    value ->> 'provider', value ->> 'finish_reason', value ->> 'streamed', value ->> 'cancelled',
-    value ->> 'is_byok', value ->> 'tokens_prompt', value ->> 'tokens_completion',
-    value ->> 'native_tokens_prompt', value ->> 'native_tokens_completion', value ->> 'native_tokens_reasoning',
-    value ->> 'native_tokens_cached', value ->> 'cache_write_tokens', value ->> 'inline_picos',
-    value ->> 'inline_upstream_picos', value ->> 'settled_picos', value ->> 'settled_upstream_picos',
-    value ->> 'cache_discount_picos', value ->> 'latency_ms', value ->> 'generation_time_ms',
-    value ->> 'charged_picos', value ->> 'upstream_picos', value ->> 'cost_picos', value ->> 'first_byte_ms',
-    value ->> 'duration_ms', value ->> 'settle_due_ms', value ->> 'settle_since_ms', value ->> 'settle_reason'
-FROM json_each($1)
-WHERE TRUE
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (call_id) DO UPDATE SET
     state = excluded.state, captured_by = excluded.captured_by, recorded_ms = excluded.recorded_ms,
     seen_ms = excluded.seen_ms, created_ms = excluded.created_ms, attribution_by = excluded.attribution_by,

@@ -1,4 +1,4 @@
--- $1, $2: since and until. $3 to $8: LIKE patterns, NULL for any. $9: most rows.
+-- $1, $2: since and until. $3 to $9: LIKE patterns, NULL for any. $10: most rows.
 SELECT
     call_id,
     created_ms,
@@ -25,5 +25,6 @@ WHERE created_ms >= $1
     AND (CAST($6 AS TEXT) IS NULL OR session LIKE $6 ESCAPE '\')
     AND (CAST($7 AS TEXT) IS NULL OR provider LIKE $7 ESCAPE '\')
     AND (CAST($8 AS TEXT) IS NULL OR reply_model LIKE $8 ESCAPE '\' OR permaslug LIKE $8 ESCAPE '\')
+    AND (CAST($9 AS TEXT) IS NULL OR tags LIKE $9 ESCAPE '\')
 ORDER BY cost_picos DESC, call_id
-LIMIT $9
+LIMIT $10

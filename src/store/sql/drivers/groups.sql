@@ -1,4 +1,4 @@
--- $1, $2: since and until. $3 to $8: LIKE patterns, NULL for any. $9 to $11: what a scope must see beside them.
+-- $1, $2: since and until. $3 to $9: LIKE patterns, NULL for any. $10 to $12: what a scope must see beside them.
 SELECT
     app,
     key_name,
@@ -6,9 +6,9 @@ SELECT
     model,
     reply_model,
     permaslug,
-    CASE WHEN $9 THEN end_user END AS end_user,
-    CASE WHEN $10 THEN session END AS session,
-    CASE WHEN $11 THEN tags END AS tags,
+    CASE WHEN $10 THEN end_user END AS end_user,
+    CASE WHEN $11 THEN session END AS session,
+    CASE WHEN $12 THEN tags END AS tags,
     CAST(SUM(cost_picos / 1000000000000) AS BIGINT) AS sum_usd,
     CAST(SUM(cost_picos % 1000000000000) AS BIGINT) AS sum_picos
 FROM calls
@@ -22,4 +22,5 @@ WHERE created_ms >= $1
     AND (CAST($6 AS TEXT) IS NULL OR session LIKE $6 ESCAPE '\')
     AND (CAST($7 AS TEXT) IS NULL OR provider LIKE $7 ESCAPE '\')
     AND (CAST($8 AS TEXT) IS NULL OR reply_model LIKE $8 ESCAPE '\' OR permaslug LIKE $8 ESCAPE '\')
+    AND (CAST($9 AS TEXT) IS NULL OR tags LIKE $9 ESCAPE '\')
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9

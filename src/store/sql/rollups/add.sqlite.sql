@@ -5,15 +5,7 @@ INSERT INTO spend_buckets (
     tokens_completion, native_tokens_prompt, native_tokens_completion, native_tokens_reasoning,
     native_tokens_cached
 )
-SELECT
-    value ->> 'bucket_ms', value ->> 'app', value ->> 'key_name', value ->> 'model', value ->> 'provider',
-    value ->> 'endpoint', value ->> 'is_byok', value ->> 'completions', value ->> 'failures', value ->> 'unknown',
-    value ->> 'inline_completions', value ->> 'cost_picos', value ->> 'inline_picos', value ->> 'charged_picos',
-    value ->> 'cache_discount_picos', value ->> 'tokens_prompt', value ->> 'tokens_completion',
-    value ->> 'native_tokens_prompt', value ->> 'native_tokens_completion', value ->> 'native_tokens_reasoning',
-    value ->> 'native_tokens_cached'
-FROM json_each($1)
-WHERE TRUE
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (bucket_ms, app, key_name, model, provider, endpoint, is_byok) DO UPDATE SET
     completions = CAST(spend_buckets.completions + excluded.completions AS BIGINT),
     failures = CAST(spend_buckets.failures + excluded.failures AS BIGINT),
