@@ -66,7 +66,7 @@ impl Scene {
     pub async fn new(options: Options) -> Self {
         let clock = Clock::manual(START);
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder, Duration::from_secs(5)).await;
+        let store = open(&folder, Duration::from_secs(30)).await;
         let settler_store = open(&folder, options.busy_timeout).await;
         let (sink, readings) = mpsc::channel(64);
         Self {
@@ -228,11 +228,6 @@ impl Scene {
 /// Gives other tasks their turns; a trip through the database takes at least as long as the settler's own.
 async fn turns(store: &Store) {
     store.write().await.unwrap().rollback().await.unwrap();
-    some_turns().await;
-}
-
-/// Gives other tasks some turns.
-pub async fn some_turns() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
