@@ -2,6 +2,8 @@
 
 const RETRY_MS = 10_000;
 const STALE_MS = 60_000;
+// Between two readings a page rests at least this long, and four times as long as the last one took.
+const REST_MS = 2_000;
 const live = document.getElementById("live");
 
 let loading = false;
@@ -28,6 +30,7 @@ async function refresh() {
   if (loading) { again = true; return; }
   loading = true;
   again = false;
+  const began = Date.now();
   try {
     const response = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (response.redirected && new URL(response.url).pathname === "/login") { location.reload(); return; }
@@ -38,8 +41,11 @@ async function refresh() {
   } catch {
     age();
   } finally {
-    loading = false;
-    if (again && !document.hidden && !busy()) setTimeout(refresh, 1000);
+    const rest = Math.max(REST_MS, 4 * (Date.now() - began));
+    setTimeout(() => {
+      loading = false;
+      if (again && !document.hidden && !busy()) refresh();
+    }, rest);
   }
 }
 

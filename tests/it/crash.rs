@@ -168,7 +168,8 @@ async fn kill_again_and_again(database_url: &str, seed: u64, kills: u64) {
     let certain = witness.certain();
     assert_there(&rows(&at).await, &certain, "after the last restart");
     // A restart asks again for what was under way: the key that callers bring must come once more.
-    let last = (0..).map(Call::nth).find(|call| call.key().0 == BROUGHT_KEY && call.leaves_after.is_none()).unwrap();
+    let last =
+        (0..10_000).map(Call::nth).find(|call| call.key().0 == BROUGHT_KEY && call.leaves_after.is_none()).unwrap();
     witness.watch(&Caller::new(daemon.address()), &last).await;
     until("the end of what the provider was asked", async || (simulator.in_flight() == 0).then_some(())).await;
     until("every record", async || (at.pending().await == 0).then_some(())).await;

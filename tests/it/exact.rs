@@ -2,6 +2,7 @@
 //! budget's thresholds are told once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -73,10 +74,11 @@ fn tables() -> String {
     let mut tables =
         format!("connect_timeout = \"1m\"\n{SECOND}{QUICK}timeout = \"5m\"\n[journal]\nsync_timeout = \"5m\"\n");
     for (name, scope, window, _) in BUDGETS {
-        tables.push_str(&format!(
+        let _ = write!(
+            tables,
             "[[budgets]]\nname = \"{name}\"\nscope = {scope}\nwindow = \"{window}\"\nlimit_usd = 10\nalert_at = [{}]\n",
             thresholds.join(", ")
-        ));
+        );
     }
     tables
 }

@@ -11,6 +11,7 @@ mod journal;
 mod layering;
 mod mail;
 mod openrouter;
+mod pages;
 mod settle;
 mod sim;
 mod sql_prepares;

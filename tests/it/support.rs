@@ -1,5 +1,6 @@
 //! What several topics share.
 
+pub mod browser;
 pub mod caller;
 pub mod installation;
 pub mod mixture;

@@ -170,8 +170,8 @@ fn figures(standing: &Standing, now: Timestamp) -> Vec<Figure> {
             figure(&format!("Would reach {limit_word}"), word(when.trim_end_matches(":00")), text)
         }
         (None, _) => figure(
-            &format!("Would reach {limit_word}"),
-            word("not"),
+            &format!("At this pace, {limit_word}"),
+            word("not reached"),
             if even(standing) {
                 format!("within {noun}, at the pace so far.")
             } else {

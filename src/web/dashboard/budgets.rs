@@ -110,11 +110,18 @@ pub(super) fn badge(standing: &Standing) -> Badge {
     let (class, word) = match (standing.state, standing.reached) {
         (BudgetState::Exceeded, _) if standing.blocking => ("blocked", "blocking".to_owned()),
         (BudgetState::Exceeded, _) => ("crossed", "limit crossed".to_owned()),
-        (BudgetState::Alerting, Some(threshold)) => ("warning", format!("{} passed", words::threshold(threshold))),
+        (BudgetState::Alerting, Some(threshold)) => {
+            (if is_close(standing) { "warning" } else { "ok" }, format!("{} passed", words::threshold(threshold)))
+        }
         (BudgetState::Paused, _) => ("calm", "paused".to_owned()),
         (BudgetState::Ok | BudgetState::Alerting, _) => ("calm", "calm".to_owned()),
     };
     Badge { class, word }
+}
+
+/// Half of a limit is no warning; from 80 % on there is something to watch.
+fn is_close(standing: &Standing) -> bool {
+    standing.share.is_none_or(|share| share >= 8_000)
 }
 
 /// Spend in percent of the limit.
@@ -134,8 +141,7 @@ pub(super) fn bar(standing: &Standing) -> String {
         .collect();
     let class = match standing.state {
         BudgetState::Exceeded => "is-crossed",
-        // Half of a limit is no warning; from 80 % on there is something to watch.
-        BudgetState::Alerting if standing.share.is_none_or(|share| share >= 8_000) => "is-warning",
+        BudgetState::Alerting if is_close(standing) => "is-warning",
         _ => "",
     };
     let about = format!(

@@ -41,7 +41,7 @@ async fn groups_hold_what_the_scope_counts(database: &Database) {
         let until = NOON.plus_millis(30 * 61_000);
         let mut found: BTreeMap<Option<String>, Total> = BTreeMap::new();
         drivers::groups(&database.store, &scope, NOON, until, |group| {
-            *found.entry(group.app).or_default() += group.cost
+            *found.entry(group.app).or_default() += group.cost;
         })
         .await
         .unwrap();

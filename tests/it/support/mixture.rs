@@ -122,7 +122,7 @@ impl Call {
 
     /// Its tag `team`.
     pub fn team(&self) -> &'static str {
-        if self.number / 5 % 2 == 0 { "red" } else { "blue" }
+        if (self.number / 5).is_multiple_of(2) { "red" } else { "blue" }
     }
 
     /// The key it is made with, and the name the ledger has for that.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tallyd::app::{Daemon, Surroundings};
 use tallyd::clock::{Clock, Entropy};
+use tallyd::ledger::Ledger;
 use tallyd::shutdown::{Ending, Signals, Tasks};
 use tallyd::store::Store;
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use super::installation::Installation;
 pub struct Running {
     address: SocketAddr,
     store: Store,
+    ledger: Ledger,
     tasks: Tasks,
     ending: JoinHandle<Ending>,
     _signal: mpsc::Sender<()>,
@@ -27,8 +29,9 @@ impl Running {
         let surroundings = Surroundings { clock: clock.clone(), entropy: Entropy::seeded(11), warnings: Vec::new() };
         let daemon = Daemon::start(&at.config(), surroundings).await.unwrap();
         let (address, store, tasks) = (daemon.address(), daemon.store().clone(), daemon.tasks().clone());
+        let ledger = daemon.ledger().clone();
         let (signal, signals) = Signals::by_hand();
-        Self { address, store, tasks, ending: beside(daemon.run(signals)), _signal: signal }
+        Self { address, store, ledger, tasks, ending: beside(daemon.run(signals)), _signal: signal }
     }
 
     /// Where it listens.
@@ -39,6 +42,11 @@ impl Running {
     /// Its database.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Its ledger's writer.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Ends it as a signal does; it must end well.

@@ -49,9 +49,9 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// The smallest axis that holds `max`.
+    /// The smallest axis that holds `max`; up to one dollar where there is nothing.
     pub(crate) fn holding(max: Total) -> Self {
-        let max = max.picos().max(1);
+        let max = if max > Total::ZERO { max.picos() } else { PICOS_PER_USD.into() };
         let step = step(max);
         let lines = (max + step - 1) / step;
         let places = places(step);
@@ -84,7 +84,8 @@ fn step(max: i128) -> i128 {
 /// Decimals that a step needs, at most twelve.
 fn places(step: i128) -> u32 {
     let unit = i128::from(PICOS_PER_USD);
-    (0..12).find(|places| step % (unit / 10_i128.pow(*places)) == 0).unwrap_or(12)
+    let needed = (0..12).find(|places| step % (unit / 10_i128.pow(*places)) == 0).unwrap_or(12);
+    if needed == 1 && step < unit { 2 } else { needed }
 }
 
 fn grouped(fixed: &str) -> String {
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(labels("12"), ["0", "2.5", "5.0", "7.5", "10.0", "$12.5"]);
         assert_eq!(labels("0.0003"), ["0", "0.0001", "0.0002", "$0.0003"]);
         assert_eq!(labels("4100"), ["0", "1,000", "2,000", "3,000", "4,000", "$5,000"]);
-        assert_eq!(Axis::holding(Total::ZERO).ticks.len(), 2);
+        assert_eq!(labels("0"), ["0", "0.20", "0.40", "0.60", "0.80", "$1.00"]);
     }
 
     #[test]

@@ -1,0 +1,251 @@
+//! The dashboard as a browser meets it: what pages answer, under which policy, with which figures.
+
+mod fixture;
+
+use std::collections::BTreeSet;
+
+use http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
+use tallyd::domain::money::Total;
+use tallyd::domain::time::Timestamp;
+use tallyd::report::format;
+
+use self::fixture::{HOSTILE, Scene};
+use crate::support::browser::{Browser, View};
+use crate::support::caller::read;
+use crate::support::until;
+
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
+
+const PATHS: [&str; 12] = [
+    "/",
+    "/?range=24h",
+    "/?range=7d&open=1",
+    "/?range=12m",
+    "/completions",
+    "/completions?state=failed&n=100",
+    "/completions/gen-1795098726-hostile",
+    "/budgets",
+    "/budgets/support-bot",
+    "/budgets/rolling",
+    "/alerts",
+    "/status",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_answers_under_a_policy_that_allows_nothing_inline_and_escapes_every_label() {
+    let scene = Scene::full().await;
+    for path in PATHS {
+        let page = scene.caller.get(path).await;
+        let text = page.text();
+        assert_eq!(page.status, StatusCode::OK, "{path}: {text}");
+        assert_eq!(page.headers["content-security-policy"], POLICY, "{path}");
+        assert_eq!(page.headers["x-content-type-options"], "nosniff");
+        assert_eq!(page.headers["cache-control"], "no-store");
+        for inline in ["<style", " style=", "<script>", " onload=", "javascript:", "data:", HOSTILE] {
+            assert!(!text.contains(inline), "{path} holds {inline}");
+        }
+        assert!(text.contains("<main id=\"main\">") && text.ends_with("</html>"), "{path} is cut off");
+    }
+    let hostile = scene.caller.get("/completions/gen-1795098726-hostile").await.text();
+    assert!(hostile.contains("&#60;script&#62;alert(1)"), "the label is shown, as text");
+    assert!(hostile.contains("$0.000437"));
+    scene.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_are_those_of_sql() {
+    let scene = Scene::full().await;
+    let since = Timestamp::parse("2026-10-21T00:00:00Z").unwrap().millis();
+    let month = Timestamp::parse("2026-11-01T00:00:00Z").unwrap().millis();
+    let sum = async |condition: &str| {
+        let sum = scene.at.number(&format!("SELECT COALESCE(SUM(cost_picousd), 0) FROM usage WHERE {condition}")).await;
+        Total::from_picos(sum)
+    };
+    let page = scene.caller.get("/?range=30d").await.text();
+    let total = sum(&format!("created_ms >= {since}")).await;
+    assert!(total > Total::from_parts(100, 0), "the past holds something");
+    let row = page.split("<tfoot>").nth(1).unwrap();
+    assert!(row.contains(&format!(">{}<", format::usd(total))), "{} is not in {row}", format::usd(total));
+    let dearest = sum(&format!("created_ms >= {since} AND model = 'anthropic/claude-sonnet-4'")).await;
+    assert!(page.contains(&format::usd(dearest)));
+    let this_month = sum(&format!("created_ms >= {month}")).await;
+    let (whole, cents) = format::usd_parts(this_month);
+    assert!(page.contains(&format!("{whole}<span class=\"dec\">{cents}</span>")));
+    let budgets = scene.caller.get("/budgets").await.text();
+    assert!(budgets.contains(&format!("<span class=\"strong\">{}</span>", format::usd(this_month))));
+    scene.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_hold_and_pages_lead_through_every_row_once() {
+    let scene = Scene::full().await;
+    let wanted = scene.at.number("SELECT COUNT(*) FROM usage WHERE app = 'support-bot' AND state = 'settled'").await;
+    let mut path = "/completions?app=support-bot&state=settled&n=100".to_owned();
+    let mut seen = BTreeSet::new();
+    let mut rows = 0;
+    loop {
+        let page = scene.caller.get(&path).await.text();
+        for row in page.split("<tr id=\"c-").skip(1) {
+            rows += 1;
+            assert!(seen.insert(row[..26].to_owned()), "a row stands twice");
+        }
+        let Some(older) =
+            page.split("href=\"").find(|link| link.split('>').next().is_some_and(|tag| tag.contains("rel=\"next\"")))
+        else {
+            break;
+        };
+        path = older.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+    }
+    assert_eq!(rows, wanted);
+    assert!(rows > 100, "there was more than one page");
+    let none = scene.caller.get("/completions?app=nobody").await.text();
+    assert!(none.contains("No completion matches these filters"));
+    let wrong = scene.caller.get("/completions?state=open").await.text();
+    assert!(wrong.contains("settled, pending, unsettled or failed"));
+    let added =
+        scene.caller.send(Method::GET, "/completions?app=a&by=tag&is=team%3Dx", &[], String::new()).await.unwrap();
+    assert_eq!(added.status(), StatusCode::SEE_OTHER);
+    assert_eq!(added.headers()["location"], "/completions?app=a&tag=team%3Dx");
+    scene.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mails_are_shown_and_their_html_can_do_nothing() {
+    let scene = Scene::full().await;
+    let link = until("a mail in the outbox", async || {
+        let page = scene.caller.get("/alerts").await.text();
+        page.split("href=\"")
+            .find(|link| link.starts_with("/alerts/mails/"))
+            .map(|link| link.split('"').next().unwrap().to_owned())
+    })
+    .await;
+    let mail = scene.caller.get(&link).await;
+    assert_eq!((mail.status, mail.headers["content-security-policy"].to_str().unwrap()), (StatusCode::OK, POLICY));
+    assert!(mail.text().contains("@example.com"));
+    let html = scene.caller.get(&format!("{link}/html")).await;
+    let policy = html.headers["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "{policy}");
+    assert!(html.text().contains("<body"));
+    scene.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_first_call_the_page_says_how_to_make_one_and_turns_when_it_came() {
+    let scene = Scene::empty("").await;
+    let page = scene.caller.get("/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text().contains(&format!("http://{}/api/v1", scene.running.address())));
+    for path in ["/completions", "/budgets", "/alerts", "/status"] {
+        assert_eq!(scene.caller.get(path).await.status, StatusCode::OK, "{path}");
+    }
+    for (path, words) in
+        [("/nowhere", "no page"), ("/completions/gen-1-x", "no completion"), ("/budgets/none", "no budget")]
+    {
+        let page = scene.caller.get(path).await;
+        assert_eq!(
+            (page.status, page.headers["content-security-policy"].to_str().unwrap()),
+            (StatusCode::NOT_FOUND, POLICY)
+        );
+        assert!(page.text().contains(words), "{path}");
+    }
+    let mut news = scene.caller.send(Method::GET, "/tally/v1/events", &[], String::new()).await.unwrap();
+    assert_eq!(news.headers()["content-type"], "text/event-stream");
+    scene.submit(scene.odd_ones()).await;
+    let mut heard = String::new();
+    while !heard.contains("changed") {
+        let frame = news.body_mut().frame().await.unwrap().unwrap();
+        heard.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
+    }
+    drop(news);
+    assert!(scene.caller.get("/").await.text().contains("<h1>Overview</h1>"));
+    scene.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn assets_are_kept_for_ever_under_the_name_of_their_content() {
+    let scene = Scene::empty("").await;
+    let page = scene.caller.get("/").await.text();
+    let assets: Vec<&str> = page.split(['"']).filter(|part| part.starts_with("/assets/")).collect();
+    assert_eq!(assets.len(), 3, "{assets:?}");
+    for path in assets {
+        let asset = scene.caller.get(path).await;
+        assert_eq!(asset.status, StatusCode::OK, "{path}");
+        assert!(asset.headers["cache-control"].to_str().unwrap().contains("immutable"));
+        let tag = asset.headers["etag"].to_str().unwrap().to_owned();
+        let again = scene.caller.send(Method::GET, path, &[("if-none-match", &tag)], String::new()).await.unwrap();
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    }
+    for wrong in ["/assets/look.0000000000000000.css", "/assets/look.css", "/assets/..%2Flook.css"] {
+        assert_eq!(scene.caller.get(wrong).await.status, StatusCode::NOT_FOUND, "{wrong}");
+    }
+    scene.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_admin_token_pages_ask_to_sign_in() {
+    let token = "a-token-that-nobody-guesses";
+    let scene = Scene::empty("").await;
+    let address = {
+        let text = std::fs::read_to_string(scene.at.folder().join("tallyd.toml")).unwrap();
+        scene.running.stop().await;
+        scene.at.configure(&format!("admin_token = \"{token}\"\n{text}"));
+        let clock = tallyd::clock::Clock::manual(scene.now);
+        crate::support::running::Running::start(&scene.at, &clock).await
+    };
+    let caller = crate::support::caller::Caller::new(address.address());
+    let turned = caller.send(Method::GET, "/budgets?x=1", &[], String::new()).await.unwrap();
+    assert_eq!(turned.status(), StatusCode::SEE_OTHER);
+    let sign_in = turned.headers()["location"].to_str().unwrap().to_owned();
+    let page = caller.get(&sign_in).await;
+    assert_eq!((page.status, page.headers["content-security-policy"].to_str().unwrap()), (StatusCode::OK, POLICY));
+    assert!(page.text().contains("type=\"password\"") && page.text().contains("/budgets?x=1"));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let wrong = read(caller.send(Method::POST, "/login", &form, "token=no&next=%2F".to_owned()).await.unwrap()).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(!wrong.headers.contains_key("set-cookie"));
+    let body = format!("token={token}&next=%2Fbudgets");
+    let right = caller.send(Method::POST, "/login", &form, body).await.unwrap();
+    assert_eq!((right.status(), &right.headers()["location"]), (StatusCode::SEE_OTHER, &"/budgets".parse().unwrap()));
+    let cookie = right.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains(token));
+    let session = cookie.split(';').next().unwrap();
+    let seen = caller.send(Method::GET, "/budgets", &[("cookie", session)], String::new()).await.unwrap();
+    assert_eq!(seen.status(), StatusCode::OK);
+    address.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_browser_no_page_scrolls_sideways_or_breaks_its_own_policy() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let scene = Scene::full().await;
+    let pictures = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
+    std::fs::create_dir_all(&pictures).unwrap();
+    for path in PATHS {
+        for width in [320, 375, 1440] {
+            for dark in [false, true] {
+                let view = View { width, dark };
+                let url = format!("http://{}{path}", scene.running.address());
+                let complaints = browser.open(&url, view).await;
+                assert!(complaints.is_empty(), "{path} {view:?}: {complaints:?}");
+                let wide = browser.evaluate("document.documentElement.scrollWidth").await;
+                assert_eq!(wide, width, "{path} {view:?} scrolls sideways");
+                let back = browser.evaluate("getComputedStyle(document.body).backgroundColor").await;
+                assert_eq!(back, if dark { "rgb(19, 21, 24)" } else { "rgb(252, 252, 251)" }, "{path} {view:?}");
+                let name: String = path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+                let name = format!("{name}-{width}-{}.png", if dark { "dark" } else { "light" });
+                std::fs::write(pictures.join(name), browser.picture().await).unwrap();
+            }
+        }
+    }
+    let live = "document.getElementById('live')?.textContent";
+    let url = format!("http://{}/", scene.running.address());
+    browser.open(&url, View { width: 1440, dark: false }).await;
+    let said = until("the page to be live", async || {
+        let said = browser.evaluate(live).await;
+        (said == "live").then_some(said)
+    });
+    said.await;
+    scene.running.stop().await;
+}
