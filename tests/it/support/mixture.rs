@@ -46,7 +46,7 @@ const WHOLES: [&str; 16] = [
     "framing=chunked;padding=3",
     "usage=none",
     "status=429",
-    "embedded=choice",
+    "embedded=choice;usage=none",
     "split=40;cut=2",
     "byok=1",
     "zero_reads=1",
