@@ -4,6 +4,7 @@ use tallyd::domain::call::{Call, CallState};
 use tallyd::domain::money::{Money, Total};
 use tallyd::domain::rollup;
 use tallyd::domain::scope::Scope;
+use tallyd::domain::time::DAY_MS;
 use tallyd::store::drivers;
 
 use super::calls::save;
@@ -12,14 +13,9 @@ use super::samples::{NOON, varied};
 use super::{Database, on_both_engines};
 
 on_both_engines! {
-<<<<<<< HEAD
-    groups_sum_what_each_scope_counts
-    the_dearest_calls_are_those_of_the_scope
-    buckets_sum_what_rows_do
-=======
     groups_hold_what_the_scope_counts
     the_dearest_come_first
->>>>>>> main
+    buckets_sum_what_rows_do
 }
 
 fn scopes() -> Vec<Scope> {
@@ -42,19 +38,10 @@ fn rows() -> Vec<Call> {
 async fn groups_hold_what_the_scope_counts(database: &Database) {
     save(database, &rows()).await;
     for scope in scopes() {
-<<<<<<< HEAD
-        let mut expected: BTreeMap<Option<String>, Total> = BTreeMap::new();
-        for (call, cost) in
-            rows.iter().filter_map(|call| Some((call, cost(&scope, call)?))).filter(|(_, c)| *c > Money::ZERO)
-        {
-            *expected.entry(call.attribution.app.clone()).or_default() += cost.into();
-        }
-=======
         let until = NOON.plus_millis(30 * 61_000);
->>>>>>> main
         let mut found: BTreeMap<Option<String>, Total> = BTreeMap::new();
         drivers::groups(&database.store, &scope, NOON, until, |group| {
-            *found.entry(group.app).or_default() += group.cost
+            *found.entry(group.app).or_default() += group.cost;
         })
         .await
         .unwrap();
