@@ -25,3 +25,7 @@ test-postgres url="postgres://postgres@127.0.0.1:5432/postgres":
 # The whole gate.
 ci:
     bash .ci/run
+
+# The tests of losses and of exactness at length: 200 kills, 10,000 completions. With TEST_POSTGRES_URL on PostgreSQL too.
+soak:
+    TEST_KILLS=200 TEST_COMPLETIONS=10000 cargo test --test it -- --nocapture no_kill the_ledger_says

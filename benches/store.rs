@@ -74,7 +74,7 @@ fn rate(took: Duration) -> String {
 async fn timed<T, E>(clock: &Clock, work: impl Future<Output = Result<T, E>>) -> Result<Duration, E> {
     let began = clock.elapsed();
     work.await?;
-    Ok(clock.elapsed() - began)
+    Ok(clock.elapsed().saturating_sub(began))
 }
 
 /// What the ledger's writer does with rows: looks for them, writes them, moves the sums.

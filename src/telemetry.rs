@@ -73,9 +73,11 @@ where
 }
 
 /// Whether a line may be written at all: the finer lines of libraries can hold headers and statements with what is in
-/// them, so whatever `log.level` says they stay away.
+/// them, so whatever `log.level` says they stay away. That a writer waits its turn for SQLite's one writing connection
+/// is no news either; a database that is in trouble is told by the ledger.
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO || metadata.target().starts_with(env!("CARGO_PKG_NAME"))
+    let ours = metadata.target().starts_with(env!("CARGO_PKG_NAME"));
+    ours || (*metadata.level() <= Level::INFO && metadata.target() != "sqlx::pool::acquire")
 }
 
 /// A panic's message can quote the text it stumbled over, so only its place is told.
@@ -96,12 +98,10 @@ pub struct Metrics {
     readings: Family<OutcomeLabel, Counter>,
     /// Calls admitted and not yet over.
     pub calls_in_flight: Gauge,
-    /// Bytes of journal on disk.
+    /// Bytes of journal records not yet in the ledger.
     pub journal_size: Gauge,
     /// Journal segments on disk.
     pub journal_segments: Gauge,
-    /// Syncs of the journal that failed or took too long.
-    pub journal_sync_failures: Counter,
     /// Replies whose end was let go before their record was synced.
     pub journal_unsynced: Counter,
     drain_lag: Gauge<f64, AtomicU64>,
@@ -142,9 +142,8 @@ impl Metrics {
             refused: add(to, "calls_refused", "Calls that tallyd itself refused"),
             readings: add(to, "settle_readings", "Readings of generation records"),
             calls_in_flight: add(to, "calls_in_flight", "Calls admitted and not yet over"),
-            journal_size: add_in(to, Unit::Bytes, "journal_size", "Journal on disk"),
+            journal_size: add_in(to, Unit::Bytes, "journal_size", "Journal records not yet in the ledger"),
             journal_segments: add(to, "journal_segments", "Journal segments on disk"),
-            journal_sync_failures: add(to, "journal_sync_failures", "Journal syncs that failed or took too long"),
             journal_unsynced: add(to, "journal_unsynced", "Replies let go before their record was synced"),
             drain_lag: add_in(to, Unit::Seconds, "ledger_drain_lag", "Age of the oldest record not in the ledger"),
             settle_due: add(to, "settle_due", "Rows whose generation record is due to be read"),

@@ -1,7 +1,7 @@
 //! What the benches share: a running daemon, and the disk's own speed.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,6 @@ pub struct Daemon {
     child: Child,
     /// Where it serves.
     pub port: u16,
-    folder: PathBuf,
 }
 
 impl Daemon {
@@ -32,7 +31,7 @@ impl Daemon {
             .env_clear()
             .spawn()
             .expect("the daemon's binary starts");
-        let daemon = Self { child, port, folder: folder.to_owned() };
+        let daemon = Self { child, port };
         let began = Instant::now();
         while !daemon.get("/readyz").starts_with("HTTP/1.1 200") {
             assert!(began.elapsed() < Duration::from_secs(20), "the daemon is not ready after 20 s");
@@ -62,19 +61,6 @@ impl Daemon {
         };
         (kib("VmRSS:") / 1024, kib("VmHWM:") / 1024)
     }
-
-    /// Asks the ledger for one number.
-    pub fn number(&self, query: &str) -> u64 {
-        let output = Command::new(env!("CARGO_BIN_EXE_tallyd"))
-            .arg("--config")
-            .arg(self.folder.join("tallyd.toml"))
-            .args(["sql", "--format", "csv", query])
-            .env_clear()
-            .output()
-            .expect("the daemon's binary starts");
-        let text = String::from_utf8_lossy(&output.stdout);
-        text.lines().nth(1).and_then(|number| number.trim().parse().ok()).unwrap_or(u64::MAX)
-    }
 }
 
 impl Drop for Daemon {
@@ -88,33 +74,4 @@ impl Drop for Daemon {
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     listener.local_addr().expect("it has an address").port()
-}
-
-/// Median and 99th percentile of a bare `fdatasync` after an append of 4 KiB, in the folder that the journal is in.
-pub fn bare_sync(folder: &Path) -> (Duration, Duration) {
-    let path = folder.join("bare-sync");
-    let mut file = std::fs::File::create(&path).expect("the bench's folder can be written");
-    let mut times: Vec<Duration> = (0..500)
-        .map(|_| {
-            file.write_all(&[7; 4096]).expect("the disk takes 4 KiB");
-            let began = Instant::now();
-            file.sync_data().expect("the disk syncs");
-            began.elapsed()
-        })
-        .collect();
-    let _ = std::fs::remove_file(path);
-    times.sort_unstable();
-    (times[times.len() / 2], times[times.len() * 99 / 100])
-}
-
-/// The value at a share of sorted values.
-pub fn percentile<T: Copy>(sorted: &[T], share: f64) -> T {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "an index"
-    )]
-    let at = ((sorted.len() as f64 - 1.0) * share).round() as usize;
-    sorted[at]
 }

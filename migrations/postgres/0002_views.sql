@@ -160,17 +160,23 @@ FROM refusals_by_minute;
 -- roles, `tallyd sql` says which statements an administrator has to run.
 DO $$
 BEGIN
-    IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'tallyd_reader') THEN
-        CREATE ROLE tallyd_reader NOLOGIN;
-    END IF;
-    IF NOT pg_has_role(current_user, 'tallyd_reader', 'MEMBER') THEN
+    BEGIN
+        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'tallyd_reader') THEN
+            CREATE ROLE tallyd_reader NOLOGIN;
+        END IF;
+    EXCEPTION
+        -- A tallyd on another database of this server was faster.
+        WHEN duplicate_object OR unique_violation THEN NULL;
+    END;
+    -- From version 16 on, making a role does not yet allow to take it.
+    IF NOT pg_has_role(current_user, 'tallyd_reader', 'USAGE') THEN
         EXECUTE format('GRANT tallyd_reader TO %I', current_user);
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO tallyd_reader', current_schema());
     GRANT SELECT ON usage, usage_tags, spend_by_day, spend_by_bucket, budget_status, alert_history, refusals
         TO tallyd_reader;
 EXCEPTION
-    WHEN insufficient_privilege OR duplicate_object OR unique_violation THEN
+    WHEN insufficient_privilege THEN
         RAISE NOTICE 'tallyd_reader was not made: %', SQLERRM;
 END
 $$;

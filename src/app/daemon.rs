@@ -62,12 +62,12 @@ impl Daemon {
     /// is known before the first call is admitted.
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { clock, entropy, warnings } = surroundings;
-        let OpenLedger { store, opened, book, lock } = open(config, &clock, &entropy).await?;
+        let metrics = super::metrics();
+        let OpenLedger { store, opened, book, lock } = open(config, &metrics, &clock, &entropy).await?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen { address: config.listen, error })?;
         let Opened { writer, ledger, journal, watch } = opened;
         let tasks = Tasks::new();
-        let metrics = Metrics::new(prometheus_client::registry::Registry::with_prefix("tallyd"));
         let drain = tasks.drain_token();
         tasks.spawn_sink("ledger writer", writer.run(drain));
         tasks.spawn_sink("journal watch", watch.run());
@@ -128,7 +128,7 @@ impl Daemon {
             listeners: dashboard::listeners(),
         };
         let pages = pages(&guard, api, dashboard);
-        Site { gateway, pages }.serve(listener, config.gateway.max_connections, clock.clone(), &tasks);
+        Site { gateway, pages }.serve(listener, &config.gateway, clock.clone(), &tasks);
         Ok(Self { address, tasks, clock, store, journal, ledger, book, _lock: lock })
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::StartError;
@@ -13,6 +13,7 @@ use crate::journal::{Journal, JournalOptions};
 use crate::ledger::{Opened, Writer, WriterOptions};
 use crate::lock::{LockError, OwnerLock};
 use crate::store::{Store, StoreOptions};
+use crate::telemetry::Metrics;
 
 /// Bytes beyond `journal.limit` that calls under way may still write: an outcome each for 100,000 calls.
 const JOURNAL_RESERVE: u64 = 64 << 20;
@@ -36,7 +37,12 @@ pub(super) struct OpenLedger {
 }
 
 /// Takes the journal's lock, then the database, then brings the ledger up to date.
-pub(super) async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<OpenLedger, StartError> {
+pub(super) async fn open(
+    config: &Config,
+    metrics: &Metrics,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<OpenLedger, StartError> {
     let journal = Journal::open(
         JournalOptions {
             dir: config.journal_dir.clone(),
@@ -59,7 +65,8 @@ pub(super) async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> R
         batch_rows: config.ledger.batch_rows,
         batch_wait: config.ledger.batch_wait,
         give_up_after_ms: i64::try_from(config.settle.give_up_after.as_millis()).unwrap_or(i64::MAX),
-        aside: aside(config),
+        aside: config.journal_dir.join(ASIDE),
+        metrics: metrics.clone(),
     };
     let opened =
         Writer::open(store.clone(), journal, config.budgets.clone(), Arc::clone(&book), clock.clone(), options).await?;
@@ -80,8 +87,4 @@ fn own(database: &Database) -> Result<Option<OwnerLock>, StartError> {
         Err(LockError::Held(pid)) => Err(StartError::Owned { database: path.clone(), pid }),
         Err(LockError::Io(error)) => Err(StartError::Unwritable { path: name.into(), error }),
     }
-}
-
-fn aside(config: &Config) -> PathBuf {
-    config.journal_dir.join(ASIDE)
 }

@@ -5,10 +5,13 @@ pub mod demo;
 mod ledger;
 pub mod offline;
 
+use prometheus_client::registry::Registry;
+
 pub use self::daemon::{Daemon, Surroundings};
 use crate::config::Config;
 use crate::domain::ids::KeyFingerprint;
 use crate::ledger::intake::NamedKeys;
+use crate::telemetry::Metrics;
 
 /// Why the daemon does not start; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,11 @@ pub enum StartError {
     /// The mail server's URL.
     #[error(transparent)]
     Mail(#[from] crate::mail::SetupError),
+}
+
+/// Counters of a process of its own.
+fn metrics() -> Metrics {
+    Metrics::new(Registry::with_prefix("tallyd"))
 }
 
 /// The configured keys by name, as told IDs may name them.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{OpenLedger, open};
-use super::named_keys;
+use super::{metrics, named_keys};
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::domain::attribution::Attribution;
@@ -12,7 +12,7 @@ use crate::ledger::intake::{self, Summary};
 
 /// Records told IDs.
 pub async fn record(config: &Config, clock: &Clock, entropy: &Entropy, items: &[Value]) -> anyhow::Result<Summary> {
-    let OpenLedger { store, opened, lock: _lock, .. } = open(config, clock, entropy).await?;
+    let OpenLedger { store, opened, lock: _lock, .. } = open(config, &metrics(), clock, entropy).await?;
     let stop = CancellationToken::new();
     let keys = named_keys(config);
     let labels = Attribution::default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use crate::domain::ids::CallId;
 use crate::domain::observation::{Head, Observation, Outcome, Refused, Sent};
 use crate::journal::{Journal, Synced, Wait};
 use crate::telemetry::Metrics;
@@ -24,15 +25,16 @@ struct Inner {
 /// Resolves when an outcome is on disk, or when that has been given up (`journal.sync_timeout`).
 #[derive(Debug)]
 #[must_use = "the end of a reply waits for it"]
-pub struct Written(Option<(Wait, Recorder)>);
+pub struct Written(Option<(Wait, CallId, Recorder)>);
 
 impl Future for Written {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Some((wait, recorder)) = &mut self.0 else { return Poll::Ready(()) };
+        let Some((wait, call_id, recorder)) = &mut self.0 else { return Poll::Ready(()) };
         if ready!(Pin::new(wait).poll(context)) == Synced::NotDurable {
             recorder.0.metrics.journal_unsynced.inc();
+            recorder.append(&Observation::NotSynced { call_id: *call_id });
         }
         self.0 = None;
         Poll::Ready(())
@@ -69,9 +71,10 @@ impl Recorder {
     /// The call is over.
     pub fn outcome(&self, outcome: Outcome) -> Written {
         self.0.metrics.calls_in_flight.dec();
+        let call_id = outcome.call_id;
         let record = Observation::Outcome(Box::new(outcome)).encode();
         match self.0.journal.append_synced(&record) {
-            Ok(wait) => Written(Some((wait, self.clone()))),
+            Ok(wait) => Written(Some((wait, call_id, self.clone()))),
             Err(refused) => {
                 self.count_lost(refused);
                 Written(None)

@@ -100,7 +100,7 @@ async fn database(config: &Config) -> Finding {
         Ok(store) => {
             store.close().await;
             match &config.database {
-                Database::Sqlite(path) => space(path, format!("{} can be read", config.database)),
+                Database::Sqlite(path) => space(path, &format!("{} can be read", config.database)),
                 Database::Postgres(_) => Good(format!("{} can be read", config.database)),
             }
         }
@@ -121,7 +121,7 @@ fn folder(path: &Path) -> Finding {
         return Bad(format!("{} can not be made", path.display()));
     };
     match rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
-        Ok(()) => space(there, format!("{} can be written", path.display())),
+        Ok(()) => space(there, &format!("{} can be written", path.display())),
         Err(error) => Bad(format!(
             "{} can not be written ({error}); give this user the folder, or name another in the configuration",
             there.display()
@@ -129,7 +129,7 @@ fn folder(path: &Path) -> Finding {
     }
 }
 
-fn space(path: &Path, good: String) -> Finding {
+fn space(path: &Path, good: &str) -> Finding {
     match rustix::fs::statvfs(path) {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);

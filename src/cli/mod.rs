@@ -38,12 +38,17 @@ struct Global {
     /// The address to serve, or of the running daemon
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// The ledger: sqlite:/path/to/file or postgres://…
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help = "The ledger: sqlite:/path/to/file or postgres://…")]
     database_url: Option<String>,
     /// What is logged: error, warn, info, debug, trace
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
+}
+
+impl Global {
+    fn is_given(&self) -> bool {
+        self.config.is_some() || self.listen.is_some() || self.database_url.is_some() || self.log_level.is_some()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,6 +106,12 @@ pub fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if let (Some(Command::Demo(_)), true) = (&arguments.command, arguments.global.is_given()) {
+        eprintln!(
+            "tallyd: the demo takes no settings; it finds a free port and a temporary folder itself. Run `tallyd demo` alone"
+        );
+        return ExitCode::from(2);
+    }
     let flags = Flags {
         config: arguments.global.config,
         listen: arguments.global.listen,

@@ -37,9 +37,10 @@ fn tell(config: &Config, origin: Option<&std::path::Path>, daemon: &Daemon) {
     tracing::info!(base_url = %format!("http://{address}/api/v1"), %upstream, "calls go through here");
     tracing::info!(page = %config.dashboard.url(address), "the dashboard is here");
     tracing::info!(database = %config.database, journal = %config.journal_dir.display(), "the ledger is here");
-    match origin {
-        Some(path) => tracing::info!(file = %path.display(), budgets = config.budgets.len(), "configured"),
-        None => tracing::info!("no tallyd.toml was found; defaults and environment hold"),
+    if let Some(path) = origin {
+        tracing::info!(file = %path.display(), budgets = config.budgets.len(), "configured");
+    } else {
+        tracing::info!("no tallyd.toml was found; defaults and environment hold");
     }
     if config.openrouter.api_key().is_none() {
         tracing::warn!("no OpenRouter key is configured (OPENROUTER_API_KEY): callers must bring their own");

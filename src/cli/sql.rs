@@ -12,10 +12,12 @@ use crate::store::console::{self, SqlLimits};
 /// Longest query read from standard input, in bytes.
 const MAX_QUERY: u64 = 1 << 20;
 
+const QUERY_HELP: &str = "One statement over usage, usage_tags, spend_by_day, spend_by_bucket, budget_status, alert_history, refusals; - reads it from standard input";
+
 /// Ask the ledger in SQL, read-only.
 #[derive(Debug, Args)]
 pub(super) struct Sql {
-    /// One statement over usage, usage_tags, spend_by_day, spend_by_bucket, budget_status, alert_history, refusals; - reads it from standard input
+    #[arg(help = QUERY_HELP)]
     query: String,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]

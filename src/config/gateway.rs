@@ -13,6 +13,10 @@ pub struct Gateway {
     pub request_buffer_total: u64,
     /// How much text of one compressed reply the observer unpacks, in bytes.
     pub observe_limit: u64,
+    /// What the decoders of all compressed replies may take together, in bytes; a reply that finds none left is not read.
+    pub observe_memory: u64,
+    /// What may wait in one connection in each direction, in bytes; no head may be longer.
+    pub connection_buffer: usize,
     /// How long a call goes on upstream after its client left.
     pub drain_timeout: Duration,
     /// How many such calls may go on at once.
@@ -31,6 +35,9 @@ impl Gateway {
             request_buffer: reader.size("gateway.request_buffer", 64 * KIB..=GIB)?,
             request_buffer_total: reader.size("gateway.request_buffer_total", 64 * KIB..=64 * GIB)?,
             observe_limit: reader.size("gateway.observe_limit", 64 * KIB..=64 * KIB * KIB)?,
+            observe_memory: reader.size("gateway.observe_memory", 0..=64 * GIB)?,
+            connection_buffer: usize::try_from(reader.size("gateway.connection_buffer", 8 * KIB..=KIB * KIB)?)
+                .unwrap_or(usize::MAX),
             drain_timeout: reader
                 .duration("gateway.drain_timeout", Duration::from_secs(1)..=Duration::from_hours(1))?,
             drain_calls: reader.count("gateway.drain_calls", 0..=100_000)?,

@@ -34,7 +34,7 @@ impl Journal {
             sync_timeout: reader
                 .duration("journal.sync_timeout", Duration::from_millis(100)..=Duration::from_mins(5))?,
             limit: reader.size("journal.limit", 2 * MIB..=MIB * MIB)?,
-            segment_size: reader.size("journal.segment_size", MIB..=1024 * MIB)?,
+            segment_size: reader.size("journal.segment_size", MIB..=256 * MIB)?,
             on_ledger_failure: reader.choice(
                 "journal.on_ledger_failure",
                 &[("forward", OnLedgerFailure::Forward), ("refuse", OnLedgerFailure::Refuse)],

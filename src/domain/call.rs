@@ -228,6 +228,11 @@ impl Call {
         }
     }
 
+    /// Its outcome reached the client before the disk had confirmed it.
+    pub fn not_synced(&mut self) {
+        self.flag(flags::NOT_SYNCED);
+    }
+
     /// The daemon that had it under way is gone; what the journal held has been applied.
     pub fn interrupted(&mut self, now: Timestamp) {
         if self.under_way_in.take().is_none() {

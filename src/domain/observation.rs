@@ -20,6 +20,11 @@ pub enum Observation {
     Head(Head),
     /// The call is over; synced before the client sees the end.
     Outcome(Box<Outcome>),
+    /// The outcome reached the client before the disk had confirmed it (`journal.sync_timeout`).
+    NotSynced {
+        /// The call.
+        call_id: CallId,
+    },
     /// tallyd itself refused the call.
     Refused(Box<Refused>),
 }
@@ -165,6 +170,7 @@ impl Observation {
             Self::Sent(sent) => Some(sent.call_id),
             Self::Head(head) => Some(head.call_id),
             Self::Outcome(outcome) => Some(outcome.call_id),
+            Self::NotSynced { call_id } => Some(*call_id),
             Self::Refused(_) => None,
         }
     }

@@ -1,5 +1,6 @@
 //! One transaction: rows, roll-ups, budget spend, alerts and their mail, and how far the journal is drained.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Work;
@@ -7,7 +8,7 @@ use super::fold::{Fold, Move, Verdict};
 use super::tracking::Tracker;
 use crate::budget::Book;
 use crate::domain::budget::Budget;
-use crate::domain::call::Call;
+use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::Observation;
 use crate::domain::rollup::Deltas;
@@ -45,6 +46,8 @@ pub struct Applied {
     pub rows: usize,
     /// Alerts raised.
     pub alerts: usize,
+    /// Rows that entered each state.
+    pub entered: BTreeMap<CallState, u64>,
 }
 
 /// Applies work to the database.
@@ -175,7 +178,14 @@ impl Applier {
         store::rollups::add(tx, &deltas).await?;
         let mut tracker = self.tracker.clone();
         let alerts = tracker.count(tx, moves, now).await?;
-        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts }))
+        let mut entered = BTreeMap::new();
+        for change in moves {
+            let before = change.before.as_ref().map(|call| call.state);
+            if let Some(call) = change.after.as_ref().filter(|call| Some(call.state) != before) {
+                *entered.entry(call.state).or_default() += 1;
+            }
+        }
+        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered }))
     }
 }
 
@@ -191,7 +201,7 @@ fn touched(work: &Work, replay: bool) -> (Vec<CallId>, Vec<GenerationId>) {
             }
             Observation::Head(head) => generations.extend(head.generation_id.clone()),
             Observation::Outcome(outcome) => generations.extend(outcome.generation_id.clone()),
-            Observation::Sent(_) | Observation::Refused(_) => {}
+            Observation::Sent(_) | Observation::NotSynced { .. } | Observation::Refused(_) => {}
         }
         if let Some(id) = observation.call_id().filter(|id| !begun.contains(id)) {
             calls.insert(id);

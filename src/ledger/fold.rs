@@ -73,6 +73,7 @@ impl<'a> Fold<'a> {
             Observation::Outcome(outcome) => {
                 self.change(outcome.call_id, |call| call.outcome(outcome));
             }
+            Observation::NotSynced { call_id } => self.change(*call_id, Call::not_synced),
             Observation::Refused(refused) => self.refused.push((**refused).clone()),
         }
     }

@@ -75,7 +75,7 @@ impl Tracker {
 
     /// Whether a window has ended that nothing has turned yet.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.budgets.iter().any(|tracked| !tracked.window.contains(now))
+        self.budgets.iter().any(|tracked| tracked.is_over(now))
     }
 
     /// Counts the moved rows, turns the windows that have ended, and raises alerts. Returns how many.
@@ -84,7 +84,7 @@ impl Tracker {
         for tracked in &mut self.budgets {
             let changes = tracked.changes(moves);
             let deltas = deltas(&tracked.budget, &changes);
-            let turned = !tracked.window.contains(now);
+            let turned = tracked.is_over(now);
             if deltas.is_empty() && !turned {
                 continue;
             }
@@ -121,6 +121,11 @@ impl Tracker {
 }
 
 impl Tracked {
+    /// Whether its window has ended. Time that goes back (a clock set anew, rows of the past) turns nothing back.
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.window.end.is_some_and(|end| now >= end)
+    }
+
     /// What the moved rows change in this budget's buckets; changes of nothing are left out.
     fn changes(&self, moves: &[Move]) -> BTreeMap<Timestamp, Share> {
         let mut changes: BTreeMap<Timestamp, Share> = BTreeMap::new();

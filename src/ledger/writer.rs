@@ -24,6 +24,7 @@ use crate::domain::budget::Budget;
 use crate::domain::observation::Observation;
 use crate::journal::{Batch, Damage, Journal, Mark, OpenedJournal, Reader, StartedJournal};
 use crate::store::Store;
+use crate::telemetry::Metrics;
 
 /// First and longest wait before the database is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -46,6 +47,8 @@ pub struct WriterOptions {
     pub give_up_after_ms: i64,
     /// The file that records nobody can understand go to.
     pub aside: PathBuf,
+    /// Where rows are counted.
+    pub metrics: Metrics,
 }
 
 /// The one writer of the database.
@@ -300,6 +303,9 @@ impl Writer {
         let before = self.health.load();
         if before.trouble.is_some() {
             tracing::info!("the database can be written again");
+        }
+        for (state, rows) in &applied.entered {
+            self.options.metrics.recorded(*state, *rows);
         }
         let rows = before.rows + applied.rows as u64;
         self.health.store(Arc::new(Health {

@@ -89,7 +89,7 @@ impl Mailer {
         conversation: impl AsyncFnOnce(&mut Stage) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
         let mut stage = Stage::Connecting;
-        match self.clock.timeout(self.timeout, conversation(&mut stage)).await {
+        match self.clock.timeout(self.timeout, Box::pin(conversation(&mut stage))).await {
             Some(result) => result,
             None => Err(stage.timed_out(self.timeout)),
         }

@@ -62,8 +62,7 @@ pub async fn find(store: &Store, name: &BudgetName, now: Timestamp) -> Result<Op
 }
 
 fn judge(budget: Budget, defined_at: Timestamp, window: Window, spent: Spent, now: Timestamp) -> Standing {
-    let reached =
-        budget.alert_at.iter().copied().filter(|threshold| threshold.is_reached(spent.cost, budget.limit)).last();
+    let reached = budget.alert_at.iter().copied().rfind(|threshold| threshold.is_reached(spent.cost, budget.limit));
     Standing {
         defined_at,
         window,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, PgPool, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool, SqliteConnection, SqlitePool};
 
 use super::tx::Inner;
 use super::{StoreError, Tx, schema};
@@ -96,12 +96,18 @@ impl Store {
         match Location::parse(&options.url)? {
             Location::Sqlite(path) => {
                 make_file(&path)?;
+                // Looked at before it is opened to be written, which moves it to a write-ahead log: a file of somebody
+                // else's stays as it is.
+                let mut looking = looker(&path, options).connect().await?;
+                schema::refuse_foreign_sqlite(&mut looking).await?;
+                looking.close().await?;
                 let write = SqlitePoolOptions::new()
                     .max_connections(1)
                     .idle_timeout(None)
                     .max_lifetime(None)
                     .test_before_acquire(false)
                     .acquire_timeout(options.busy_timeout)
+                    .before_acquire(|connection, _| Box::pin(has_no_transaction(connection)))
                     .connect_with(sqlite(&path, options, WRITE_CACHE_KIB))
                     .await?;
                 schema::migrate_sqlite(&write).await?;
@@ -253,17 +259,30 @@ fn sqlite(path: &Path, options: &StoreOptions, cache_kib: u32) -> SqliteConnectO
         .disable_statement_logging()
 }
 
-fn readers(path: &Path, options: &StoreOptions) -> SqlitePool {
-    let connect = SqliteConnectOptions::new()
+/// Whether a connection can begin a transaction. When the disk is full or fails, SQLite ends a transaction by itself, which
+/// the driver does not notice: it would refuse every one to come. Such a connection is closed, and another takes its place.
+async fn has_no_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // What was asked of it before, such as the end of a transaction that was dropped, is done when it answers.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
+/// A connection that changes nothing.
+fn looker(path: &Path, options: &StoreOptions) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
         .busy_timeout(options.busy_timeout)
+        .thread_name(|_| "tallyd-sqlite".to_owned())
+        .disable_statement_logging()
+}
+
+fn readers(path: &Path, options: &StoreOptions) -> SqlitePool {
+    let connect = looker(path, options)
         .pragma("cache_size", format!("-{READ_CACHE_KIB}"))
         .pragma("temp_store", "MEMORY")
         .statement_cache_capacity(STATEMENT_CACHE)
-        .row_buffer_size(ROW_BUFFER)
-        .thread_name(|_| "tallyd-sqlite".to_owned())
-        .disable_statement_logging();
+        .row_buffer_size(ROW_BUFFER);
     SqlitePoolOptions::new()
         .max_connections(options.readers.max(1))
         .idle_timeout(IDLE)

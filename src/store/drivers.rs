@@ -133,7 +133,7 @@ pub async fn groups(
         Ok::<_, StoreError>(())
     };
     if of_buckets && until.millis().saturating_sub(since.millis()) > EXACT_MS {
-        let patterns = [&scope.app, &scope.key, &scope.provider].map(pattern);
+        let patterns = [&scope.app, &scope.key, &scope.provider].map(|glob| pattern(glob.as_ref()));
         reading!(store, sql::DRIVERS_BUCKETS, |text, conn| {
             let mut asked = sqlx::query_as(text).bind(since.millis()).bind(until.millis());
             for pattern in &patterns {
@@ -203,19 +203,19 @@ pub async fn dearest(
 /// LIKE patterns for app, key, user, session, provider, model and tags, in the order of the SQL texts.
 fn patterns(scope: &Scope) -> [Option<String>; 7] {
     [
-        pattern(&scope.app),
-        pattern(&scope.key),
-        pattern(&scope.user),
-        pattern(&scope.session),
-        pattern(&scope.provider),
+        pattern(scope.app.as_ref()),
+        pattern(scope.key.as_ref()),
+        pattern(scope.user.as_ref()),
+        pattern(scope.session.as_ref()),
+        pattern(scope.provider.as_ref()),
         // A model is matched without its suffix, which the column still has.
         scope.model.as_ref().map(|glob| format!("{}%", like(glob.as_str()))),
         scope.tags.first_key_value().and_then(|(name, glob)| tag_like(name, glob.as_str())),
     ]
 }
 
-fn pattern(glob: &Option<Glob>) -> Option<String> {
-    glob.as_ref().map(|glob| like(glob.as_str()))
+fn pattern(glob: Option<&Glob>) -> Option<String> {
+    glob.map(|glob| like(glob.as_str()))
 }
 
 /// A LIKE pattern that matches at least the JSON texts that hold the tag; `None` where JSON would escape some of it.

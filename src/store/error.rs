@@ -108,9 +108,12 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::Io(source) if source.kind() == std::io::ErrorKind::StorageFull => Self::DiskFull,
-            sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                Self::ConnectionLost(error.to_string())
-            }
+            // The last two: the connection is not in the state that it and the driver think it is; another will be.
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::InvalidSavePointStatement
+            | sqlx::Error::BeginFailed => Self::ConnectionLost(error.to_string()),
             sqlx::Error::Database(database) => {
                 if let Some(told) = database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
                     of_postgres(told.code(), told.message()).unwrap_or(Self::Database(error))

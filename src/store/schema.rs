@@ -1,7 +1,7 @@
 //! Migrations, and whose database it is.
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{PgPool, SqliteConnection, SqlitePool};
 
 use super::StoreError;
 
@@ -18,6 +18,12 @@ const SQLITE_TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table'
 const POSTGRES_TABLES: &str =
     "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1";
 const VERSION: &str = "SELECT MAX(version) FROM _sqlx_migrations";
+
+/// Refuses a SQLite database that is neither ours nor empty.
+pub(super) async fn refuse_foreign_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let tables: Vec<String> = sqlx::query_scalar(SQLITE_TABLES).fetch_all(connection).await?;
+    owner(&tables).map(drop)
+}
 
 /// Brings a SQLite database up to date, if it is ours or empty.
 pub(super) async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), StoreError> {

@@ -21,19 +21,14 @@ use tower::ServiceExt as _;
 
 use super::gateway::{Gateway, ReplyBody};
 use crate::clock::Clock;
+use crate::config;
 use crate::shutdown::Tasks;
-
-/// Bytes buffered of one connection, in each direction at most; also the longest head of a request.
-const BUFFER: usize = 32 * 1024;
 
 /// How long a request's head may take, and so how long a connection may lie idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Most requests under way on one HTTP/2 connection.
 const H2_STREAMS: u32 = 256;
-
-/// HTTP/2: bytes that wait for one client to take them.
-const H2_SEND_BUFFER: usize = 64 * 1024;
 
 /// Waited after an accept that failed for want of file handles, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -56,11 +51,12 @@ pub enum SiteBody {
 }
 
 impl Site {
-    /// Serves the site on a listener, to at most `max_connections` at once, until the stop token falls; connections then
-    /// finish the requests they are at.
-    pub fn serve(self, listener: TcpListener, max_connections: usize, clock: Clock, tasks: &Tasks) {
-        let server = Server { site: Arc::new(self), builder: builder(), tasks: tasks.clone(), clock };
-        let slots = Arc::new(Semaphore::new(max_connections));
+    /// Serves the site on a listener, within the bounds of `settings`, until the stop token falls; connections then finish
+    /// the requests they are at.
+    pub fn serve(self, listener: TcpListener, settings: &config::Gateway, clock: Clock, tasks: &Tasks) {
+        let builder = builder(settings.connection_buffer);
+        let server = Server { site: Arc::new(self), builder, tasks: tasks.clone(), clock };
+        let slots = Arc::new(Semaphore::new(settings.max_connections));
         tasks.spawn("listener", async move { server.accept(&listener, &slots).await });
     }
 
@@ -76,20 +72,20 @@ impl Site {
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(buffer: usize) -> Builder<TokioExecutor> {
     // hyper drives the streams of one HTTP/2 connection in tasks of its own; they end with the connection.
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(BUFFER)
+        .max_buf_size(buffer)
         .auto_date_header(false);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS)
-        .max_send_buf_size(H2_SEND_BUFFER)
+        .max_send_buf_size(buffer)
         .auto_date_header(false);
     builder
 }

@@ -2,9 +2,9 @@
 //! the ledger is what was billed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -15,7 +15,7 @@ use tallyd::sim::{SimConfig, Simulator};
 use crate::store::engines::on_a_postgres_of_its_own;
 use crate::support::caller::Caller;
 use crate::support::installation::{Installation, QUICK, number, text};
-use crate::support::mixture::{Call, SECOND};
+use crate::support::mixture::{BROUGHT_KEY, Call, SECOND};
 use crate::support::process::Process;
 use crate::support::{beside, until};
 
@@ -37,10 +37,13 @@ struct Seen {
 /// What all clients have seen.
 #[derive(Default)]
 struct Witness {
+    /// Of the life that goes on.
     seen: Mutex<Vec<Seen>>,
+    /// The generations that must be in the ledger, of the lives that are over.
+    certain: Mutex<Vec<String>>,
     moments: AtomicU64,
-    /// The last moment at which a call began whose end was seen, and had waited for the disk. The journal keeps the order of what it is told, so the
-    /// heads seen before that moment were on disk when that end was seen.
+    /// The last moment at which a call began whose end was seen, and had waited for the disk. The journal keeps the order
+    /// of what it is told, so the heads seen before that moment were on disk when that end was seen.
     horizon: AtomicU64,
     heads: AtomicU64,
     calls: AtomicU64,
@@ -82,12 +85,17 @@ impl Witness {
         }
     }
 
+    /// A life is over: what was seen of it is judged by its own end.
+    fn bury(&self) {
+        let horizon = self.horizon.load(Ordering::SeqCst);
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        let certain = seen.into_iter().filter(|seen| seen.end || seen.head < horizon);
+        self.certain.lock().unwrap().extend(certain.map(|seen| seen.generation_id));
+    }
+
     /// The generations that must be in the ledger.
     fn certain(&self) -> Vec<String> {
-        let horizon = self.horizon.load(Ordering::SeqCst);
-        let seen = self.seen.lock().unwrap();
-        let certain = seen.iter().filter(|seen| seen.end || seen.head < horizon);
-        certain.map(|seen| seen.generation_id.clone()).collect()
+        self.certain.lock().unwrap().clone()
     }
 }
 
@@ -103,7 +111,8 @@ async fn rows(at: &Installation) -> BTreeMap<String, Row> {
     let query = "SELECT generation_id, state, CAST(cost_picousd AS TEXT) FROM usage WHERE generation_id IS NOT NULL";
     for row in at.sql(query).await {
         let id = text(&row[0]).unwrap().to_owned();
-        let row = Row { state: text(&row[1]).unwrap().to_owned(), cost: text(&row[2]).map(|cost| cost.parse().unwrap()) };
+        let row =
+            Row { state: text(&row[1]).unwrap().to_owned(), cost: text(&row[2]).map(|cost| cost.parse().unwrap()) };
         assert!(rows.insert(id.clone(), row).is_none(), "{id} is there twice");
     }
     rows
@@ -138,13 +147,18 @@ async fn one_life(at: &Installation, witness: &Arc<Witness>, entropy: &Entropy) 
     for client in clients {
         client.await.unwrap();
     }
+    witness.bury();
 }
 
 async fn kill_again_and_again(database_url: &str, seed: u64, kills: u64) {
     let entropy = Entropy::seeded(seed);
     let config = SimConfig { lag_ms: 0..=400, ..SimConfig::default() };
     let simulator = Simulator::start(config, Clock::system(), Entropy::seeded(seed)).await.unwrap();
-    let at = Installation::on(database_url, simulator.base_url(), &format!("{SECOND}{QUICK}timeout = \"5s\"\n[journal]\nsync_timeout = \"5m\"\n"));
+    let at = Installation::on(
+        database_url,
+        simulator.base_url(),
+        &format!("{SECOND}{QUICK}timeout = \"5s\"\n[journal]\nsync_timeout = \"5m\"\n"),
+    );
     let witness = Arc::new(Witness::default());
     for _ in 0..kills {
         one_life(&at, &witness, &entropy).await;
@@ -154,7 +168,8 @@ async fn kill_again_and_again(database_url: &str, seed: u64, kills: u64) {
     let certain = witness.certain();
     assert_there(&rows(&at).await, &certain, "after the last restart");
     // A restart asks again for what was under way: the key that callers bring must come once more.
-    let last = (0..).map(Call::nth).find(|call| call.key().1 == "own" && call.leaves_after.is_none()).unwrap();
+    let last =
+        (0..10_000).map(Call::nth).find(|call| call.key().0 == BROUGHT_KEY && call.leaves_after.is_none()).unwrap();
     witness.watch(&Caller::new(daemon.address()), &last).await;
     until("the end of what the provider was asked", async || (simulator.in_flight() == 0).then_some(())).await;
     until("every record", async || (at.pending().await == 0).then_some(())).await;
@@ -169,9 +184,9 @@ async fn kill_again_and_again(database_url: &str, seed: u64, kills: u64) {
     let (count, calls) = (number(&all[0][0]), i128::from(witness.calls.load(Ordering::SeqCst)));
     assert_eq!(count, number(&all[0][1]));
     assert!(count <= calls, "{count} rows of {calls} calls");
-    let seen = witness.seen.lock().unwrap().len();
-    eprintln!("{kills} kills: {calls} calls, {seen} heads seen, {} certain, {} rows", certain.len(), rows.len());
-    assert!(certain.len() * 2 > seen, "{} of {seen} heads are certain", certain.len());
+    let heads = witness.heads.load(Ordering::SeqCst);
+    eprintln!("{kills} kills: {calls} calls, {heads} heads seen, {} certain, {count} rows", certain.len());
+    assert!(certain.len() as u64 * 2 > heads, "{} of {heads} heads are certain", certain.len());
     at.verify().await;
     daemon.stop().await;
     at.verify().await;

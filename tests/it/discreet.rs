@@ -169,7 +169,8 @@ async fn call_in_every_way(caller: &Caller) {
     caller.post("/api/v1/chat/completions", &with_key, format!("{{\"messages\":[{{\"content\":\"{PROMPT}\"")).await;
     caller.post("/api/v1/embeddings", &with_key, json!({ "input": PROMPT }).to_string()).await;
     caller.post("/api/v1/unheard/of", &with_key, PROMPT.to_owned()).await;
-    let large = json!({ "model": "openai/gpt-4o-mini", "messages": [{ "role": "user", "content": PROMPT.repeat(10_000) }] });
+    let large =
+        json!({ "model": "openai/gpt-4o-mini", "messages": [{ "role": "user", "content": PROMPT.repeat(10_000) }] });
     caller.post("/api/v1/chat/completions", &with_key, large.to_string()).await;
     caller.get("/api/v1/generation?id=CANARY-id").await;
     caller.get("/CANARY-page?secret=CANARY").await;
@@ -183,7 +184,9 @@ async fn call_in_every_way(caller: &Caller) {
         caller.post("/tally/v1/record", &[("authorization", token)], told.to_string()).await;
         caller.post("/tally/v1/record", &[("authorization", token)], PROMPT.to_owned()).await;
     }
-    caller.post("/login", &[("content-type", "application/x-www-form-urlencoded")], "token=CANARY-wrong".to_owned()).await;
+    caller
+        .post("/login", &[("content-type", "application/x-www-form-urlencoded")], "token=CANARY-wrong".to_owned())
+        .await;
 }
 
 async fn search_pages(at: &Installation, caller: &Caller) {

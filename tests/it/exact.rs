@@ -2,6 +2,7 @@
 //! budget's thresholds are told once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,10 +47,10 @@ const THRESHOLDS: [(&str, i128); 9] = [
     ("1%", 10),
     ("$0.25", 25),
     ("10%", 100),
-    ("$2", 200),
+    ("$2.00", 200),
     ("50%", 500),
     ("100%", 1_000),
-    ("$1000", 100_000),
+    ("$1000.00", 100_000),
 ];
 
 /// A budget: its name, scope, window, and the calls it counts.
@@ -59,7 +60,7 @@ const BUDGETS: [Watched; 8] = [
     ("everything", "{}", "month", |_, _| true),
     ("app", "{ app = \"app-1\" }", "day", |call, _| call.app() == "app-1"),
     ("user", "{ user = \"user-*\" }", "rolling 24h", |_, _| true),
-    ("team", "{ \"tag.team\" = \"blue\" }", "week", |call, _| call.team() == "blue"),
+    ("team", "{ tag.team = \"blue\" }", "week", |call, _| call.team() == "blue"),
     ("key", "{ key = \"second\" }", "quarter", |call, _| call.key().1 == "second"),
     ("model", "{ model = \"anthropic/*\" }", "total", |_, billed| billed.model.id.starts_with("anthropic/")),
     ("provider", "{ provider = \"OpenAI\" }", "year", |_, billed| billed.provider.name == "OpenAI"),
@@ -70,14 +71,14 @@ const BUDGETS: [Watched; 8] = [
 
 fn tables() -> String {
     let thresholds: Vec<String> = THRESHOLDS.iter().map(|(text, _)| format!("\"{text}\"")).collect();
-    let mut tables = format!(
-        "connect_timeout = \"1m\"\n{SECOND}{QUICK}timeout = \"5m\"\n[journal]\nsync_timeout = \"5m\"\n"
-    );
+    let mut tables =
+        format!("connect_timeout = \"1m\"\n{SECOND}{QUICK}timeout = \"5m\"\n[journal]\nsync_timeout = \"5m\"\n");
     for (name, scope, window, _) in BUDGETS {
-        tables.push_str(&format!(
+        let _ = write!(
+            tables,
             "[[budgets]]\nname = \"{name}\"\nscope = {scope}\nwindow = \"{window}\"\nlimit_usd = 10\nalert_at = [{}]\n",
             thresholds.join(", ")
-        ));
+        );
     }
     tables
 }
@@ -166,7 +167,8 @@ async fn assert_exact(at: &Installation, simulator: &Simulator) {
     for billed in truth.all() {
         let row = rows.remove(billed.id.as_str()).unwrap_or_else(|| panic!("not in the ledger: {billed:?}"));
         let call = Call::of_session(billed.session.as_deref().unwrap());
-        let expected = ["settled".to_owned(), billed.spend().0.to_string(), call.app(), call.key().1.to_owned(), call.user()];
+        let expected =
+            ["settled".to_owned(), billed.spend().0.to_string(), call.app(), call.key().1.to_owned(), call.user()];
         let found: Vec<&str> = row[1..6].iter().map(|cell| text(cell).unwrap_or("NULL")).collect();
         assert_eq!(found, expected, "{} {:?}: {billed:?}", call.endpoint, call.behaviour);
     }
@@ -228,7 +230,12 @@ async fn every_call_is_exact(database_url: &str, completions: u64) {
 
     let truth = simulator.truth().all();
     let ended = |how| truth.iter().filter(|billed| billed.outcome == how).count() as u64;
-    eprintln!("{calls} calls, {} billed, {} cancelled: ${}", truth.len(), ended(Outcome::Cancelled), simulator.truth().total().plain());
+    eprintln!(
+        "{calls} calls, {} billed, {} cancelled: ${}",
+        truth.len(),
+        ended(Outcome::Cancelled),
+        simulator.truth().total().plain()
+    );
     assert!(ended(Outcome::Cancelled) * 10 > calls, "{} of {calls} were cancelled", ended(Outcome::Cancelled));
     assert!(ended(Outcome::Failed) > 0);
 }

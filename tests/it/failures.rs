@@ -29,7 +29,8 @@ async fn nowhere() -> u16 {
 
 /// Makes a call.
 async fn chat(caller: &Caller, streamed: bool) -> Reply {
-    let body = json!({ "model": "openai/gpt-4o-mini", "stream": streamed, "messages": [{ "role": "user", "content": "?" }] });
+    let body =
+        json!({ "model": "openai/gpt-4o-mini", "stream": streamed, "messages": [{ "role": "user", "content": "?" }] });
     let headers = [("authorization", &*format!("Bearer {KEY}")), ("x-sim", "prompt_tokens=1000;completion_tokens=50")];
     caller.post("/api/v1/chat/completions", &headers, body.to_string()).await
 }
@@ -44,8 +45,9 @@ async fn calls_go_on(caller: &Caller, count: u32) {
 }
 
 async fn rows(at: &Installation, count: u32) {
-    until("a row of each call", async || {
-        (at.number("SELECT COUNT(*) FROM usage WHERE state IN ('pending', 'settled')").await == count.into()).then_some(())
+    until(&format!("{count} rows"), async || {
+        (at.number("SELECT COUNT(*) FROM usage WHERE state IN ('pending', 'settled')").await == count.into())
+            .then_some(())
     })
     .await;
 }
@@ -277,7 +279,7 @@ async fn a_full_disk_holds_nobody_up() {
     let simulator = simulator(&clock).await;
     let at = Installation::new(simulator.base_url(), &format!("{QUICK}[journal]\nsegment_size = \"1MiB\"\n"));
     let Some(disk) = SmallDisk::mount(&at.data()) else { return };
-    let running = Running::start(&at, &clock).await;
+    let running = Process::start(&at).await;
     let caller = Caller::new(running.address());
     calls_go_on(&caller, 6).await;
     rows(&at, 6).await;

@@ -130,7 +130,7 @@ async fn answers_that_are_no_record_are_garbled() {
 
 #[tokio::test]
 async fn statuses_say_what_to_do() {
-    let minute = Some(Duration::from_secs(60));
+    let minute = Some(Duration::from_mins(1));
     let half = Some(Duration::from_secs(30));
     for (head, expected) in [
         ("404 Not Found", ReadError::NotYet),

@@ -15,7 +15,8 @@ use crate::support::browser::{Browser, View};
 use crate::support::caller::read;
 use crate::support::until;
 
-const POLICY: &str = "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 
 const PATHS: [&str; 12] = [
     "/",
@@ -90,7 +91,11 @@ async fn filters_hold_and_pages_lead_through_every_row_once() {
             rows += 1;
             assert!(seen.insert(row[..26].to_owned()), "a row stands twice");
         }
-        let Some(older) = page.split("href=\"").find(|link| link.split('>').next().is_some_and(|tag| tag.contains("rel=\"next\""))) else { break };
+        let Some(older) =
+            page.split("href=\"").find(|link| link.split('>').next().is_some_and(|tag| tag.contains("rel=\"next\"")))
+        else {
+            break;
+        };
         path = older.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
     }
     assert_eq!(rows, wanted);
@@ -99,7 +104,8 @@ async fn filters_hold_and_pages_lead_through_every_row_once() {
     assert!(none.contains("No completion matches these filters"));
     let wrong = scene.caller.get("/completions?state=open").await.text();
     assert!(wrong.contains("settled, pending, unsettled or failed"));
-    let added = scene.caller.send(Method::GET, "/completions?app=a&by=tag&is=team%3Dx", &[], String::new()).await.unwrap();
+    let added =
+        scene.caller.send(Method::GET, "/completions?app=a&by=tag&is=team%3Dx", &[], String::new()).await.unwrap();
     assert_eq!(added.status(), StatusCode::SEE_OTHER);
     assert_eq!(added.headers()["location"], "/completions?app=a&tag=team%3Dx");
     scene.running.stop().await;
@@ -110,7 +116,9 @@ async fn mails_are_shown_and_their_html_can_do_nothing() {
     let scene = Scene::full().await;
     let link = until("a mail in the outbox", async || {
         let page = scene.caller.get("/alerts").await.text();
-        page.split("href=\"").find(|link| link.starts_with("/alerts/mails/")).map(|link| link.split('"').next().unwrap().to_owned())
+        page.split("href=\"")
+            .find(|link| link.starts_with("/alerts/mails/"))
+            .map(|link| link.split('"').next().unwrap().to_owned())
     })
     .await;
     let mail = scene.caller.get(&link).await;
@@ -132,9 +140,14 @@ async fn before_the_first_call_the_page_says_how_to_make_one_and_turns_when_it_c
     for path in ["/completions", "/budgets", "/alerts", "/status"] {
         assert_eq!(scene.caller.get(path).await.status, StatusCode::OK, "{path}");
     }
-    for (path, words) in [("/nowhere", "no page"), ("/completions/gen-1-x", "no completion"), ("/budgets/none", "no budget")] {
+    for (path, words) in
+        [("/nowhere", "no page"), ("/completions/gen-1-x", "no completion"), ("/budgets/none", "no budget")]
+    {
         let page = scene.caller.get(path).await;
-        assert_eq!((page.status, page.headers["content-security-policy"].to_str().unwrap()), (StatusCode::NOT_FOUND, POLICY));
+        assert_eq!(
+            (page.status, page.headers["content-security-policy"].to_str().unwrap()),
+            (StatusCode::NOT_FOUND, POLICY)
+        );
         assert!(page.text().contains(words), "{path}");
     }
     let mut news = scene.caller.send(Method::GET, "/tally/v1/events", &[], String::new()).await.unwrap();
@@ -154,10 +167,7 @@ async fn before_the_first_call_the_page_says_how_to_make_one_and_turns_when_it_c
 async fn assets_are_kept_for_ever_under_the_name_of_their_content() {
     let scene = Scene::empty("").await;
     let page = scene.caller.get("/").await.text();
-    let assets: Vec<&str> = page
-        .split(['"'])
-        .filter(|part| part.starts_with("/assets/"))
-        .collect();
+    let assets: Vec<&str> = page.split(['"']).filter(|part| part.starts_with("/assets/")).collect();
     assert_eq!(assets.len(), 3, "{assets:?}");
     for path in assets {
         let asset = scene.caller.get(path).await;

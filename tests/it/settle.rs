@@ -11,9 +11,10 @@ use tallyd::domain::money::Money;
 use tallyd::domain::observation::Reading;
 use tallyd::domain::settling::KEY_NOT_HELD;
 use tallyd::settle::give_up_parked;
+use tallyd::store::settlements;
 use tokio_util::sync::CancellationToken;
 
-use scene::{DEFAULT_KEY, Options, Scene, TIMEOUT, keyring, some_turns};
+use scene::{DEFAULT_KEY, Options, Scene, TIMEOUT, keyring};
 use upstream::Answer;
 
 /// Longest real time a test waits for something that should come at once.
@@ -291,14 +292,12 @@ async fn a_locked_database_is_waited_for() {
     let _settler = scene.settle();
     for _ in 0..40 {
         scene.clock.advance(Duration::from_millis(500));
-        some_turns().await;
+        // The lock keeps nobody from reading, which takes as long as the settler's own trips.
+        settlements::backlog(&scene.store, scene.clock.now()).await.unwrap();
     }
     assert!(scene.no_reading_waits());
     lock.rollback().await.unwrap();
-    while scene.upstream.questions().is_empty() {
-        scene.clock.advance(secs(1));
-        some_turns().await;
-    }
+    scene.asked(1).await;
     let (_, row) = scene.next().await;
     assert_eq!((row.call_id, row.state), (call, CallState::Settled));
 }
@@ -336,7 +335,7 @@ async fn stopping_finishes_what_is_under_way_and_gives_back_the_rest() {
     scene.next().await;
     soon(settler).await.unwrap();
     assert_eq!(scene.upstream.questions().len(), 1, "nothing is begun after the stop");
-    let next = tallyd::store::settlements::next_due(&scene.store, scene.clock.now()).await.unwrap();
+    let next = settlements::next_due(&scene.store, scene.clock.now()).await.unwrap();
     assert!(next.unwrap() <= scene.clock.now(), "the rows it had leased are free for whoever comes next");
 }
 

@@ -4,7 +4,6 @@ mod budgets;
 mod calls;
 mod console;
 mod drivers;
-mod drivers;
 pub(crate) mod engines;
 mod outbox;
 mod rollups;

@@ -6,6 +6,7 @@
 mod past;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -41,6 +42,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Living calls a second.
 const RATE: f64 = 2.0;
+
+/// For calls that bring no key, as a configured daemon has one.
+const DEFAULT_KEY: &str = "sk-or-v1-simulated-default";
 
 /// The port that the documents name.
 const PORT: u16 = 7117;
@@ -145,10 +149,10 @@ fn configuration(
     port: u16,
 ) -> anyhow::Result<Config> {
     let mut text = format!(
-        "listen = \"127.0.0.1:{port}\"\ndatabase_url = \"sqlite:tallyd.db\"\n\n[openrouter]\nbase_url = \"{base_url}\"\n\n[openrouter.keys]\n"
+        "listen = \"127.0.0.1:{port}\"\ndatabase_url = \"sqlite:tallyd.db\"\n\n[openrouter]\nbase_url = \"{base_url}\"\napi_key = \"{DEFAULT_KEY}\"\n\n[openrouter.keys]\n"
     );
     for (name, key) in keys {
-        text.push_str(&format!("\"{name}\" = \"{key}\"\n"));
+        let _ = writeln!(text, "\"{name}\" = \"{key}\"");
     }
     text.push_str(BUDGETS);
     let file = folder.join("tallyd.toml");

@@ -254,6 +254,36 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     samples
 }
 
+/// Bytes made of what replies are made of.
+fn looks_like_it() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "\\",
+        ":",
+        ",",
+        "\n",
+        "\r",
+        " ",
+        "data:",
+        "data: {",
+        "\"usage\":{",
+        "\"cost\":",
+        "\"error\":",
+        "1e",
+        "0.5",
+        "null",
+        "\"id\":\"gen-1\"",
+        "\"choices\":[{",
+        "\"metadata\":",
+        "[DONE]",
+    ]);
+    prop::collection::vec(part, 0..120).prop_map(|parts| parts.concat().into_bytes())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -279,7 +309,7 @@ proptest! {
 
     /// No bytes make it panic, in any coding.
     #[test]
-    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..400), coding in any::<prop::sample::Index>(), stream in any::<bool>()) {
+    fn any_bytes_are_survived(bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..400), looks_like_it()], coding in any::<prop::sample::Index>(), stream in any::<bool>()) {
         let coding = CODINGS[coding.index(CODINGS.len())];
         let content_type = if stream { SSE } else { "application/json" };
         observe(content_type, coding, &[&bytes]);

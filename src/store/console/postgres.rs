@@ -1,5 +1,7 @@
 //! Queries on PostgreSQL: a connection of its own, a transaction that reads only, in a role that may read the views alone.
 
+use std::borrow::Cow;
+
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{
@@ -15,8 +17,8 @@ use crate::store::StoreError;
 /// The role that a migration makes.
 const ROLE: &str = "tallyd_reader";
 
-/// Whether we may take the role, and who we are.
-const MAY: &str = "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(oid, 'MEMBER')), CAST(current_user AS TEXT), CAST(current_schema() AS TEXT)";
+/// Who we are, for what an administrator is told.
+const WHO: &str = "SELECT CAST(current_user AS TEXT), CAST(current_schema() AS TEXT)";
 
 /// Nothing but reading, by the meaning that the guard gives to strings, as the role.
 const FENCE: &str =
@@ -46,18 +48,16 @@ pub(super) async fn run(
 }
 
 async fn ask(connection: &mut PgConnection, query: &str, limits: &SqlLimits) -> Result<Table, SqlError> {
-    let (may, user, schema): (bool, String, String) =
-        sqlx::query_as(MAY).bind(ROLE).fetch_one(&mut *connection).await.map_err(StoreError::from)?;
-    if !may {
-        return Err(SqlError::NotAvailable(format!(
-            "queries need a role that may read the views and nothing else, and tallyd may not make it; have an administrator run: \
-             CREATE ROLE {ROLE} NOLOGIN; GRANT {ROLE} TO \"{user}\"; GRANT USAGE ON SCHEMA \"{schema}\" TO {ROLE}; \
-             GRANT SELECT ON {} TO {ROLE};",
-            VIEWS.join(", ")
-        )));
-    }
     let mut tx = connection.begin().await.map_err(StoreError::from)?;
-    sqlx::raw_sql(FENCE).execute(&mut *tx).await.map_err(StoreError::from)?;
+    let (user, schema): (String, Option<String>) =
+        sqlx::query_as(WHO).fetch_one(&mut *tx).await.map_err(StoreError::from)?;
+    if let Err(error) = sqlx::raw_sql(FENCE).execute(&mut *tx).await {
+        return Err(match code(&error).as_deref() {
+            // insufficient_privilege; invalid_parameter_value: there is no such role
+            Some("42501" | "22023") => SqlError::NotAvailable(no_role(&user, schema.as_deref().unwrap_or("public"))),
+            _ => StoreError::from(error).into(),
+        });
+    }
     // Preparing refuses more than one statement; running it as text then gives every type in its own writing.
     let prepared =
         tx.prepare(AssertSqlSafe(query.to_owned()).into_sql_str()).await.map_err(|error| refused(error, limits))?;
@@ -93,9 +93,23 @@ fn cells(row: &PgRow) -> Result<Vec<Cell>, SqlError> {
         .collect()
 }
 
+/// What an administrator has to do where we may not.
+fn no_role(user: &str, schema: &str) -> String {
+    format!(
+        "queries need a role that may read the views and nothing else, and tallyd may not make it; have an administrator run: \
+         CREATE ROLE {ROLE} NOLOGIN; GRANT {ROLE} TO \"{user}\"; GRANT USAGE ON SCHEMA \"{schema}\" TO {ROLE}; \
+         GRANT SELECT ON {} TO {ROLE};",
+        VIEWS.join(", ")
+    )
+}
+
+/// The server's SQLSTATE, if it was the server that refused.
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(Cow::into_owned)
+}
+
 fn refused(error: sqlx::Error, limits: &SqlLimits) -> SqlError {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
-    match code.as_deref() {
+    match code(&error).as_deref() {
         // query_canceled
         Some("57014") => SqlError::TimedOut(limits.time),
         // insufficient_privilege

@@ -33,5 +33,11 @@ pub(super) async fn metrics(State(state): State<ApiState>) -> impl IntoResponse 
     let journal = state.journal.health();
     state.metrics.journal_size.set(i64::try_from(journal.held_bytes).unwrap_or(i64::MAX));
     state.metrics.journal_segments.set(i64::try_from(journal.segments).unwrap_or(i64::MAX));
+    let metrics = &state.metrics;
+    metrics.set_drain_lag(journal.oldest_undrained.unwrap_or_default());
+    // A database that can not be asked leaves the last figure; /readyz says that it is in trouble.
+    if let Ok(outbox) = crate::store::outbox::counts(&state.store).await {
+        metrics.outbox_waiting.set(outbox.uncomposed + outbox.queued + outbox.waiting);
+    }
     ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], state.metrics.text())
 }

@@ -249,5 +249,5 @@ pub(super) async fn mail_html(
 
 async fn find(state: &DashboardState, id: &str) -> Result<Message, PageError> {
     let message = outbox::find(&state.store, id).await.map_err(state.unreadable())?;
-    message.ok_or_else(|| PageError::NotFound(state.clone(), "There is no mail with this Message-ID."))
+    message.ok_or_else(|| PageError::NotFound(Box::new(state.clone()), "There is no mail with this Message-ID."))
 }

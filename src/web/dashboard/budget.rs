@@ -73,10 +73,10 @@ struct BudgetPage {
 /// The page.
 pub(super) async fn page(State(state): State<DashboardState>, Path(name): Path<String>) -> Result<Response, PageError> {
     let absent = "There is no budget of this name in force. What it told stays under Alerts.";
-    let Ok(name) = name.parse::<BudgetName>() else { return Err(PageError::NotFound(state, absent)) };
+    let Ok(name) = name.parse::<BudgetName>() else { return Err(PageError::NotFound(Box::new(state), absent)) };
     let (now, store) = (state.clock.now(), &state.store);
     let Some(standing) = standing::find(store, &name, now).await.map_err(state.unreadable())? else {
-        return Err(PageError::NotFound(state, absent));
+        return Err(PageError::NotFound(Box::new(state), absent));
     };
     let budget = &standing.budget;
     let (course, past, told) = tokio::try_join!(

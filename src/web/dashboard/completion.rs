@@ -104,7 +104,7 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<Str
     let found = calls::find(&state.store, &id).await.map_err(state.unreadable())?;
     let Some((call, record)) = found.filter(|(call, _)| call.state != CallState::Open) else {
         return Err(PageError::NotFound(
-            state,
+            Box::new(state),
             "The ledger has no completion with this ID. A call under way is shown once its ID is known.",
         ));
     };

@@ -148,7 +148,7 @@ impl Asked {
     }
 
     /// The page with other filters, size or place.
-    fn link(&self, given: &[(&'static str, String)], size: u32, before: Option<&str>) -> String {
+    fn link(given: &[(&'static str, String)], size: u32, before: Option<&str>) -> String {
         let size_text = size.to_string();
         let mut pairs: Vec<(&str, &str)> = given.iter().map(|(key, value)| (*key, value.as_str())).collect();
         if size != SIZES[0] {
@@ -215,7 +215,7 @@ pub(super) async fn page(
     if let Some((key, value)) = asked.added.take() {
         // The form's pair becomes a filter like any other, so that the URL says what is shown.
         asked.set(key, value);
-        return Ok(Redirect::to(&asked.link(&asked.given, asked.size, None)).into_response());
+        return Ok(Redirect::to(&Asked::link(&asked.given, asked.size, None)).into_response());
     }
     let (now, zone) = (state.clock.now(), state.zone);
     let today = today(&state, now).await?;
@@ -233,7 +233,7 @@ pub(super) async fn page(
     let more = found.len() > size;
     found.truncate(size);
     let older =
-        found.last().filter(|_| more).map(|last| asked.link(&asked.given, asked.size, Some(&write_cursor(last))));
+        found.last().filter(|_| more).map(|last| Asked::link(&asked.given, asked.size, Some(&write_cursor(last))));
     html(&CompletionsPage {
         frame: Frame::new(&state, "Completions", Page::Completions),
         summary: summary(&today),
@@ -247,17 +247,17 @@ pub(super) async fn page(
         shown: words::counted(i64::try_from(found.len()).unwrap_or(i64::MAX), "row", "rows"),
         span: span_of(&found, now, zone),
         rows: table(&found, now, zone),
-        newest: asked.before.is_some().then(|| asked.link(&asked.given, asked.size, None)),
+        newest: asked.before.is_some().then(|| Asked::link(&asked.given, asked.size, None)),
         older,
         sizes: SIZES
             .iter()
             .map(|size| Choice {
-                link: asked.link(&asked.given, *size, None),
+                link: Asked::link(&asked.given, *size, None),
                 name: size.to_string(),
                 current: *size == asked.size,
             })
             .collect(),
-        clear: asked.link(&[], asked.size, None),
+        clear: Asked::link(&[], asked.size, None),
     })
 }
 
@@ -287,7 +287,7 @@ fn chips(asked: &Asked) -> Vec<Chip> {
         .map(|(key, value)| Chip {
             name: if *key == "tag" { "tag" } else { name(key) },
             value: value.clone(),
-            remove: asked.link(&asked.without(key), asked.size, None),
+            remove: Asked::link(&asked.without(key), asked.size, None),
         })
         .collect()
 }
@@ -309,7 +309,7 @@ fn states(asked: &Asked) -> Vec<Choice> {
             if !state.is_empty() {
                 given.push(("state", (*state).to_owned()));
             }
-            Choice { link: asked.link(&given, asked.size, None), name: (*name).to_owned(), current: *state == current }
+            Choice { link: Asked::link(&given, asked.size, None), name: (*name).to_owned(), current: *state == current }
         })
         .collect()
 }
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn a_url_says_all_and_is_written_one_way() {
         let asked = Asked::read(&pairs("app=b&model=a%2Fx&app=c&n=100&unknown=1&state="));
-        assert_eq!(asked.link(&asked.given, asked.size, None), "/completions?model=a%2Fx&app=c&n=100");
+        assert_eq!(Asked::link(&asked.given, asked.size, None), "/completions?model=a%2Fx&app=c&n=100");
         let added = Asked::read(&pairs("app=c&by=tag&is=team%3Dads"));
         assert_eq!(added.added, Some(("tag", "team=ads".to_owned())));
     }

@@ -98,7 +98,7 @@ pub fn router(state: DashboardState) -> Router {
         .route("/status", get(status::page))
         .route("/tally/v1/events", get(events::stream))
         .with_state(state.clone())
-        .fallback(move || respond::not_found(state.clone()));
+        .fallback(move || std::future::ready(respond::not_found(state.clone())));
     pages.layer(middleware::map_response(respond::with_headers))
 }
 

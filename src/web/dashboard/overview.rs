@@ -1,6 +1,8 @@
 //! `/`: today and the month, budgets, spend over time, what drives it, what needs somebody. Before the first
 //! completion, how to make one.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -261,10 +263,10 @@ fn compared(running: &Running, with: &str) -> String {
 fn not_settled(running: &Running) -> String {
     let mut text = String::new();
     if running.sums.inline_cost > Total::ZERO {
-        text += &format!(" {} of it not yet settled.", format::usd(running.sums.inline_cost));
+        let _ = write!(text, " {} of it not yet settled.", format::usd(running.sums.inline_cost));
     }
     if running.sums.unknown > 0 {
-        text += &format!(" {} unknown.", words::counted(running.sums.unknown, "cost is", "costs are"));
+        let _ = write!(text, " {} unknown.", words::counted(running.sums.unknown, "cost is", "costs are"));
     }
     text
 }
@@ -322,7 +324,8 @@ fn label(step: Step, range: Range, place: usize, at: Timestamp, zone: chrono_tz:
     use chrono::{Datelike as _, Timelike as _};
     let local = at.to_utc().with_timezone(&zone);
     match step {
-        Step::Hour => (local.hour() % 3 == 0).then(|| (local.format("%H:%M").to_string(), local.hour() % 6 != 0)),
+        Step::Hour => (local.hour().is_multiple_of(3))
+            .then(|| (local.format("%H:%M").to_string(), !local.hour().is_multiple_of(6))),
         Step::Day | Step::Week if range == Range::Week => Some((local.format("%a %-d").to_string(), place % 2 == 1)),
         Step::Day | Step::Week => {
             let monday = local.weekday().num_days_from_monday() == 0;

@@ -24,9 +24,9 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 #[derive(Debug)]
 pub(super) enum PageError {
     /// There is no such thing.
-    NotFound(DashboardState, &'static str),
+    NotFound(Box<DashboardState>, &'static str),
     /// The database could not be read.
-    Unreadable(DashboardState, StoreError),
+    Unreadable(Box<DashboardState>, StoreError),
     /// The template refused; a mistake of ours.
     Template(askama::Error),
 }
@@ -40,16 +40,16 @@ impl std::fmt::Debug for DashboardState {
 impl DashboardState {
     /// Makes a store's error a page.
     pub(super) fn unreadable(&self) -> impl Fn(StoreError) -> PageError + use<> {
-        let state = self.clone();
+        let state = Box::new(self.clone());
         move |error| PageError::Unreadable(state.clone(), error)
     }
 
     /// Makes an overview's error a page.
     pub(super) fn no_overview(&self, error: OverviewError) -> PageError {
         match error {
-            OverviewError::Store(error) => PageError::Unreadable(self.clone(), error),
+            OverviewError::Store(error) => PageError::Unreadable(Box::new(self.clone()), error),
             // Ranges are ours and hold few steps.
-            OverviewError::Span(_) => PageError::NotFound(self.clone(), "This range can not be shown."),
+            OverviewError::Span(_) => PageError::NotFound(Box::new(self.clone()), "This range can not be shown."),
         }
     }
 }
@@ -71,8 +71,8 @@ struct ErrorPage {
 }
 
 /// What answers for every path that is none.
-pub(super) async fn not_found(state: DashboardState) -> PageError {
-    PageError::NotFound(state, "There is no page at this address.")
+pub(super) fn not_found(state: DashboardState) -> PageError {
+    PageError::NotFound(Box::new(state), "There is no page at this address.")
 }
 
 impl IntoResponse for PageError {

@@ -55,9 +55,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_mins(30);
 /// How long a client may take to send a body that is read ahead.
 const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// What the decoders of all compressed replies may take together, in bytes; see [`ObserveLimits::memory`].
-const DECODER_MEMORY: u64 = 64 * 1024 * 1024;
-
 /// When something happened: by the wall clock, and by the one that never goes back.
 #[derive(Clone, Copy)]
 struct Moment {
@@ -118,7 +115,7 @@ impl Gateway {
     pub fn new(setup: GatewaySetup) -> Result<Self, UpstreamError> {
         let settings = setup.settings;
         Ok(Self(Arc::new(Inner {
-            upstream: Upstream::new(&setup.openrouter.base_url, setup.openrouter.connect_timeout)?,
+            upstream: Upstream::new(&setup.openrouter, settings.connection_buffer)?,
             on_ledger_failure: setup.on_ledger_failure,
             open: setup.open,
             guard: setup.guard,
@@ -129,7 +126,7 @@ impl Gateway {
             entropy: setup.entropy,
             tasks: setup.tasks,
             read_ahead: Allowance::new(settings.request_buffer_total),
-            observe: ObserveLimits { decoded: settings.observe_limit, memory: Allowance::new(DECODER_MEMORY) },
+            observe: ObserveLimits { decoded: settings.observe_limit, memory: Allowance::new(settings.observe_memory) },
             drains: Arc::new(Semaphore::new(settings.drain_calls)),
             settings,
         })))

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use super::request_body::RequestBody;
-use crate::config::BASE_PATH;
+use crate::config::{BASE_PATH, OpenRouter};
 
 /// How long a connection may lie idle before it is closed: shorter than servers commonly allow, so that a call seldom
 /// meets one that is just being closed.
@@ -23,9 +23,6 @@ const IDLE: Duration = Duration::from_secs(50);
 
 /// Most idle connections kept.
 const MAX_IDLE: usize = 512;
-
-/// Bytes read ahead from one upstream connection at most; also the longest head of a reply.
-const READ_BUFFER: usize = 32 * 1024;
 
 /// TCP keep-alive finds out after this time that upstream is gone without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -52,7 +49,9 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    pub(super) fn new(base_url: &Url, connect_timeout: Duration) -> Result<Self, UpstreamError> {
+    /// A client for these settings; `buffer` is what it reads ahead of one connection, in bytes.
+    pub(super) fn new(settings: &OpenRouter, buffer: usize) -> Result<Self, UpstreamError> {
+        let base_url = &settings.base_url;
         let wrong = || UpstreamError::BaseUrl(base_url.clone());
         let uri: Uri = base_url.as_str().parse().map_err(|_| wrong())?;
         let parts = uri.into_parts();
@@ -64,7 +63,7 @@ impl Upstream {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_keepalive(Some(KEEP_ALIVE));
-        http.set_connect_timeout(Some(connect_timeout));
+        http.set_connect_timeout(Some(settings.connect_timeout));
         let roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
         let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()
@@ -78,7 +77,7 @@ impl Upstream {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MAX_IDLE)
             .pool_timer(TokioTimer::new())
-            .http1_max_buf_size(READ_BUFFER)
+            .http1_max_buf_size(buffer)
             .build(connector);
         Ok(Self { client, scheme, authority, prefix })
     }

@@ -49,7 +49,7 @@ async fn a_plain_conversation_on_the_loopback_carries_the_mail_whole() {
 #[tokio::test]
 async fn starttls_with_an_authority_of_ones_own_protects_the_password() {
     let login = Some(("PLAIN", "tallyd", "p@ss:word"));
-    let server = smtp::Server::start(Options { tls: Tls::StartTls, login }).await;
+    let server = smtp::Server::start(Options { tls: Tls::Upgraded, login }).await;
     let url = format!("smtp://tallyd:p%40ss%3Aword@localhost:{}?tls=required", server.port());
     let clock = Clock::manual(START);
     let trusting = mailer(&url, Some(server.authority()), &clock);

@@ -59,14 +59,14 @@ pub struct Scene {
     sink: mpsc::Sender<ReadingOf>,
     wakes: Arc<Wakes>,
     entropy: Entropy,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl Scene {
     pub async fn new(options: Options) -> Self {
         let clock = Clock::manual(START);
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder, Duration::from_secs(5)).await;
+        let store = open(&folder, Duration::from_secs(30)).await;
         let settler_store = open(&folder, options.busy_timeout).await;
         let (sink, readings) = mpsc::channel(64);
         Self {
@@ -82,7 +82,7 @@ impl Scene {
             options,
             readings,
             sink,
-            folder,
+            _folder: folder,
         }
     }
 
@@ -228,11 +228,6 @@ impl Scene {
 /// Gives other tasks their turns; a trip through the database takes at least as long as the settler's own.
 async fn turns(store: &Store) {
     store.write().await.unwrap().rollback().await.unwrap();
-    some_turns().await;
-}
-
-/// Gives other tasks some turns.
-pub async fn some_turns() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }

@@ -29,6 +29,9 @@ pub(crate) async fn save(database: &Database, calls: &[Call]) {
     tx.commit().await.unwrap();
 }
 
+/// What a filter is to let through.
+type Matches = fn(&Call) -> bool;
+
 async fn load(database: &Database, n: u32) -> Option<Call> {
     let mut tx = database.store.write().await.unwrap();
     let mut found = calls::load(&mut tx, &[call_id(n)], &[]).await.unwrap();
@@ -136,7 +139,6 @@ async fn pages_are_newest_first_and_filtered_by_every_field(database: &Database)
 
     let text = |value: &str| Some(value.to_owned());
     let none = CompletionFilter::default;
-    type Matches = fn(&Call) -> bool;
     let filters: Vec<(CompletionFilter, Matches)> = vec![
         (CompletionFilter { app: text("app-1"), ..none() }, |c| c.attribution.app.as_deref() == Some("app-1")),
         (CompletionFilter { end_user: text("user-3"), ..none() }, |c| c.attribution.user.as_deref() == Some("user-3")),

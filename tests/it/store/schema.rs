@@ -226,3 +226,38 @@ async fn both_engines_have_the_same_tables_and_columns() {
     })
     .await;
 }
+
+/// A user who may make no roles gets a ledger, and `tallyd sql` says what an administrator has to run.
+#[tokio::test]
+async fn queries_without_their_role_say_what_to_do() {
+    use tallyd::clock::Clock;
+    use tallyd::store::console::{self, SqlError, SqlLimits};
+    let Some(url) = postgres_url("norole") else { return };
+    create(&url).await;
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let mut admin = connect(&url).await;
+    let user = format!("{name}_user");
+    let sql = format!("CREATE ROLE \"{user}\" LOGIN; GRANT CREATE, USAGE ON SCHEMA public TO \"{user}\"");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+    let (scheme, host) = url.split_once("://").unwrap();
+    let host = host.split_once('@').map_or(host, |(_, host)| host);
+    let as_user = format!("{scheme}://{user}@{host}");
+    let store = Store::open(&StoreOptions::new(&*as_user)).await.unwrap();
+    let ask =
+        async || console::run(&as_user, "SELECT call_id FROM usage", &SqlLimits::default(), &Clock::system()).await;
+    let error = ask().await.unwrap_err();
+    let SqlError::NotAvailable(advice) = &error else { panic!("{error:?}") };
+    let statements = advice.split_once("run: ").unwrap().1.replace("CREATE ROLE tallyd_reader NOLOGIN;", "");
+    sqlx::raw_sql("DO $$ BEGIN CREATE ROLE tallyd_reader NOLOGIN; EXCEPTION WHEN OTHERS THEN NULL; END $$")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut admin).await.unwrap();
+    assert!(ask().await.unwrap().rows.is_empty());
+    store.close().await;
+    admin.close().await.unwrap();
+    drop_database(&url).await;
+    let mut admin = connect(&std::env::var(super::engines::POSTGRES).unwrap()).await;
+    let sql = format!("DROP ROLE \"{user}\"");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+}

@@ -78,7 +78,8 @@ impl Call {
     pub fn nth(number: u64) -> Self {
         let pick = |of: &[&'static str], by: u64| of[usize::try_from(by % of.len() as u64).unwrap()];
         let (streamed, turn) = (number % 2 == 1, number / 2);
-        let mut endpoint = pick(&["chat/completions", "chat/completions", "responses", "messages", "completions"], turn / 3);
+        let mut endpoint =
+            pick(&["chat/completions", "chat/completions", "responses", "messages", "completions"], turn / 3);
         let mut model = pick(&MODELS, turn);
         let mut leaves_after = None;
         let kind = if streamed {
@@ -121,7 +122,7 @@ impl Call {
 
     /// Its tag `team`.
     pub fn team(&self) -> &'static str {
-        if self.number / 5 % 2 == 0 { "red" } else { "blue" }
+        if (self.number / 5).is_multiple_of(2) { "red" } else { "blue" }
     }
 
     /// The key it is made with, and the name the ledger has for that.
@@ -129,7 +130,7 @@ impl Call {
         match self.number / 11 % 3 {
             0 => (KEY, "default"),
             1 => (SECOND_KEY, "second"),
-            _ => (BROUGHT_KEY, "own"),
+            _ => (BROUGHT_KEY, "…0003"),
         }
     }
 

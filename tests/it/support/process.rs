@@ -80,7 +80,7 @@ fn told(log: &Path, from: usize) -> String {
 
 /// The address in the line that tells it.
 fn address(log: &str) -> Option<SocketAddr> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let base_url = lines.filter_map(|line| line["base_url"].as_str().map(str::to_owned)).next()?;
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let base_url = lines.find_map(|line| line["base_url"].as_str().map(str::to_owned))?;
     base_url.strip_prefix("http://")?.strip_suffix("/api/v1")?.parse().ok()
 }

@@ -26,8 +26,7 @@ pub struct Running {
 impl Running {
     /// Starts it.
     pub async fn start(at: &Installation, clock: &Clock) -> Self {
-        let surroundings =
-            Surroundings { clock: clock.clone(), entropy: Entropy::seeded(11), warnings: Vec::new() };
+        let surroundings = Surroundings { clock: clock.clone(), entropy: Entropy::seeded(11), warnings: Vec::new() };
         let daemon = Daemon::start(&at.config(), surroundings).await.unwrap();
         let (address, store, tasks) = (daemon.address(), daemon.store().clone(), daemon.tasks().clone());
         let ledger = daemon.ledger().clone();

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
     Never,
-    StartTls,
+    Upgraded,
     Implicit,
 }
 
@@ -302,7 +302,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
 
     async fn greet(&mut self) -> std::io::Result<()> {
         let mut lines = vec!["mail.test".to_owned(), "8BITMIME".to_owned(), "SMTPUTF8".to_owned()];
-        if self.state.options.tls == Tls::StartTls && !self.encrypted {
+        if self.state.options.tls == Tls::Upgraded && !self.encrypted {
             lines.push("STARTTLS".to_owned());
         } else if let Some((mechanism, _, _)) = self.state.options.login {
             lines.push(format!("AUTH {mechanism}"));

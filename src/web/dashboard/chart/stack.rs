@@ -45,7 +45,11 @@ pub(crate) fn draw(bars: &[Bar], about: &str) -> String {
     for (amount, label) in &axis.ticks {
         let _ = write!(svg, r#"<text class="end" x="36" y="{}">{label}</text>"#, Hundredths(y(*amount) + 400));
     }
-    let _ = write!(svg, r#"</svg><svg class="stack" height="{HEIGHT}" tabindex="0" role="img" aria-label="{}">"#, escape(about));
+    let _ = write!(
+        svg,
+        r#"</svg><svg class="stack" height="{HEIGHT}" tabindex="0" role="img" aria-label="{}">"#,
+        escape(about)
+    );
     for (amount, _) in axis.ticks.iter().skip(1) {
         let at = Hundredths(y(*amount));
         let _ = write!(svg, r#"<line class="grid" x2="100%" y1="{at}" y2="{at}"/>"#);
