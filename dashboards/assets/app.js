@@ -93,9 +93,18 @@ let source = null;
 function listen() {
   if (document.hidden || source) return;
   source = new EventSource("/tally/v1/events");
-  source.addEventListener("open", () => { good = Date.now(); say("live", false); document.getElementById("stale")?.remove(); });
+  let open = false;
+  source.addEventListener("open", () => {
+    open = true;
+    good = Date.now();
+    say("live", false);
+    document.getElementById("stale")?.remove();
+  });
   source.addEventListener("changed", refresh);
   source.addEventListener("error", () => {
+    // As long as it was open, nothing had changed: figures begin to age now.
+    if (open) good = Date.now();
+    open = false;
     age();
     if (source?.readyState === EventSource.CLOSED) { source = null; setTimeout(listen, RETRY_MS); }
   });

@@ -65,7 +65,7 @@ async fn figures_are_those_of_sql() {
     };
     let page = scene.caller.get("/?range=30d").await.text();
     let total = sum(&format!("created_ms >= {since}")).await;
-    assert!(total > Total::from_parts(100, 0), "the past holds something");
+    assert!(total > Total::from_parts(100, 0), "the past holds ${total} only");
     let row = page.split("<tfoot>").nth(1).unwrap();
     assert!(row.contains(&format!(">{}<", format::usd(total))), "{} is not in {row}", format::usd(total));
     let dearest = sum(&format!("created_ms >= {since} AND model = 'anthropic/claude-sonnet-4'")).await;

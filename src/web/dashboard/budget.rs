@@ -7,7 +7,7 @@ use chrono::{Datelike as _, Timelike as _};
 
 use super::DashboardState;
 use super::alerts::{AlertLine, line as alert_line};
-use super::budgets::{badge, owner, resets, scope, share};
+use super::budgets::{badge, owner, resets, scope, share, soon};
 use super::chart::burn as chart;
 use super::completions::Badge;
 use super::frame::{Frame, Page};
@@ -166,8 +166,8 @@ fn figures(standing: &Standing, now: Timestamp) -> Vec<Figure> {
             let near = at.millis() - now.millis() < 2 * DAY_MS;
             let text =
                 format!("about {} at the pace so far, if spend stays even.", format::date_time(at, now, budget.zone));
-            let when = if near { format::moment(at, now, budget.zone) } else { format::date(at, now, budget.zone) };
-            figure(&format!("Would reach {limit_word}"), word(when.trim_end_matches(":00")), text)
+            let when = if near { soon(at, now, budget.zone) } else { format::date(at, now, budget.zone) };
+            figure(&format!("Would reach {limit_word}"), word(&when), text)
         }
         (None, _) => figure(
             &format!("At this pace, {limit_word}"),

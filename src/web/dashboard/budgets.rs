@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use chrono_tz::Tz;
 
 use super::DashboardState;
 use super::chart::budget::{self, Shown};
@@ -182,7 +183,7 @@ fn heading(standing: &Standing, now: Timestamp) -> (String, bool, String) {
         let zone = standing.budget.zone;
         let near = at.millis() - now.millis() < DAY_MS;
         let when = if near {
-            format!("about {}", format::moment(at, now, zone))
+            format!("about {}", soon(at, now, zone))
         } else {
             format!("on {}", format::date(at, now, zone))
         };
@@ -194,6 +195,12 @@ fn heading(standing: &Standing, now: Timestamp) -> (String, bool, String) {
         None => then,
     };
     (format::usd_rough(pace.projected), false, then)
+}
+
+/// An instant not far off: today's as its minute alone, another day's with its date.
+pub(super) fn soon(at: Timestamp, now: Timestamp, zone: Tz) -> String {
+    let date = |at: Timestamp| at.to_utc().with_timezone(&zone).date_naive();
+    if date(at) == date(now) { format::minute(at, zone) } else { format::date_time(at, now, zone) }
 }
 
 /// When it begins anew: `resets Tue 1 Dec`, `resets 15:00`.

@@ -19,7 +19,7 @@ async fn a_crossing_becomes_a_mail_that_explains_itself() {
     let scene = Scene::new(std::slice::from_ref(&bot)).await;
     for (app, model, cost, at) in [
         ("support-bot", "openai/gpt-4o", "203.18", "2026-10-05T08:00:00Z"),
-        ("support-bot", "openai/gpt-4o", "9.00", "2026-10-19T09:47:06Z"),
+        ("support-bot", "openai/gpt-4o", "9.00", "2026-10-19T10:00:00Z"),
         ("support-bot", "openai/gpt-4o", "230.25", "2026-11-18T08:00:00Z"),
         ("support-bot", "google/gemini-2.5-flash", "9.75", "2026-11-18T09:00:00Z"),
         ("another", "openai/gpt-4o", "777.77", "2026-11-18T10:00:00Z"),

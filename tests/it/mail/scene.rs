@@ -17,13 +17,14 @@ use tallyd::domain::call::Call;
 use tallyd::domain::facts::Facts;
 use tallyd::domain::money::Money;
 use tallyd::domain::observation::{Ending, Head, Outcome, Sent};
+use tallyd::domain::rollup::Deltas;
 use tallyd::domain::time::Timestamp;
 use tallyd::ledger::Wakes;
 use tallyd::mail::{Mailer, Server};
 use tallyd::store::alerts::Alert;
 use tallyd::store::budgets::SpendDelta;
 use tallyd::store::outbox::{Message, MessageState};
-use tallyd::store::{Store, StoreOptions, alerts, budgets, calls, outbox};
+use tallyd::store::{Store, StoreOptions, alerts, budgets, calls, outbox, rollups};
 use tallyd::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -215,6 +216,9 @@ impl Scene {
         });
         let mut tx = self.store.write().await.unwrap();
         calls::upsert(&mut tx, &[&call]).await.unwrap();
+        let mut deltas = Deltas::default();
+        deltas.moved(None, Some(&call));
+        rollups::add(&mut tx, &deltas).await.unwrap();
         tx.commit().await.unwrap();
     }
 
