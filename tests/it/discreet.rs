@@ -154,7 +154,7 @@ async fn call_in_every_way(caller: &Caller) {
                 headers.extend(key.as_deref().map(|key| ("authorization", key)));
                 let path = format!("/api/v1/{endpoint}?debug=CANARY-query");
                 let reply = caller.send(Method::POST, &path, &headers, body(endpoint, streamed)).await;
-                let mut reply = reply.unwrap();
+                let mut reply = reply.unwrap_or_else(|error| panic!("{path} {behaviour}, call {turn}: {error:?}"));
                 // Every fifth client leaves after the first piece.
                 while let Some(Ok(_)) = reply.body_mut().frame().await {
                     if turn % 5 == 0 {
