@@ -37,6 +37,8 @@ pub(super) enum Found {
     Due {
         /// Those to read now, leased, all of keys held.
         rows: Vec<Due>,
+        /// Rows were parked, behind which others may be due.
+        parked: bool,
         /// No other row was due then but those of keys that pause.
         all_until: Option<Timestamp>,
     },
@@ -58,14 +60,15 @@ impl Look {
         let mut rows = settlements::lease(&mut tx, &self.owner, now, until, &self.passed, self.limit).await?;
         let leased = rows.len();
         rows.retain(|due| self.ring.reader_of(due).is_some());
-        if rows.len() < leased {
+        let unheld = rows.len() < leased;
+        if unheld {
             let parked = settlements::park(&mut tx, now, &self.ring.marks(|_| true), PARK_AT_ONCE).await?;
             tracing::info!(rows = parked, "calls whose key is not held wait for it");
         }
         tx.commit().await?;
         // Fewer than asked for: there are no more.
         let all_until = (leased < usize::try_from(self.limit).unwrap_or(usize::MAX)).then_some(now);
-        Ok(Found::Due { rows, all_until })
+        Ok(Found::Due { rows, parked: unheld, all_until })
     }
 
     async fn wake(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {

@@ -249,10 +249,10 @@ impl Work {
     /// Takes on what a look found; says when to look next.
     fn found(&mut self, found: Found, now: Duration) -> Duration {
         match found {
-            Found::Due { rows, all_until } => {
+            Found::Due { rows, parked, all_until } => {
                 let until = all_until.map(|until| until.plus_millis(-LOOK_BACK_MS));
                 self.passed.due_until = until.or(self.passed.due_until);
-                if self.take_on(rows, now) { self.looked_at + self.look_gap } else { self.when_held(now) }
+                if self.take_on(rows, now) || parked { self.looked_at + self.look_gap } else { self.when_held(now) }
             }
             Found::NotBefore(next) => {
                 let wait = next.map_or(i64::MAX, |next| next.millis() - self.settler.clock.now().millis());

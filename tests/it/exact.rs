@@ -182,6 +182,8 @@ async fn assert_exact(at: &Installation, simulator: &Simulator) {
 async fn assert_told_once(at: &Installation, simulator: &Simulator) {
     let truth = simulator.truth().all();
     let mut expected = BTreeSet::new();
+    // A reply may say more than is billed in the end: what it crossed stays told. Nothing far off may be.
+    let mut near = BTreeSet::new();
     for (name, _, _, counts) in BUDGETS {
         let counted = truth.iter().filter(|billed| {
             let call = Call::of_session(billed.session.as_deref().unwrap());
@@ -190,6 +192,8 @@ async fn assert_told_once(at: &Installation, simulator: &Simulator) {
         let spent: i128 = counted.map(|billed| billed.spend().0).sum();
         let reached = THRESHOLDS.iter().filter(|(_, cents)| spent >= cents * CENT);
         expected.extend(reached.map(|(threshold, _)| (name.to_owned(), (*threshold).to_owned())));
+        let almost = THRESHOLDS.iter().filter(|(_, cents)| spent * 5 / 4 >= cents * CENT);
+        near.extend(almost.map(|(threshold, _)| (name.to_owned(), (*threshold).to_owned())));
     }
     let mut told = BTreeSet::new();
     for row in at.sql("SELECT budget, threshold, kind FROM alert_history").await {
@@ -197,7 +201,8 @@ async fn assert_told_once(at: &Installation, simulator: &Simulator) {
         assert_eq!(text(&row[2]), Some("crossed"), "{threshold:?}");
         assert!(told.insert(threshold.clone()), "{threshold:?} was told twice");
     }
-    assert_eq!(told, expected);
+    assert!(told.is_superset(&expected), "not told: {:?}", expected.difference(&told));
+    assert!(told.is_subset(&near), "told without cause: {:?}", told.difference(&near));
     assert!(expected.len() > BUDGETS.len() && expected.len() < BUDGETS.len() * THRESHOLDS.len(), "{expected:?}");
 }
 

@@ -182,11 +182,8 @@ fn heading(standing: &Standing, now: Timestamp) -> (String, bool, String) {
     let reaches = pace.reaches_limit_at.map(|at| {
         let zone = standing.budget.zone;
         let near = at.millis() - now.millis() < DAY_MS;
-        let when = if near {
-            format!("about {}", soon(at, now, zone))
-        } else {
-            format!("on {}", format::date(at, now, zone))
-        };
+        let when =
+            if near { format!("about {}", soon(at, now, zone)) } else { format!("on {}", format::date(at, now, zone)) };
         format!("{} {}", words::threshold(Threshold::LIMIT), when)
     });
     let then = match reaches {

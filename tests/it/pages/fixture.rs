@@ -46,13 +46,13 @@ name = "support-bot"
 scope = { app = "support-bot" }
 window = "month"
 time_zone = "Europe/Berlin"
-limit_usd = "250.00"
+limit_usd = "8.00"
 notify = ["care@example.com", "lena@example.com"]
 [[budgets]]
 name = "code-review"
 scope = { app = "code-review" }
 window = "week"
-limit_usd = "30.00"
+limit_usd = "1.00"
 when_exceeded = "block"
 [[budgets]]
 name = "rolling"
