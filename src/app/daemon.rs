@@ -18,7 +18,7 @@ use crate::jobs::{self, Housekeeping};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Opened};
 use crate::lock::OwnerLock;
-use crate::mail::{self, Mailer};
+use crate::mail::Mailer;
 use crate::openrouter::{Client, Timeouts};
 use crate::settle::{Settler, SettlerOptions};
 use crate::shutdown::{Ending, Signals, Tasks};
@@ -221,18 +221,11 @@ fn deliver(
     clock: &Clock,
 ) -> Result<(), StartError> {
     let smtp = &config.smtp;
-    let mailer = match &smtp.url {
-        None => None,
-        Some(url) => {
-            let server = mail::Server::from_url(url.expose(), None)?;
-            Some(Mailer::new(server, smtp.from.clone(), smtp.timeout, clock.clone()))
-        }
-    };
     let deliverer = Deliverer {
         store: store.clone(),
         dashboard_url: config.dashboard.url(address),
         domain: smtp.from.email.domain().to_owned(),
-        mailer,
+        mailer: Mailer::from_config(smtp, clock.clone())?,
         wakes: ledger.wakes(),
         metrics: metrics.clone(),
         clock: clock.clone(),
