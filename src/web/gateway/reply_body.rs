@@ -28,6 +28,8 @@ pub struct Watched {
     /// `None` once it has gone on in a task of its own.
     upstream: Option<Incoming>,
     stage: Stage,
+    /// Where upstream broke; told once what came before has had its chance to go out.
+    broken: Option<hyper::Error>,
     gateway: Arc<Inner>,
 }
 
@@ -42,7 +44,29 @@ enum Stage {
 
 impl Watched {
     pub(super) fn new(upstream: Incoming, call: InFlight, gateway: Arc<Inner>) -> Self {
-        Self { upstream: Some(upstream), stage: Stage::Flowing(call), gateway }
+        Self { upstream: Some(upstream), stage: Stage::Flowing(call), broken: None, gateway }
+    }
+
+    /// The next frame, once it may go on.
+    fn poll_upstream(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Stage::Holding(frame, written) = &mut self.stage {
+            ready!(Pin::new(written).poll(context));
+            let frame = frame.take();
+            self.stage = Stage::Ended;
+            return Poll::Ready(frame);
+        }
+        let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut *upstream).poll_frame(context));
+        let Stage::Flowing(call) = &mut self.stage else { return Poll::Ready(frame) };
+        let Seen::End(ending) = look(call, frame.as_ref(), upstream.is_end_stream()) else { return Poll::Ready(frame) };
+        let holds = call.holds_its_end();
+        let Stage::Flowing(call) = std::mem::replace(&mut self.stage, Stage::Ended) else { return Poll::Ready(frame) };
+        let mut written = call.end(ending, None);
+        if !holds || Pin::new(&mut written).poll(context).is_ready() {
+            return Poll::Ready(frame);
+        }
+        self.stage = Stage::Holding(frame, written);
+        Poll::Pending
     }
 }
 
@@ -71,28 +95,24 @@ impl Body for Watched {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        if let Stage::Holding(frame, written) = &mut this.stage {
-            ready!(Pin::new(written).poll(context));
-            let frame = frame.take();
-            this.stage = Stage::Ended;
-            return Poll::Ready(frame);
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
         }
-        let Some(upstream) = &mut this.upstream else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *upstream).poll_frame(context));
-        let Stage::Flowing(call) = &mut this.stage else { return Poll::Ready(frame) };
-        let Seen::End(ending) = look(call, frame.as_ref(), upstream.is_end_stream()) else { return Poll::Ready(frame) };
-        let holds = call.holds_its_end();
-        let Stage::Flowing(call) = std::mem::replace(&mut this.stage, Stage::Ended) else { return Poll::Ready(frame) };
-        let mut written = call.end(ending, None);
-        if !holds || Pin::new(&mut written).poll(context).is_ready() {
-            return Poll::Ready(frame);
+        match ready!(this.poll_upstream(context)) {
+            Some(Err(error)) => {
+                // hyper closes on an error without writing what it holds, and writes what it holds when nothing is ready.
+                this.broken = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
         }
-        this.stage = Stage::Holding(frame, written);
-        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.stage, Stage::Ended) && self.upstream.as_ref().is_none_or(Body::is_end_stream)
+        matches!(self.stage, Stage::Ended)
+            && self.broken.is_none()
+            && self.upstream.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
