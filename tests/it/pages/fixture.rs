@@ -39,7 +39,7 @@ const BUDGETS: &str = r#"
 [[budgets]]
 name = "everything"
 window = "month"
-limit_usd = "900.00"
+limit_usd = "60.00"
 notify = ["finance@example.com"]
 [[budgets]]
 name = "support-bot"
@@ -58,7 +58,7 @@ when_exceeded = "block"
 name = "rolling"
 scope = { model = "anthropic/*" }
 window = "rolling 7d"
-limit_usd = "120.00"
+limit_usd = "10.00"
 "#;
 
 /// A daemon to look at.
