@@ -1,12 +1,13 @@
 //! Sums of rows: 15-minute buckets, changed with the rows, and what reports read of them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::domain::money::Total;
 use crate::domain::rollup::{Amounts, BucketKey, Deltas};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY_MS, Timestamp};
 
 use super::batch::{Json, SqliteQuery, SqliteRow, storable};
 use super::statements as sql;
@@ -258,51 +259,85 @@ const OF_ROWS: [Dimension; 11] = [
     Dimension::ErrorType,
 ];
 
+/// Most time whose rows are read in one transaction, in milliseconds. A long one would keep SQLite's
+/// write-ahead log growing; a busy day of rows is summed in well under a second.
+const PIECE_MS: i64 = DAY_MS;
+
 /// Sums by span and dimensions, in the order of the spans and then of the highest cost.
+///
+/// Sums that come from the rows are read day by day: a row that moves to another day meanwhile may be in
+/// both or in neither.
 pub async fn totals(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
     if query.spans.is_empty() {
         return Ok(Vec::new());
     }
-    let spans = || {
-        Json::numbered(query.spans.iter().map(|(since, until)| Span { since: since.millis(), until: until.millis() }))
-    };
-    let only = |dimension: &Dimension| {
-        query.only.iter().find(|(restricted, _)| restricted == dimension).map(|(_, value)| value.as_str())
-    };
-    let rows: Vec<SumRow> = if query.is_of_buckets() {
-        reading!(store, sql::ROLLUPS_BY_BUCKET, |text, conn| {
-            let mut asked = sqlx::query_as(text).bind(spans()?);
-            for dimension in &OF_BUCKETS {
-                asked = asked.bind(query.by.contains(dimension));
-            }
-            for dimension in &OF_BUCKETS {
-                asked = asked.bind(only(dimension));
-            }
-            asked.fetch_all(conn).await?
-        })
-    } else {
-        let (name, value) = query.only_tag.as_ref().map_or((None, None), |(name, value)| (Some(name), Some(value)));
-        reading!(store, sql::ROLLUPS_BY_ROW, |text, conn| {
-            let mut asked = sqlx::query_as(text).bind(spans()?);
-            for dimension in &OF_ROWS {
-                asked = asked.bind(query.by.contains(dimension));
-            }
-            for dimension in &OF_ROWS {
-                asked = asked.bind(only(dimension));
-            }
-            asked.bind(query.by_tag.as_ref()).bind(name).bind(value).fetch_all(conn).await?
-        })
-    };
-    let mut totals: Vec<TotalsRow> = rows
-        .into_iter()
-        .map(|row| row.into_totals(query))
-        .filter(|row| !matches!(row, Ok(row) if row.sums == Sums::default()))
-        .collect::<Result<_, _>>()?;
+    let mut totals =
+        if query.is_of_buckets() { of_buckets(store, query).await? } else { of_rows(store, query).await? };
+    totals.retain(|row| row.sums != Sums::default());
     totals.sort_by(|a, b| (a.span, b.sums.cost, &a.keys).cmp(&(b.span, a.sums.cost, &b.keys)));
     Ok(totals)
 }
 
+async fn of_buckets(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
+    let spans = spans(&query.spans)?;
+    let rows: Vec<SumRow> = reading!(store, sql::ROLLUPS_BY_BUCKET, |text, conn| {
+        let mut asked = sqlx::query_as(text).bind(spans);
+        for dimension in &OF_BUCKETS {
+            asked = asked.bind(query.by.contains(dimension));
+        }
+        for dimension in &OF_BUCKETS {
+            asked = asked.bind(query.value_of(*dimension));
+        }
+        asked.fetch_all(conn).await?
+    });
+    rows.into_iter().map(|row| row.into_totals(query)).collect()
+}
+
+async fn of_rows(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
+    let (first, last): (Option<i64>, Option<i64>) =
+        reading!(store, sql::ROLLUPS_EXTENT, |text, conn| sqlx::query_as(text).fetch_one(conn).await?);
+    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
+    let mut totals: BTreeMap<(usize, Vec<Option<String>>), Sums> = BTreeMap::new();
+    for (span, (since, until)) in query.spans.iter().enumerate() {
+        let until = (*until).min(Timestamp(last).plus_millis(1));
+        let mut at = (*since).max(Timestamp(first));
+        while at < until {
+            let end = at.plus_millis(PIECE_MS).min(until);
+            for row in piece(store, query, (at, end)).await? {
+                let row = row.into_totals(query)?;
+                totals.entry((span, row.keys)).or_default().add(&row.sums);
+            }
+            at = end;
+        }
+    }
+    Ok(totals.into_iter().map(|((span, keys), sums)| TotalsRow { span, keys, sums }).collect())
+}
+
+async fn piece(store: &Store, query: &TotalsQuery, span: (Timestamp, Timestamp)) -> Result<Vec<SumRow>, StoreError> {
+    let span = spans(&[span])?;
+    let (name, value) = query.only_tag.as_ref().map_or((None, None), |(name, value)| (Some(name), Some(value)));
+    Ok(reading!(store, sql::ROLLUPS_BY_ROW, |text, conn| {
+        let mut asked = sqlx::query_as(text).bind(span);
+        for dimension in &OF_ROWS {
+            asked = asked.bind(query.by.contains(dimension));
+        }
+        for dimension in &OF_ROWS {
+            asked = asked.bind(query.value_of(*dimension));
+        }
+        asked.bind(query.by_tag.as_ref()).bind(name).bind(value).fetch_all(conn).await?
+    }))
+}
+
+fn spans(spans: &[(Timestamp, Timestamp)]) -> Result<Json, StoreError> {
+    Json::numbered(spans.iter().map(|(since, until)| Span { since: since.millis(), until: until.millis() }))
+}
+
 impl TotalsQuery {
+    /// The value that a dimension must have; `None` for any.
+    fn value_of(&self, dimension: Dimension) -> Option<&str> {
+        self.only.iter().find(|(restricted, _)| *restricted == dimension).map(|(_, value)| value.as_str())
+    }
+
     /// Whether the buckets know all that is asked; otherwise the rows are read.
     fn is_of_buckets(&self) -> bool {
         let known = |dimension: &Dimension| OF_BUCKETS.contains(dimension);

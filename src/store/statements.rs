@@ -102,6 +102,7 @@ statements! {
     ROLLUPS_ADD = apart "rollups/add";
     ROLLUPS_BY_BUCKET = both "rollups/by_bucket";
     ROLLUPS_BY_ROW = both "rollups/by_row";
+    ROLLUPS_EXTENT = both "rollups/extent";
     SETTLEMENTS_BACKLOG = both "settlements/backlog";
     SETTLEMENTS_DUE_INLINE = skipping "settlements/due_inline";
     SETTLEMENTS_DUE_UNKNOWN = skipping "settlements/due_unknown";

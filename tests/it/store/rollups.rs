@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use tallyd::domain::call::Call;
 use tallyd::domain::money::{Money, Total};
 use tallyd::domain::rollup::Deltas;
-use tallyd::domain::time::{BUCKET_MS, Timestamp};
+use tallyd::domain::time::{BUCKET_MS, DAY_MS, Timestamp};
 use tallyd::store::rollups::{self, Dimension, Sums, TotalsQuery};
 
 use super::calls::save;
@@ -43,7 +43,11 @@ async fn total(database: &Database, query: TotalsQuery) -> Sums {
 }
 
 async fn buckets_and_rows_give_the_same_sums(database: &Database) {
-    let calls: Vec<Call> = (0..60).map(varied).collect();
+    let mut calls: Vec<Call> = (0..60).map(varied).collect();
+    // Over three days, as rows are read day by day.
+    for (n, call) in (0..).zip(&mut calls) {
+        call.facts.created_at = Some(NOON.plus_millis(n * DAY_MS / 20));
+    }
     save_with_sums(database, &calls).await;
     let by = vec![Dimension::App, Dimension::Provider, Dimension::Byok, Dimension::Key, Dimension::Endpoint];
     let of_buckets = TotalsQuery { spans: vec![always()], by: by.clone(), ..TotalsQuery::default() };
