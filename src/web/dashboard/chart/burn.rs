@@ -116,7 +116,7 @@ fn marks(
     let _ = write!(svg, r#"<circle class="dot" cx="{now_x}%" cy="{now_y}" r="4"/>"#);
     // Beside the point on the side that has room, and below the limit's own label where they would meet.
     let (class, at) = if now_x.0 < 3_000 { ("on", now_x.0 + 120) } else { ("on end", now_x.0 - 120) };
-    let near_limit = (now_y.0 - y(shown.limit.0).0).abs() < 2_400;
+    let near_limit = (0..2_400).contains(&(now_y.0 - y(shown.limit.0).0));
     let label_y = if near_limit { now_y.0 + 2_200 } else { now_y.0 - 800 };
     let _ = write!(
         svg,
