@@ -242,7 +242,7 @@ impl Writer {
                 Ok(observation) => gathered.work.observations.push(observation),
                 Err(error) => {
                     tracing::error!(error = %error, "a journal record can not be understood; it is set aside");
-                    self.set_aside(&record);
+                    let _ = self.set_aside(&record);
                 }
             }
         }
@@ -275,8 +275,19 @@ impl Writer {
                         wait = (wait * 2).min(RETRY_LAST);
                     }
                     Err(error) if work.is_single() => {
-                        self.set_aside_work(&work, &error, mark);
-                        break;
+                        if self.set_aside_work(&work, &error, mark) {
+                            break;
+                        }
+                        // Neither the database nor the file takes it: the journal keeps it, and both are tried again.
+                        self.troubled(&error);
+                        if stop.is_cancelled() {
+                            return false;
+                        }
+                        tokio::select! {
+                            () = self.clock.sleep(wait) => {}
+                            () = stop.cancelled() => {}
+                        }
+                        wait = (wait * 2).min(RETRY_LAST);
                     }
                     Err(error) => {
                         tracing::warn!(error = %error, "a transaction was refused for good; looking for the record that is to blame");
@@ -333,17 +344,24 @@ impl Writer {
         self.health.store(Arc::new(Health { trouble, ..(**before).clone() }));
     }
 
-    fn set_aside_work(&mut self, work: &Work, error: &ApplyError, mark: Option<Mark>) {
+    /// Whether everything in `work` is in the file, so that the journal may forget it.
+    fn set_aside_work(&mut self, work: &Work, error: &ApplyError, mark: Option<Mark>) -> bool {
         tracing::error!(error = %error, file = %self.options.aside.display(), "the database refuses a record for good; it is set aside");
-        for observation in &work.observations {
-            self.set_aside(&observation.encode());
+        let observed = work.observations.iter().map(Observation::encode);
+        let told = work.told.iter().map(|told| format!("{{\"told\":\"{}\"}}", told.generation_id).into_bytes());
+        let kept = observed.chain(told).all(|record| self.set_aside(&record));
+        for reading in &work.readings {
+            // Nothing is lost: its row is leased for a while, and is read again when the lease has run out.
+            tracing::error!(call_id = %reading.call_id, "a reading of this row's record is not taken; it is read again");
         }
-        if let Some(mark) = mark {
+        if let (true, Some(mark)) = (kept, mark) {
             self.reader.committed(mark);
         }
+        kept
     }
 
-    fn set_aside(&self, bytes: &[u8]) {
+    /// Whether the record is in the file, synced.
+    fn set_aside(&self, bytes: &[u8]) -> bool {
         let written = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
@@ -352,9 +370,11 @@ impl Writer {
             .and_then(|mut file| file.write_all(&[bytes, b"\n"].concat()).and_then(|()| file.sync_data()));
         if let Err(error) = written {
             tracing::error!(error = %error, file = %self.options.aside.display(), "a record could not be set aside");
+            return false;
         }
         let before = self.health.load();
         self.health.store(Arc::new(Health { set_aside: before.set_aside + 1, ..(**before).clone() }));
+        true
     }
 }
 
