@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +110,14 @@ impl Tasks {
         self.spawn_essential(name, &self.0.sinks, self.drain_token(), work);
     }
 
+    /// Spawns a sink that computes for milliseconds at a time: on a thread of its own, so that no call waits behind it.
+    pub fn spawn_sink_thread(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let stage = &self.0.sinks;
+        let work = self.essential(name, stage, self.drain_token(), work);
+        let runtime = Handle::current();
+        stage.tracker.spawn_blocking(move || runtime.block_on(work));
+    }
+
     /// Spawns the work of one call or connection: it ends when it is done, and a panic ends it alone.
     pub fn spawn_call(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let cut = self.0.work.cut.clone();
@@ -126,14 +135,25 @@ impl Tasks {
         end: CancellationToken,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
+        stage.tracker.spawn(self.essential(name, stage, end, work));
+    }
+
+    /// Runs `work` until it ends or is cut; the daemon ends too if that was not asked for.
+    fn essential(
+        &self,
+        name: &'static str,
+        stage: &Stage,
+        end: CancellationToken,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (tasks, cut) = (self.clone(), stage.cut.clone());
-        stage.tracker.spawn(async move {
+        async move {
             match guarded(work, cut).await {
                 TaskEnd::Panicked => tasks.fail(name, "panicked"),
                 TaskEnd::Returned if !end.is_cancelled() => tasks.fail(name, "ended on its own"),
                 TaskEnd::Returned | TaskEnd::Cut => {}
             }
-        });
+        }
     }
 
     fn fail(&self, name: &'static str, how: &'static str) {

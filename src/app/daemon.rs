@@ -69,7 +69,7 @@ impl Daemon {
         let Opened { writer, ledger, journal, watch } = opened;
         let tasks = Tasks::new();
         let drain = tasks.drain_token();
-        tasks.spawn_sink("ledger writer", writer.run(drain));
+        tasks.spawn_sink_thread("ledger writer", writer.run(drain));
         tasks.spawn_sink("journal watch", watch.run());
         let keyring = Arc::new(Keyring::new(config.openrouter.keys.clone()));
         settle(config, &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy)?;

@@ -12,7 +12,7 @@ use super::time::Timestamp;
 
 /// One thing seen of one call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "saw", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Observation {
     /// The request is about to go upstream.
     Sent(Box<Sent>),

@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 
 pub use self::admission::Admit;
 pub use self::endpoint::{Endpoint, INFERENCE, PRESET_INFERENCE};
-pub use self::reply_body::{ReplyBody, Watched};
+pub use self::reply_body::{FlushedFirst, ReplyBody, Watched};
 pub use self::upstream::UpstreamError;
 
 use self::admission::Payer;
@@ -205,7 +205,7 @@ impl Inner {
         let Some((key, (attribution, malformed))) = row else {
             let (mut parts, body) = reply.into_parts();
             headers::to_client(&mut parts.headers);
-            return Ok(Response::from_parts(parts, ReplyBody::Passing(body)));
+            return Ok(Response::from_parts(parts, ReplyBody::passing(body)));
         };
         let in_flight = self.sent(moment, endpoint, key, attribution, None, request_flags(false, malformed));
         Ok(self.watch(reply, in_flight).await)
@@ -319,8 +319,12 @@ impl Inner {
         call.head(parts.status, &parts.headers, &self.observe);
         headers::to_client(&mut parts.headers);
         if !body.is_end_stream() {
-            let watched = Watched::new(body, call, Arc::clone(self));
-            return Response::from_parts(parts, ReplyBody::Watched(Box::new(watched)));
+            let stream = call.is_stream();
+            let mut watched = Watched::new(body, call, Arc::clone(self));
+            if !stream {
+                watched.take_first().await;
+            }
+            return Response::from_parts(parts, ReplyBody::watched(watched));
         }
         // No frame will come, so it is the head that shows the end.
         let holds = call.holds_its_end();
@@ -328,7 +332,7 @@ impl Inner {
         if holds {
             written.await;
         }
-        Response::from_parts(parts, ReplyBody::Passing(body))
+        Response::from_parts(parts, ReplyBody::passing(body))
     }
 
     /// No head came because of an error: what it means for the call, and what the client is told.

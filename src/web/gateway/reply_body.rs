@@ -1,5 +1,6 @@
 //! The reply's body: every frame passes at once and untouched; the one that ends it waits for the outcome's sync.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,9 +19,64 @@ pub enum ReplyBody {
     /// One of our own.
     Own(Option<Bytes>),
     /// Upstream's, of a call that makes no row.
-    Passing(Incoming),
+    Passing(FlushedFirst<Incoming>),
     /// Upstream's, watched.
-    Watched(Box<Watched>),
+    Watched(Box<FlushedFirst<Watched>>),
+}
+
+impl ReplyBody {
+    /// The body of a call that makes no row.
+    pub(super) fn passing(body: Incoming) -> Self {
+        Self::Passing(FlushedFirst::new(body))
+    }
+
+    /// The body of a call that makes one.
+    pub(super) fn watched(body: Watched) -> Self {
+        Self::Watched(Box::new(FlushedFirst::new(body)))
+    }
+}
+
+/// A body whose error is told only once what came before it has had its chance to go out.
+pub struct FlushedFirst<B> {
+    body: B,
+    broken: Option<hyper::Error>,
+    flushed: bool,
+}
+
+impl<B> FlushedFirst<B> {
+    fn new(body: B) -> Self {
+        Self { body, broken: None, flushed: false }
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for FlushedFirst<B> {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        if this.broken.is_none() {
+            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
+                Some(Err(error)) => this.broken = Some(error),
+                frame => return Poll::Ready(frame),
+            }
+        }
+        if !this.flushed {
+            // hyper closes on an error without writing what it holds, and writes what it holds when nothing is ready.
+            this.flushed = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(this.broken.take().map(Err))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.broken.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// The body of a call that makes a row.
@@ -28,8 +84,8 @@ pub struct Watched {
     /// `None` once it has gone on in a task of its own.
     upstream: Option<Incoming>,
     stage: Stage,
-    /// Where upstream broke; told once what came before has had its chance to go out.
-    broken: Option<hyper::Error>,
+    /// What came together with the head, and goes out with it.
+    first: Option<Result<Frame<Bytes>, hyper::Error>>,
     gateway: Arc<Inner>,
 }
 
@@ -44,7 +100,26 @@ enum Stage {
 
 impl Watched {
     pub(super) fn new(upstream: Incoming, call: InFlight, gateway: Arc<Inner>) -> Self {
-        Self { upstream: Some(upstream), stage: Stage::Flowing(call), broken: None, gateway }
+        Self { upstream: Some(upstream), stage: Stage::Flowing(call), first: None, gateway }
+    }
+
+    /// Takes what came together with the head. A reply that came whole leaves whole, after its outcome's sync: one write
+    /// and one segment where head and body would be two.
+    pub(super) async fn take_first(&mut self) {
+        let mut looked = false;
+        let first = poll_fn(|context| match self.poll_upstream(context) {
+            Poll::Ready(frame) => Poll::Ready(frame),
+            // Its end has been seen.
+            Poll::Pending if !matches!(self.stage, Stage::Flowing(_)) => Poll::Pending,
+            // The connection's task hands a frame over only when it is asked to, and has to be let run first.
+            Poll::Pending if !looked => {
+                looked = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Ready(None),
+        });
+        self.first = first.await;
     }
 
     /// The next frame, once it may go on.
@@ -95,30 +170,25 @@ impl Body for Watched {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        if let Some(error) = this.broken.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        match ready!(this.poll_upstream(context)) {
-            Some(Err(error)) => {
-                // hyper closes on an error without writing what it holds, and writes what it holds when nothing is ready.
-                this.broken = Some(error);
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            frame => Poll::Ready(frame),
+        match this.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => this.poll_upstream(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         matches!(self.stage, Stage::Ended)
-            && self.broken.is_none()
+            && self.first.is_none()
             && self.upstream.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let upstream = self.upstream.as_ref().map_or_else(SizeHint::default, Body::size_hint);
-        let Stage::Holding(Some(Ok(frame)), _) = &self.stage else { return upstream };
-        let held = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let held = match (&self.first, &self.stage) {
+            (Some(Ok(frame)), _) | (None, Stage::Holding(Some(Ok(frame)), _)) => frame,
+            _ => return upstream,
+        };
+        let held = held.data_ref().map_or(0, |data| data.len() as u64);
         let mut hint = SizeHint::new();
         hint.set_lower(upstream.lower() + held);
         if let Some(upper) = upstream.upper() {
