@@ -23,6 +23,7 @@ pub mod store;
 pub mod budget;
 pub mod capture;
 pub mod ledger;
+pub mod import;
 pub mod report;
 pub mod settle;
 

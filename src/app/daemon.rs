@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::ledger::{OpenLedger, open};
 use super::{StartError, named_keys};
@@ -14,6 +15,7 @@ use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
+use crate::import::Teller;
 use crate::jobs::{self, Housekeeping};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Opened};
@@ -25,6 +27,7 @@ use crate::shutdown::{Ending, Signals, Tasks};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::web::access;
+use crate::web::api::traces::{self, TracesState};
 use crate::web::api::{self, ApiState};
 use crate::web::dashboard::{self, DashboardState};
 use crate::web::gateway::{Gateway, GatewaySetup};
@@ -103,9 +106,10 @@ impl Daemon {
             store: store.clone(),
             journal: journal.clone(),
             keys: Arc::new(named_keys(config)),
+            imports: Arc::new(Semaphore::new(api::IMPORTS_AT_ONCE)),
             zone: config.time_zone,
             clock: clock.clone(),
-            entropy,
+            entropy: entropy.clone(),
             metrics,
         };
         let dashboard = DashboardState {
@@ -127,7 +131,16 @@ impl Daemon {
             stop: tasks.stop_token(),
             listeners: dashboard::listeners(),
         };
-        let pages = pages(&guard, api, dashboard);
+        let traces = TracesState::new(
+            config.broadcast.clone(),
+            ledger.clone(),
+            Teller { clock: clock.clone(), entropy, keys: named_keys(config) },
+            Arc::clone(&guard),
+        );
+        if traces.is_off() {
+            tracing::info!("/v1/traces takes nothing: set broadcast.token to let OpenRouter's Broadcast push to it");
+        }
+        let pages = pages(&guard, api, dashboard).merge(traces::router(traces));
         Site { gateway, pages }.serve(listener, &config.gateway, clock.clone(), &tasks);
         Ok(Self { address, tasks, clock, store, journal, ledger, book, _lock: lock })
     }

@@ -1,8 +1,10 @@
 //! How a command reaches the ledger: the running daemon at `listen`, or the database itself.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
@@ -30,40 +32,60 @@ pub(super) enum Asked {
 
 /// Posts `body` to the daemon's `path`.
 pub(super) async fn post(config: &Config, path: &str, body: String) -> anyhow::Result<Asked> {
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(crate::openrouter::client_config()?)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .timeout(TIMEOUT)
-        .build()?;
-    let mut address = config.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    Daemon::new(config, TIMEOUT)?.post(path, "application/json", body.into()).await
+}
+
+/// The running daemon, if there is one; its connections are kept from one question to the next.
+pub(super) struct Daemon<'a> {
+    client: reqwest::Client,
+    address: SocketAddr,
+    config: &'a Config,
+}
+
+impl<'a> Daemon<'a> {
+    /// The daemon at `listen`, which may take so long to answer.
+    pub(super) fn new(config: &'a Config, timeout: Duration) -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(crate::openrouter::client_config()?)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(timeout)
+            .build()?;
+        let mut address = config.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        Ok(Self { client, address, config })
     }
-    let mut request =
-        client.post(format!("http://{address}{path}")).header("content-type", "application/json").body(body);
-    if let Some(token) = &config.admin_token {
-        request = request.bearer_auth(token.expose_secret());
+
+    /// Posts `body` to `path`.
+    pub(super) async fn post(&self, path: &str, content_type: &str, body: Bytes) -> anyhow::Result<Asked> {
+        let address = self.address;
+        let mut request =
+            self.client.post(format!("http://{address}{path}")).header("content-type", content_type).body(body);
+        if let Some(token) = &self.config.admin_token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => return Ok(Asked::NotRunning),
+            Err(error) => return Err(error).with_context(|| format!("the daemon at {address} did not answer")),
+        };
+        let status = response.status();
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            anyhow::ensure!(
+                answer.len() + chunk.len() <= MAX_ANSWER,
+                "the answer of {address} is longer than {MAX_ANSWER} bytes"
+            );
+            answer.extend_from_slice(&chunk);
+        }
+        let value: Value = serde_json::from_slice(&answer)
+            .with_context(|| format!("what listens at {address} answered {status} without JSON; is it tallyd?"))?;
+        if status.is_success() {
+            return Ok(Asked::Answered(value));
+        }
+        let message = value["error"]["message"].as_str().unwrap_or("no reason given");
+        anyhow::bail!("the daemon at {address} answered {status}: {message}")
     }
-    let mut response = match request.send().await {
-        Ok(response) => response,
-        Err(error) if error.is_connect() => return Ok(Asked::NotRunning),
-        Err(error) => return Err(error).with_context(|| format!("the daemon at {address} did not answer")),
-    };
-    let status = response.status();
-    let mut answer = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        anyhow::ensure!(
-            answer.len() + chunk.len() <= MAX_ANSWER,
-            "the answer of {address} is longer than {MAX_ANSWER} bytes"
-        );
-        answer.extend_from_slice(&chunk);
-    }
-    let value: Value = serde_json::from_slice(&answer)
-        .with_context(|| format!("what listens at {address} answered {status} without JSON; is it tallyd?"))?;
-    if status.is_success() {
-        return Ok(Asked::Answered(value));
-    }
-    let message = value["error"]["message"].as_str().unwrap_or("no reason given");
-    anyhow::bail!("the daemon at {address} answered {status}: {message}")
 }

@@ -3,14 +3,16 @@
 //! All rules of design.md 3.5 are here, as methods that take what was learnt and return nothing:
 //! the ledger service compares the row before and after to move the sums.
 
+mod told;
+
 use std::collections::BTreeSet;
 
 use super::attribution::{Attribution, AttributionProvenance, Attributor, KeyRef};
-use super::facts::{Facts, Provenance, Source};
+use super::facts::{Facts, GenerationRecord, Provenance, Source};
 use super::flags;
 use super::ids::{CallId, GenerationId};
 use super::money::Money;
-use super::observation::{Ending, ErrorFacts, Head, Outcome, Reading, Sent, Told};
+use super::observation::{Ending, ErrorFacts, Head, Outcome, Reading, Sent};
 use super::settling::Settling;
 use super::time::Timestamp;
 
@@ -213,6 +215,7 @@ impl Call {
             self.flag(flags::RESPONSE_CACHE_HIT);
         }
         self.name_error();
+        self.compare_costs();
         if self.settled_at.is_some() {
             return;
         }
@@ -251,50 +254,25 @@ impl Call {
         }
     }
 
-    /// The row of an ID that was told and is not in the ledger yet.
-    pub fn told(told: &Told) -> Self {
-        let at = told.generation_id.embedded_second(told.at).unwrap_or(told.at);
-        let mut call = Self::new(told.call_id, told.at, CapturedBy::Record);
-        call.seen_at = at;
-        call.generation_id = Some(told.generation_id.clone());
-        call.key.clone_from(&told.key);
-        call.attribution_provenance.merge(&mut call.attribution, &told.attribution, Attributor::Told);
-        call.state = CallState::Pending;
-        call.settling.start(told.at, false);
-        call
-    }
-
-    /// An ID that the ledger knows was told again: labels fill gaps, and what was given up is asked for once more.
-    pub fn told_again(&mut self, told: &Told) {
-        self.captured_by = self.captured_by.min(CapturedBy::Record);
-        self.attribution_provenance.merge(&mut self.attribution, &told.attribution, Attributor::Told);
-        if self.key.is_none() {
-            self.key.clone_from(&told.key);
-        }
-        if self.state == CallState::Unsettled {
-            self.state = CallState::Pending;
-            self.settling.start(told.at, false);
-            self.settling.resume(told.at);
-        }
-    }
-
     /// A reading of the generation record.
     pub fn read(&mut self, reading: &Reading, now: Timestamp, give_up_after_ms: i64) {
-        if matches!(self.state, CallState::Settled | CallState::Failed) {
+        if self.state == CallState::Settled {
+            // The log export was faster than this reading; the record is the stronger of the two.
+            if let Reading::Record(record) = reading
+                && self.provenance.settled_by() < Source::Record
+                && !record.is_zero()
+            {
+                self.settle(record, now);
+            }
+            return;
+        }
+        if self.state == CallState::Failed {
             return;
         }
         let cost_known = self.cost().is_some();
         match reading {
             Reading::Record(record) => {
-                let cancelled = record.facts.cancelled == Some(true);
-                let free =
-                    self.is_free() || record.response_cache_hit || self.flags.contains(flags::RESPONSE_CACHE_HIT);
-                if record.is_zero()
-                    && !cancelled
-                    && !free
-                    && !self.answered_with_error()
-                    && record.failed_provider_status.is_none()
-                {
+                if self.may_not_be_final(record) {
                     if !self.settling.zero_record(now) {
                         return;
                     }
@@ -323,8 +301,18 @@ impl Call {
         }
     }
 
-    fn settle(&mut self, record: &super::facts::GenerationRecord, now: Timestamp) {
-        let before = self.facts.inline_cost;
+    /// Whether a record shows nothing where something must have been: records do before they are final.
+    fn may_not_be_final(&self, record: &GenerationRecord) -> bool {
+        let cancelled = record.facts.cancelled == Some(true);
+        let free = self.is_free() || record.response_cache_hit || self.flags.contains(flags::RESPONSE_CACHE_HIT);
+        record.is_zero()
+            && !cancelled
+            && !free
+            && !self.answered_with_error()
+            && record.failed_provider_status.is_none()
+    }
+
+    fn settle(&mut self, record: &GenerationRecord, now: Timestamp) {
         self.facts.merge(&mut self.provenance, &record.facts, Source::Record);
         let filler = Attribution {
             user: record.external_user.clone(),
@@ -336,26 +324,38 @@ impl Call {
         if record.id_differs {
             self.flag(flags::ID_DIFFERS);
         }
-        if let (Some(inline), Some(settled)) = (before, self.facts.settled_cost)
-            && inline != settled
-        {
-            self.flag(flags::COST_DIFFERS);
-        }
+        self.compare_costs();
         if record.response_cache_hit {
             self.flag(flags::RESPONSE_CACHE_HIT);
         }
-        if self.error.is_none() && self.facts.finish_reason.as_deref() == Some("error") {
-            self.error = Some(ErrorFacts {
-                code: record.failed_provider_status.map(|s| s.to_string()),
-                ..ErrorFacts::default()
-            });
+        if self.facts.finish_reason.as_deref() == Some("error") {
+            let error = self.error.get_or_insert_default();
+            // Another source may have told the error without saying which: then its type was only derived.
+            if error.code.is_none() && error.message.is_none() && error.error_type.as_deref().is_none_or(is_derived) {
+                error.code = record.failed_provider_status.map(|status| status.to_string());
+                error.error_type = None;
+            }
         }
         self.name_error();
-        self.settled_at = Some(now);
+        self.be_settled(now);
+    }
+
+    fn be_settled(&mut self, now: Timestamp) {
+        self.settled_at.get_or_insert(now);
         self.state = CallState::Settled;
         let attempts = self.settling.attempts;
         self.settling.finish();
         self.settling.attempts = attempts;
+    }
+
+    /// Marks a row whose inline and settled costs differ; the same whichever came first.
+    fn compare_costs(&mut self) {
+        match (self.facts.inline_cost, self.facts.settled_cost) {
+            (Some(inline), Some(settled)) if inline != settled => self.flag(flags::COST_DIFFERS),
+            _ => {
+                self.flags.remove(flags::COST_DIFFERS);
+            }
+        }
     }
 
     fn give_up(&mut self) {
@@ -393,6 +393,8 @@ impl Call {
         } else if self.under_way_in.is_none() && self.state == CallState::Pending && self.settling.due.is_none() {
             self.settling = other.settling;
         }
+        self.compare_costs();
+        self.name_error();
     }
 
     /// OpenRouter's time once known, before that ours.
@@ -451,7 +453,8 @@ impl Call {
     /// Derives `error_type` from the code where the wire names none (design.md 3.5).
     fn name_error(&mut self) {
         let status = self.http_status.filter(|status| *status >= 400);
-        if self.error.is_none() && status.is_none() {
+        let failed = self.facts.finish_reason.as_deref() == Some("error");
+        if self.error.is_none() && status.is_none() && !failed {
             return;
         }
         let error = self.error.get_or_insert_default();
@@ -461,6 +464,11 @@ impl Call {
         let code = error.code.as_deref().and_then(|code| code.parse().ok()).or(status);
         error.error_type = Some(error_type_of(code).to_owned());
     }
+}
+
+/// Whether a type may stand for "the wire named none".
+fn is_derived(error_type: &str) -> bool {
+    error_type == error_type_of(None)
 }
 
 /// The `error_type` of a status where the wire names none.
@@ -477,7 +485,7 @@ pub fn error_type_of(status: Option<u16>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::facts::GenerationRecord;
+    use crate::domain::observation::Told;
     use crate::domain::rollup::Deltas;
     use proptest::prelude::*;
 
@@ -581,6 +589,7 @@ mod tests {
                 generation_id: id(),
                 key: None,
                 attribution: Attribution { app: Some("other".to_owned()), session: Some("s".to_owned()), ..Attribution::default() },
+                tidings: crate::domain::observation::Tidings::Id,
             };
             let mut gateway: Option<Call> = None;
             let mut row: Option<Call> = None;

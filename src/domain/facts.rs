@@ -148,6 +148,11 @@ impl Provenance {
         source >= self.0[field]
     }
 
+    /// Who named the settled cost: the generation record, the log export, or nobody yet.
+    pub(super) fn settled_by(&self) -> Source {
+        self.0[Field::settled_cost as usize]
+    }
+
     /// One letter a field, `-` where nobody has spoken; trailing `-` left off.
     pub fn to_text(&self) -> String {
         let text: String = self.0.iter().map(|source| source.letter()).collect();

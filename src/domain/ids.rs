@@ -12,6 +12,8 @@ pub const MAX_GENERATION_ID: usize = 128;
 
 /// How far a second embedded in a generation ID may lie from now before it is ignored: 31 days back, 5 minutes ahead.
 const EMBEDDED_BACK_MS: i64 = 31 * super::time::DAY_MS;
+/// How far back it may lie in an ID that is imported: four years.
+const EMBEDDED_YEARS_MS: i64 = 4 * 365 * super::time::DAY_MS;
 const EMBEDDED_AHEAD_MS: i64 = 5 * 60 * 1000;
 
 /// Why a text is not an ID.
@@ -40,9 +42,18 @@ impl GenerationId {
 
     /// The unix second embedded as `gen-<seconds>-…`, if it is plausible beside `now`. A hint only.
     pub fn embedded_second(&self, now: Timestamp) -> Option<Timestamp> {
+        self.embedded_within(now, EMBEDDED_BACK_MS)
+    }
+
+    /// The same for an ID that may be old: OpenRouter has made IDs with seconds in them for some years.
+    pub fn embedded_years_ago(&self, now: Timestamp) -> Option<Timestamp> {
+        self.embedded_within(now, EMBEDDED_YEARS_MS)
+    }
+
+    fn embedded_within(&self, now: Timestamp, back_ms: i64) -> Option<Timestamp> {
         let seconds: i64 = self.0[4..].split('-').find(|part| part.len() == 10)?.parse().ok()?;
         let at = Timestamp(seconds.checked_mul(1000)?);
-        let (from, until) = (now.plus_millis(-EMBEDDED_BACK_MS), now.plus_millis(EMBEDDED_AHEAD_MS));
+        let (from, until) = (now.plus_millis(-back_ms), now.plus_millis(EMBEDDED_AHEAD_MS));
         (from <= at && at <= until).then_some(at)
     }
 }

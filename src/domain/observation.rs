@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::attribution::{Attribution, KeyRef};
-use super::facts::Facts;
+use super::facts::{Facts, GenerationRecord};
 use super::ids::{CallId, GenerationId};
 use super::time::Timestamp;
 
@@ -179,7 +179,7 @@ impl Observation {
     }
 }
 
-/// A generation ID that somebody told us (`tallyd record`, `/tally/v1/record`).
+/// What somebody outside tells of a generation: its ID, and perhaps more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
     /// The call ID to give it if it is new.
@@ -188,17 +188,66 @@ pub struct Told {
     pub at: Timestamp,
     /// The ID.
     pub generation_id: GenerationId,
-    /// The key to read it with.
+    /// The key to read it with; one without a fingerprint is OpenRouter's name for a key, and reads nothing.
     pub key: Option<KeyRef>,
     /// Labels told with it.
     pub attribution: Attribution,
+    /// What is told beside the ID, and by whom.
+    pub tidings: Tidings,
+}
+
+/// What is told of a generation beside its ID, and by whom.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Tidings {
+    /// Nothing: whoever made the call tells its ID (`tallyd record`).
+    #[default]
+    Id,
+    /// Nothing: an import names its ID.
+    ImportedId,
+    /// What an OpenRouter Broadcast span says.
+    Broadcast(Box<Pushed>),
+    /// What a line of OpenRouter's log export says.
+    Export(Box<Exported>),
+    /// What an imported reply says.
+    Reply(Box<Replied>),
+    /// An imported generation record.
+    Record(Box<GenerationRecord>),
+}
+
+/// What a Broadcast span says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pushed {
+    /// Of the generation; its cost counts as the reply's.
+    pub facts: Facts,
+    /// The request's model.
+    pub requested_model: Option<String>,
+}
+
+/// What a line of the log export says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exported {
+    /// Of the generation; with a cost, the row is settled by it.
+    pub facts: Facts,
+    /// Amounts without a column, as compact JSON, kept where a record's would be; `None` when there are none.
+    pub kept_json: Option<String>,
+}
+
+/// What an imported reply says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Replied {
+    /// Of the generation.
+    pub facts: Facts,
+    /// Its error.
+    pub error: Option<ErrorFacts>,
+    /// See [`super::flags`].
+    pub flags: Vec<String>,
 }
 
 /// What reading a generation record gave.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reading {
     /// The record.
-    Record(Box<super::facts::GenerationRecord>),
+    Record(Box<GenerationRecord>),
     /// 404: not written yet, or not ours; only time tells.
     NotYet,
     /// 429, 5xx, garbage, a timeout, a refused key: to be repeated.

@@ -7,6 +7,7 @@ use super::Work;
 use super::fold::{Fold, Move, Verdict};
 use super::tracking::Tracker;
 use crate::budget::Book;
+use crate::domain::alert::Cause;
 use crate::domain::budget::Budget;
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
@@ -107,7 +108,8 @@ impl Applier {
         }
         let (moves, refused) = fold.finish();
         let judged_at = work.as_of.unwrap_or(now);
-        let mut applied = self.write(&mut tx, &moves, judged_at).await?;
+        let cause = if work.imported { Cause::Import } else { Cause::Spend };
+        let mut applied = self.write(&mut tx, &moves, cause, judged_at).await?;
         if !refused.is_empty() {
             store::refusals::add(&mut tx, &refused.iter().collect::<Vec<_>>()).await?;
         }
@@ -136,7 +138,7 @@ impl Applier {
                 fold.interrupt(*id, now);
             }
             let (moves, _) = fold.finish();
-            let (tracker, _) = self.write(&mut tx, &moves, now).await?;
+            let (tracker, _) = self.write(&mut tx, &moves, Cause::Spend, now).await?;
             self.commit(tx).await?;
             self.tracker = tracker;
             self.book.publish(self.tracker.standings());
@@ -152,7 +154,13 @@ impl Applier {
     }
 
     /// Rows, records, sums, budgets and alerts of one transaction; the tracker as it is once committed.
-    async fn write(&self, tx: &mut Tx, moves: &[Move], now: Timestamp) -> Result<(Tracker, Applied), ApplyError> {
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        moves: &[Move],
+        cause: Cause,
+        now: Timestamp,
+    ) -> Result<(Tracker, Applied), ApplyError> {
         let mut deltas = Deltas::default();
         for change in moves {
             deltas.moved(change.before.as_ref(), change.after.as_ref());
@@ -177,7 +185,7 @@ impl Applier {
         }
         store::rollups::add(tx, &deltas).await?;
         let mut tracker = self.tracker.clone();
-        let alerts = tracker.count(tx, moves, now).await?;
+        let alerts = tracker.count(tx, moves, cause, now).await?;
         let mut entered = BTreeMap::new();
         for change in moves {
             let before = change.before.as_ref().map(|call| call.state);

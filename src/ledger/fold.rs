@@ -11,13 +11,15 @@ use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::{Observation, Reading, Refused, Told};
 use crate::domain::time::Timestamp;
 
-/// What became of a told ID.
+/// What became of a told generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is new in the ledger.
     Recorded,
-    /// The ledger knew it; labels filled gaps, and a given-up row is asked for again.
+    /// The ledger knew it, and nothing more was learnt.
     Known,
+    /// The ledger knew it; something filled a gap or was said by a stronger source, or a given-up row is asked for again.
+    Changed,
 }
 
 /// A row as it was in the database and as it is to be.
@@ -78,11 +80,16 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Somebody told an ID.
+    /// Somebody outside told of a generation.
     pub fn tell(&mut self, told: &Told) -> Verdict {
         if let Some(known) = self.by_generation.get(&told.generation_id).copied() {
-            self.change(known, |call| call.told_again(told));
-            return Verdict::Known;
+            let mut changed = false;
+            self.change(known, |call| {
+                let before = call.clone();
+                call.told_again(told);
+                changed = *call != before;
+            });
+            return if changed { Verdict::Changed } else { Verdict::Known };
         }
         self.by_generation.insert(told.generation_id.clone(), told.call_id);
         self.rows.insert(told.call_id, Row { before: None, after: Some(Call::told(told)) });
@@ -156,7 +163,7 @@ mod tests {
     use super::*;
     use crate::domain::attribution::{Attribution, KeyRef};
     use crate::domain::facts::Facts;
-    use crate::domain::observation::{Ending, Head, Outcome, Sent};
+    use crate::domain::observation::{Ending, Head, Outcome, Sent, Tidings};
 
     fn call(n: u128) -> CallId {
         CallId::new(Timestamp(1_000), n)
@@ -204,6 +211,7 @@ mod tests {
             generation_id: id.parse().unwrap(),
             key: None,
             attribution: Attribution { app: Some("told".to_owned()), ..Attribution::default() },
+            tidings: Tidings::Id,
         }
     }
 

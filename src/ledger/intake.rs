@@ -10,7 +10,7 @@ use super::{Ledger, LedgerError, Verdict, Work};
 use crate::clock::{Clock, Entropy};
 use crate::domain::attribution::{Attribution, KeyRef, MAX_TAGS};
 use crate::domain::ids::{GenerationId, KeyFingerprint};
-use crate::domain::observation::Told;
+use crate::domain::observation::{Tidings, Told};
 
 /// Most items in one request.
 pub const MAX_ITEMS: usize = 10_000;
@@ -81,7 +81,7 @@ pub async fn take(
     for (index, item) in items.iter().enumerate() {
         match read(item, keys, labels) {
             Ok((generation_id, key, attribution)) => {
-                told.push(Told { call_id: entropy.call_id(now), at: now, generation_id, key, attribution });
+                told.push(Told { call_id: entropy.call_id(now), at: now, generation_id, key, attribution, tidings: Tidings::Id });
             }
             Err(reason) => {
                 let id = item.get("id").or(Some(item)).and_then(Value::as_str).map(|id| id.chars().take(200).collect());
@@ -95,13 +95,15 @@ pub async fn take(
     for verdict in ledger.submit(Work { told, ..Work::default() }, PATIENCE).await? {
         match verdict {
             Verdict::Recorded => summary.recorded += 1,
-            Verdict::Known => summary.known += 1,
+            Verdict::Known | Verdict::Changed => summary.known += 1,
         }
     }
     Ok(summary)
 }
 
-fn read(
+/// Reads an item: the generation, the key that it names, and its labels under `labels`, which are stronger; in words why it
+/// can not be.
+pub fn read(
     item: &Value,
     keys: &NamedKeys,
     labels: &Attribution,

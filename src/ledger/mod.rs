@@ -9,6 +9,7 @@
 
 mod apply;
 pub mod fold;
+mod import;
 pub mod intake;
 mod tracking;
 mod writer;
@@ -21,6 +22,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::apply::{Applied, ApplyError};
 pub use self::fold::Verdict;
+pub use self::import::IMPORT_TARGET;
+use self::import::ImportRows;
 pub use self::writer::{OpenError, Opened, Writer, WriterOptions};
 use crate::domain::ids::CallId;
 use crate::domain::observation::{Observation, Reading, Told};
@@ -28,6 +31,9 @@ use crate::domain::time::Timestamp;
 
 /// Commands waiting for the writer before callers are held back.
 pub const COMMAND_QUEUE: usize = 64;
+
+/// Pieces of imports waiting for the writer before importers are held back: one to write, one to come.
+const IMPORT_QUEUE: usize = 2;
 
 /// Readings waiting for the writer before the settler is held back.
 pub const READING_QUEUE: usize = 1_024;
@@ -48,12 +54,14 @@ pub struct ReadingOf {
 pub struct Work {
     /// What the gateway saw, in its order.
     pub observations: Vec<Observation>,
-    /// IDs that were told.
+    /// What was told of generations.
     pub told: Vec<Told>,
     /// Generation records that were read.
     pub readings: Vec<ReadingOf>,
     /// The instant at which budgets are judged; `None` is now. History is made with its own.
     pub as_of: Option<Timestamp>,
+    /// Whether it is an import, which never mails for windows that have ended.
+    pub imported: bool,
 }
 
 impl Work {
@@ -74,7 +82,7 @@ impl Work {
     /// Two halves that hold the same in the same order.
     fn halves(mut self) -> (Self, Self) {
         let mut middle = self.pieces() / 2;
-        let mut second = Self { as_of: self.as_of, ..Self::default() };
+        let mut second = Self { as_of: self.as_of, imported: self.imported, ..Self::default() };
         let mut cut = |len: usize| {
             let at = middle.min(len);
             middle -= at;
@@ -140,6 +148,8 @@ struct Command {
 #[derive(Clone)]
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
+    imports: mpsc::Sender<Command>,
+    import_rows: Arc<ImportRows>,
     readings: mpsc::Sender<ReadingOf>,
     health: Arc<ArcSwap<Health>>,
     wakes: Arc<Wakes>,
@@ -152,12 +162,38 @@ impl Ledger {
     /// After `patience` the answer is [`LedgerError::Unavailable`]; the work may still be committed
     /// later, which is harmless, as telling twice changes nothing.
     pub async fn submit(&self, work: Work, patience: Duration) -> Result<Vec<Verdict>, LedgerError> {
+        self.exchange(&self.commands, work, patience).await
+    }
+
+    async fn exchange(
+        &self,
+        lane: &mpsc::Sender<Command>,
+        work: Work,
+        patience: Duration,
+    ) -> Result<Vec<Verdict>, LedgerError> {
         let (answer, verdicts) = oneshot::channel();
         let exchange = async {
-            self.commands.send(Command { work, answer }).await.map_err(|_| LedgerError::Stopping)?;
+            lane.send(Command { work, answer }).await.map_err(|_| LedgerError::Stopping)?;
             verdicts.await.map_err(|_| LedgerError::Stopping)
         };
         self.clock.timeout(patience, exchange).await.unwrap_or(Err(LedgerError::Unavailable))
+    }
+
+    /// Writes an import in pieces, each in a transaction of its own that takes some [`IMPORT_TARGET`], between those of
+    /// live traffic; says what became of each once all are committed.
+    ///
+    /// `patience` is for each piece; after an error some pieces may be committed, which is harmless.
+    pub async fn import(&self, told: Vec<Told>, patience: Duration) -> Result<Vec<Verdict>, LedgerError> {
+        let mut verdicts = Vec::with_capacity(told.len());
+        let mut told = told.into_iter();
+        loop {
+            let piece: Vec<Told> = told.by_ref().take(self.import_rows.get()).collect();
+            if piece.is_empty() {
+                return Ok(verdicts);
+            }
+            let work = Work { told: piece, imported: true, ..Work::default() };
+            verdicts.extend(self.exchange(&self.imports, work, patience).await?);
+        }
     }
 
     /// Where the settler puts its readings.

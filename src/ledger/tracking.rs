@@ -79,7 +79,13 @@ impl Tracker {
     }
 
     /// Counts the moved rows, turns the windows that have ended, and raises alerts. Returns how many.
-    pub(super) async fn count(&mut self, tx: &mut Tx, moves: &[Move], now: Timestamp) -> Result<usize, StoreError> {
+    pub(super) async fn count(
+        &mut self,
+        tx: &mut Tx,
+        moves: &[Move],
+        cause: Cause,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
         let mut alerts = 0;
         for tracked in &mut self.budgets {
             let changes = tracked.changes(moves);
@@ -96,9 +102,9 @@ impl Tracker {
             } else {
                 tracked.add(&changes);
             }
-            alerts += tracked.judge(tx, tracked.window, tracked.spent.cost, Cause::Spend, now).await?;
+            alerts += tracked.judge(tx, tracked.window, tracked.spent.cost, cause, now).await?;
             if !tracked.budget.window.is_rolling() {
-                alerts += tracked.judge_closed(tx, &changes, now).await?;
+                alerts += tracked.judge_closed(tx, &changes, cause, now).await?;
             }
             tracked.save(tx, now).await?;
         }
@@ -181,11 +187,12 @@ impl Tracked {
         Ok(())
     }
 
-    /// Closed windows that late settlements changed.
+    /// Closed windows that late settlements or imports changed.
     async fn judge_closed(
         &mut self,
         tx: &mut Tx,
         changes: &BTreeMap<Timestamp, Share>,
+        cause: Cause,
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let budget = Arc::clone(&self.budget);
@@ -201,7 +208,7 @@ impl Tracked {
             let told = store::alerts::told(tx, &budget.name, budget.limit, window.start).await?;
             self.told.retain(|known| known.key.window_key < window.start);
             self.told.extend(told);
-            alerts += self.judge(tx, window, spent.cost, Cause::Spend, now).await?;
+            alerts += self.judge(tx, window, spent.cost, cause, now).await?;
         }
         self.told.retain(|told| told.key.window_key >= self.window.start);
         Ok(alerts)

@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{Applied, Applier, ApplyError};
 use super::fold::Verdict;
-use super::{COMMAND_QUEUE, Command, Health, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work};
+use super::import::ImportRows;
+use super::{
+    COMMAND_QUEUE, Command, Health, IMPORT_QUEUE, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work,
+};
 use crate::budget::Book;
 use crate::clock::Clock;
 use crate::domain::budget::Budget;
@@ -59,6 +62,10 @@ pub struct Writer {
     commands: mpsc::Receiver<Command>,
     /// History that waits for its own transaction.
     held: Option<Command>,
+    imports: mpsc::Receiver<Command>,
+    /// A piece of an import, whose turn is next.
+    import: Option<Command>,
+    import_rows: Arc<ImportRows>,
     readings: mpsc::Receiver<ReadingOf>,
     health: Arc<ArcSwap<Health>>,
     wakes: Arc<Wakes>,
@@ -119,19 +126,36 @@ impl Writer {
         tell_damage(&damage);
         applier.track(budgets, clock.now()).await?;
         let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
+        let (import_sender, imports) = mpsc::channel(IMPORT_QUEUE);
+        let import_rows = Arc::new(ImportRows::default());
         let (reading_sender, readings) = mpsc::channel(READING_QUEUE);
         let health = Arc::new(ArcSwap::from_pointee(Health::default()));
         let wakes = Arc::new(Wakes::default());
         let ledger = Ledger {
             commands: command_sender,
+            imports: import_sender,
+            import_rows: Arc::clone(&import_rows),
             readings: reading_sender,
             health: Arc::clone(&health),
             wakes: Arc::clone(&wakes),
             clock: clock.clone(),
         };
         let way_in = journal.clone();
-        let mut writer =
-            Self { applier, journal, reader, commands, held: None, readings, health, wakes, clock, options };
+        let mut writer = Self {
+            applier,
+            journal,
+            reader,
+            commands,
+            held: None,
+            imports,
+            import: None,
+            import_rows,
+            readings,
+            health,
+            wakes,
+            clock,
+            options,
+        };
         writer.replay().await?;
         Ok(Opened { writer, ledger, journal: way_in, watch })
     }
@@ -148,14 +172,19 @@ impl Writer {
                 () = turn => Gathered::default(),
                 () = stop.cancelled() => break,
             };
+            let importing = self.is_importing();
             if !gathered.is_history() {
-                if !gathered.is_empty() && gathered.work.observations.len() < self.options.batch_rows {
+                if !importing
+                    && !gathered.is_empty() && gathered.work.observations.len() < self.options.batch_rows {
                     // A little patience lets many calls share the transaction.
                     self.clock.sleep(self.options.batch_wait).await;
                 }
                 self.add_waiting(&mut gathered);
             }
             if !self.commit(gathered, &stop).await {
+                return;
+            }
+            if importing && !self.import_piece(&stop).await {
                 return;
             }
         }
@@ -205,6 +234,7 @@ impl Writer {
             Some(batch) = self.reader.next_batch(self.options.batch_rows, BATCH_BYTES) => self.take(&mut gathered, batch),
             Some(command) = self.commands.recv() => gathered.command(command),
             Some(reading) = self.readings.recv() => gathered.work.readings.push(reading),
+            Some(command) = self.imports.recv(), if self.import.is_none() => self.import = Some(command),
         }
         gathered
     }
@@ -231,6 +261,27 @@ impl Writer {
         {
             gathered.work.readings.push(reading);
         }
+    }
+
+    /// Whether a piece of an import is to be written next; it takes turns with live work, which then does not wait for more
+    /// of its kind: an import's transaction is the longer wait.
+    fn is_importing(&mut self) -> bool {
+        if self.import.is_none() {
+            self.import = self.imports.try_recv().ok();
+        }
+        self.import.is_some()
+    }
+
+    /// Commits the piece of an import whose turn it is, in a transaction of its own. Returns `false` as [`Writer::commit`].
+    async fn import_piece(&mut self, stop: &CancellationToken) -> bool {
+        let Some(command) = self.import.take() else { return true };
+        let mut gathered = Gathered::default();
+        let rows = command.work.told.len();
+        gathered.command(command);
+        let began = self.clock.elapsed();
+        let committed = self.commit(gathered, stop).await;
+        self.import_rows.took(rows, self.clock.elapsed().saturating_sub(began));
+        committed
     }
 
     fn take(&self, gathered: &mut Gathered, batch: Batch) {
@@ -388,12 +439,13 @@ impl Gathered {
     }
 
     fn command(&mut self, command: Command) {
-        let Work { observations, told, readings, as_of } = command.work;
+        let Work { observations, told, readings, as_of, imported } = command.work;
         self.answers.push((told.len(), command.answer));
         self.work.observations.extend(observations);
         self.work.told.extend(told);
         self.work.readings.extend(readings);
         self.work.as_of = as_of;
+        self.work.imported = imported;
     }
 }
 

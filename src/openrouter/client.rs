@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -12,6 +12,7 @@ use crate::domain::facts::GenerationRecord;
 use crate::domain::ids::GenerationId;
 use crate::domain::time::Timestamp;
 
+use super::analytics::{self, Found, Question};
 use super::error::{ReadError, http_date, retry_after};
 use super::key::KeyInfo;
 use super::{generation, key, tls};
@@ -81,6 +82,14 @@ impl Client {
         key::decode(&self.get("key", key).await?)
     }
 
+    /// Asks which generations there were; see [`analytics::Question`].
+    pub async fn generations(&self, question: &Question, key: &SecretString) -> Result<Found, ReadError> {
+        let request = self.http.post(format!("{}/analytics/query", self.base));
+        let request = request.header(CONTENT_TYPE, "application/json").body(question.body());
+        let answer = self.ask(request, key, analytics::MAX_BODY);
+        analytics::decode(&self.in_time(answer).await?)
+    }
+
     /// What time it is at OpenRouter, to the second, from the head of any answer; `None` if none came or told it.
     pub async fn server_time(&self) -> Option<Timestamp> {
         let question = self.http.head(format!("{}/models", self.base)).send();
@@ -90,21 +99,29 @@ impl Client {
 
     /// The body of a 200.
     async fn get(&self, path: &str, key: &SecretString) -> Result<Bytes, ReadError> {
-        self.clock.timeout(self.reading, self.ask(path, key)).await.unwrap_or_else(|| {
+        let request = self.http.get(format!("{}/{path}", self.base));
+        self.in_time(self.ask(request, key, MAX_BODY)).await
+    }
+
+    async fn in_time(&self, answer: impl Future<Output = Result<Bytes, ReadError>>) -> Result<Bytes, ReadError> {
+        self.clock.timeout(self.reading, answer).await.unwrap_or_else(|| {
             Err(ReadError::temporary(format!("OpenRouter did not answer within {} s", self.reading.as_secs())))
         })
     }
 
-    async fn ask(&self, path: &str, key: &SecretString) -> Result<Bytes, ReadError> {
+    async fn ask(
+        &self,
+        request: reqwest::RequestBuilder,
+        key: &SecretString,
+        max_body: usize,
+    ) -> Result<Bytes, ReadError> {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
             .map_err(|_| ReadError::temporary("the key holds characters that no header can carry"))?;
         bearer.set_sensitive(true);
-        let url = format!("{}/{path}", self.base);
-        let mut response =
-            self.http.get(url).header(AUTHORIZATION, bearer).send().await.map_err(|error| broken(&error))?;
+        let mut response = request.header(AUTHORIZATION, bearer).send().await.map_err(|error| broken(&error))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         // An error's body is read too, so that its connection serves the next reading; what it says is not kept.
-        let body = bounded(&mut response).await;
+        let body = bounded(&mut response, max_body).await;
         if status.is_success() { body } else { Err(self.refusal(status, &headers)) }
     }
 
@@ -127,11 +144,11 @@ impl Client {
     }
 }
 
-async fn bounded(response: &mut reqwest::Response) -> Result<Bytes, ReadError> {
+async fn bounded(response: &mut reqwest::Response, max_body: usize) -> Result<Bytes, ReadError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(ReadError::garbled(format!("OpenRouter's answer is longer than {MAX_BODY} bytes")));
+        if body.len() + chunk.len() > max_body {
+            return Err(ReadError::garbled(format!("OpenRouter's answer is longer than {max_body} bytes")));
         }
         body.extend_from_slice(&chunk);
     }

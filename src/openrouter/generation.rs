@@ -62,9 +62,23 @@ pub(super) fn decode(body: &[u8], asked: &GenerationId) -> Result<GenerationReco
         let what = if envelope.value("error").is_some() { "an error" } else { "nothing" };
         return Err(ReadError::garbled(format!("OpenRouter answered 200 with {what} in place of the record")));
     };
-    let attempts = attempts(&data);
+    decode_data(&data, asked)
+}
+
+/// Reads a record that somebody kept, in its envelope or bare, and the generation it says it is of.
+pub fn decode_imported(body: &[u8]) -> Result<(GenerationId, GenerationRecord), ReadError> {
+    let outer = Fields::of_body(body).ok_or_else(|| ReadError::garbled("this is no JSON object"))?;
+    let data = outer.value("data").and_then(Fields::of_value).unwrap_or(outer);
+    let id = data.text("id").ok_or_else(|| ReadError::garbled("the record names no id"))?;
+    let id: GenerationId = id.parse().map_err(|_| ReadError::garbled("the record's id is no generation ID (gen-…)"))?;
+    let record = decode_data(&data, &id)?;
+    Ok((id, record))
+}
+
+fn decode_data(data: &Fields<'_>, asked: &GenerationId) -> Result<GenerationRecord, ReadError> {
+    let attempts = attempts(data);
     let mut record = GenerationRecord {
-        facts: facts(&data)?,
+        facts: facts(data)?,
         external_user: data.text("external_user"),
         session_id: data.text("session_id"),
         kept_json: String::new(),
@@ -72,7 +86,7 @@ pub(super) fn decode(body: &[u8], asked: &GenerationId) -> Result<GenerationReco
         response_cache_hit: data.text("response_cache_source_id").is_some(),
         failed_provider_status: failed_status(&attempts),
     };
-    record.kept_json = kept(&data, &record, &attempts);
+    record.kept_json = kept(data, &record, &attempts);
     Ok(record)
 }
 

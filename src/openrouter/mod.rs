@@ -1,10 +1,13 @@
-//! OpenRouter's own endpoints, as tallyd asks them: generation records, and what a key says of itself.
+//! OpenRouter's own endpoints, as tallyd asks them, and what OpenRouter tells by other ways: Broadcast and the log export.
 //!
 //! It reads; it never sends a completion, never retries by itself, never follows a redirect, and takes
 //! no more of an answer than a named bound. When to ask again is the caller's business.
 
+pub mod analytics;
+pub mod broadcast;
 mod client;
 mod error;
+pub mod export;
 mod fields;
 mod generation;
 mod key;
@@ -12,5 +15,6 @@ mod tls;
 
 pub use client::{Client, ClientError, Timeouts};
 pub use error::ReadError;
+pub use generation::decode_imported;
 pub use key::KeyInfo;
 pub use tls::client_config;

@@ -40,11 +40,11 @@ impl Ring {
 
     /// The key that made the call; `None` if it is not held.
     pub(super) fn reader_of(&self, due: &Due) -> Option<&HeldKey> {
-        if let Some(sha256) = &due.key_sha256 {
-            return self.get(sha256);
+        match &due.key_sha256 {
+            Some(sha256) => self.get(sha256),
+            // A name alone is OpenRouter's for a key: it says who paid, not which key here may read.
+            None => self.keys.iter().find(|key| key.name.as_deref() == Some(DEFAULT_KEY_NAME)),
         }
-        let name = due.key_name.as_deref().unwrap_or(DEFAULT_KEY_NAME);
-        self.keys.iter().find(|key| key.name.as_deref() == Some(name))
     }
 
     /// What stands in rows for the keys that `may` be used, as the store wants it.
@@ -64,19 +64,16 @@ impl Ring {
 }
 
 impl HeldKey {
-    /// What stands for the key in rows: its SHA-256, its name in rows that carry a name alone, and the empty text in
-    /// rows that carry nothing, which are the default key's.
+    /// What stands for the key in rows: its SHA-256, and the empty text in rows that carry none, which are the default key's.
     fn marks(&self) -> impl Iterator<Item = &str> {
-        let name = self.name.as_deref();
-        let none = (name == Some(DEFAULT_KEY_NAME)).then_some("");
-        [Some(self.fingerprint.sha256.as_str()), name, none].into_iter().flatten()
+        let none = (self.name.as_deref() == Some(DEFAULT_KEY_NAME)).then_some("");
+        [Some(self.fingerprint.sha256.as_str()), none].into_iter().flatten()
     }
 
     /// The parked rows that the key wakes.
     pub(super) fn wakes(&self) -> impl Iterator<Item = Parked<'_>> {
-        let name = self.name.as_deref();
-        let none = (name == Some(DEFAULT_KEY_NAME)).then_some(Parked::NoKey);
-        [Some(Parked::Fingerprint(&self.fingerprint.sha256)), name.map(Parked::Name), none].into_iter().flatten()
+        let none = (self.name.as_deref() == Some(DEFAULT_KEY_NAME)).then_some(Parked::NoKey);
+        [Some(Parked::Fingerprint(&self.fingerprint.sha256)), none].into_iter().flatten()
     }
 }
 
@@ -114,13 +111,12 @@ mod tests {
         let read_by = |row: Due| ring.reader_of(&row).map(|key| key.fingerprint.sha256.clone());
         assert_eq!(read_by(due(Some(&sha("k-own")), Some("…-own"))), Some(sha("k-own")));
         assert_eq!(read_by(due(Some(&sha("k-old")), Some("prod"))), None, "the name's key was changed since");
-        assert_eq!(read_by(due(None, Some("prod"))), Some(sha("k-prod")));
-        assert_eq!(read_by(due(None, Some("gone"))), None);
+        assert_eq!(read_by(due(None, Some("prod"))), Some(sha("k-default")), "a name at OpenRouter is no key of ours");
         assert_eq!(read_by(due(None, None)), Some(sha("k-default")));
         assert!(Ring::default().reader_of(&due(None, None)).is_none());
         let mut marks = ring.marks(|sha256| sha256 != sha("k-prod"));
         marks.sort();
-        let mut expected = vec![String::new(), "default".to_owned(), sha("k-default"), sha("k-own")];
+        let mut expected = vec![String::new(), sha("k-default"), sha("k-own")];
         expected.sort();
         assert_eq!(marks, expected);
     }
@@ -136,7 +132,7 @@ mod tests {
         };
         assert_eq!(woken(&after, &before), [format!("Fingerprint({:?})", sha("c"))]);
         let first = woken(&before, &Ring::default());
-        assert_eq!(first.len(), 5, "{first:?}");
-        assert!(first.contains(&"NoKey".to_owned()) && first.contains(&"Name(\"team\")".to_owned()), "{first:?}");
+        assert_eq!(first.len(), 3, "{first:?}");
+        assert!(first.contains(&"NoKey".to_owned()), "{first:?}");
     }
 }

@@ -62,6 +62,7 @@ impl Meter {
         let lag = self.shared.lag(&behaviour, how == Outcome::Cancelled);
         let visible_at = (!Behaviour::on(behaviour.never)).then(|| self.shared.clock.elapsed() + lag);
         let billed = self.plan.billed(tokens, how, self.shared.clock.now());
+        self.shared.broadcast.push(&self.shared, &billed);
         self.shared.truth.write(billed, behaviour, visible_at);
     }
 }

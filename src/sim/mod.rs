@@ -6,7 +6,10 @@
 //!
 //! **Endpoints**, below `/api/v1`: `POST` `chat/completions`, `completions`, `responses`, `messages` (streamed or not),
 //! `embeddings`, `rerank`, `images`, `audio/transcriptions`, `audio/speech`, `videos`, and the first four again below
-//! `presets/{slug}/`; `GET` `generation?id=`, `key`, `credits`, `models`, `videos/{job}`.
+//! `presets/{slug}/`; `GET` `generation?id=`, `key`, `credits`, `models`, `videos/{job}`; `POST` `analytics/query`.
+//!
+//! **Other ways.** What was billed is pushed as Broadcast pushes it ([`Simulator::broadcast_to`]), and exported as the log export
+//! has it ([`Simulator::export`]).
 //!
 //! **Billing.** A generation is billed when it ends, not when its reply arrives: complete, at the first event after the
 //! content; not streamed, before the head. When the client leaves a stream, providers that can be stopped bill the tokens
@@ -23,6 +26,7 @@ mod apps;
 mod arrivals;
 pub mod behaviour;
 mod bill;
+pub mod broadcast;
 mod cache;
 pub mod catalogue;
 mod connection;
@@ -54,12 +58,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::behaviour::{Behaviour, BehaviourError};
+use self::broadcast::{Broadcast, Broadcaster};
 use self::cache::ResponseCache;
 use self::dice::Dice;
 use self::exchange::{Exchange, Exchanges};
 use self::picos::{PICOS_PER_DOLLAR, Picos};
 use self::plan::Account;
 use self::truth::Truth;
+use self::wire::analytics::Queries;
+pub use self::wire::export::ExportColumns;
 use crate::clock::{Clock, Entropy};
 use crate::domain::ids::KeyFingerprint;
 
@@ -139,6 +146,8 @@ pub struct SimConfig {
     pub keep_exchanges: usize,
     /// Credits that the account ever bought.
     pub credits: Picos,
+    /// Most rows of one answer to an analytics query.
+    pub analytics_rows: usize,
 }
 
 impl Default for SimConfig {
@@ -154,6 +163,7 @@ impl Default for SimConfig {
             keep_generations: KEEP_GENERATIONS,
             keep_exchanges: 0,
             credits: Picos(1000 * PICOS_PER_DOLLAR),
+            analytics_rows: 10_000,
         }
     }
 }
@@ -193,6 +203,8 @@ struct Shared {
     calls: AtomicU64,
     readings: AtomicU64,
     in_flight: AtomicUsize,
+    broadcast: Broadcaster,
+    queries: Queries,
     stop: CancellationToken,
     /// Its own, not the daemon's: a simulator can be stopped while the daemon that calls it goes on.
     tasks: TaskTracker,
@@ -302,6 +314,8 @@ impl Simulator {
             calls: AtomicU64::new(0),
             readings: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            broadcast: Broadcaster::default(),
+            queries: Queries::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             config,
@@ -323,6 +337,21 @@ impl Simulator {
     /// What it billed.
     pub fn truth(&self) -> &Truth {
         &self.shared.truth
+    }
+
+    /// From now on pushes what it bills, each generation as a trace of its own.
+    pub fn broadcast_to(&self, broadcast: Broadcast) {
+        self.shared.broadcast.set(broadcast);
+    }
+
+    /// Pushes that were taken.
+    pub fn pushed(&self) -> u64 {
+        self.shared.broadcast.taken()
+    }
+
+    /// Everything billed and still kept, as OpenRouter's log export.
+    pub fn export(&self, columns: ExportColumns) -> String {
+        wire::export::csv(&self.shared.truth.all(), columns)
     }
 
     /// Queues a behaviour for the next call of that kind; several are used up in order.

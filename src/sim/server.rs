@@ -25,7 +25,7 @@ use super::picos::Notation;
 use super::plan::Account;
 use super::truth::Reading;
 use super::wire::refusal::Refusal;
-use super::wire::{account, others, record};
+use super::wire::{account, analytics, others, record};
 use super::{Shared, Target, inference};
 use crate::domain::ids::GenerationId;
 
@@ -137,6 +137,7 @@ async fn handle(
             shared.calls.fetch_add(1, Ordering::Relaxed);
             inference::answer(&shared, endpoint, &call).await
         }
+        (&Method::POST, Some("analytics/query"), None) => analytics(&shared, &call).await,
         (&Method::GET | &Method::HEAD, Some(path), None) => look_up(&shared, path, &call).await,
         (_, _, Some(_)) => Err(Refusal::status(405, ErrorForm::Usual, "").into()),
         _ => Err(Refusal::not_found("Not Found").into()),
@@ -181,6 +182,20 @@ async fn look_up(shared: &Shared, path: &str, call: &Call) -> Answer {
         _ => video(shared, &caller, path).ok_or_else(|| Refusal::not_found("Not Found"))?,
     };
     Ok(json(body, call))
+}
+
+async fn analytics(shared: &Shared, call: &Call) -> Answer {
+    let caller = authenticate(shared, call)?;
+    let behaviour = shared.behaviour(Target::Account, call.header("x-sim"))?;
+    disturb(shared, call, &behaviour).await?;
+    if !caller.management {
+        return Err(Refusal::forbidden("Only management keys can perform this operation").into());
+    }
+    if !shared.queries.admit(shared.clock.elapsed()) {
+        return Err(Refusal::status(429, ErrorForm::Usual, "").after(Some(1)).into());
+    }
+    let answer = analytics::answer(&call.body, &shared.truth.all(), shared.config.analytics_rows);
+    Ok(json(answer.ok_or_else(|| Refusal::bad_request("Invalid analytics query".to_owned()))?, call))
 }
 
 /// What a behaviour does to a look-up before anything is looked up.

@@ -16,9 +16,9 @@ pub struct Due {
     pub call_id: CallId,
     /// The generation.
     pub generation_id: GenerationId,
-    /// SHA-256 (hex) of the key that made it; `None` where only a name or no key is known.
+    /// SHA-256 (hex) of the key that made it; `None` where only a name or no key is known: read with `openrouter.api_key`.
     pub key_sha256: Option<String>,
-    /// The key's name; `None`: read with `openrouter.api_key`.
+    /// The key's name here, or at OpenRouter.
     pub key_name: Option<String>,
     /// Whether the reply named a cost.
     pub cost_known: bool,
@@ -31,9 +31,7 @@ pub struct Due {
 pub enum Parked<'a> {
     /// Those made with the key of this SHA-256 (hex).
     Fingerprint(&'a str),
-    /// Those told with this key name alone.
-    Name(&'a str),
-    /// Those that name no key.
+    /// Those that name no key, or only OpenRouter's name for one.
     NoKey,
 }
 
@@ -76,8 +74,7 @@ impl DueRow {
 /// Which rows [`lease`] passes over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// Those of these keys: the SHA-256 (hex) of a key, or for rows without one the key's name, or for rows
-    /// without either the empty text.
+    /// Those of these keys: the SHA-256 (hex) of a key, or for rows without one the empty text.
     pub keys: Vec<String>,
     /// Those due until then; `None`: none.
     pub due_until: Option<Timestamp>,
@@ -154,7 +151,6 @@ pub async fn park(tx: &mut Tx, now: Timestamp, held: &[String], limit: u32) -> R
 pub async fn unpark(tx: &mut Tx, parked: Parked<'_>, now: Timestamp) -> Result<u64, StoreError> {
     let (by, value) = match parked {
         Parked::Fingerprint(sha256) => ("fingerprint", sha256),
-        Parked::Name(name) => ("name", name),
         Parked::NoKey => ("none", ""),
     };
     Ok(in_tx!(tx, sql::SETTLEMENTS_UNPARK, |text, conn| {

@@ -411,13 +411,18 @@ fn a_mistake_in_the_environment_or_a_flag_is_told_by_its_name() {
 fn variables_nobody_reads_are_a_warning() {
     let place = Place::empty()
         .env("TALLYD_LISTN", "127.0.0.1:1")
-        .env("OPENROUTER_MANAGEMENT_KEY", "sk-or-v1-hush")
         .env("OPENROUTER_SOMETHING", "x");
     let warnings = place.load().warnings;
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings.iter().any(|told| told.contains("TALLYD_LISTN") && told.contains("nearest is TALLYD_LISTEN")));
-    assert!(warnings.iter().any(|told| told.contains("OPENROUTER_MANAGEMENT_KEY")));
-    assert!(!format!("{warnings:?}").contains("hush"));
+}
+
+#[test]
+fn the_management_key_is_read_from_its_variable_and_is_none_of_the_keys_that_make_calls() {
+    let config = Place::empty().env("OPENROUTER_MANAGEMENT_KEY", "sk-or-v1-hush").load().config;
+    assert!(config.openrouter.management_key.is_some() && config.openrouter.keys.is_empty());
+    let told = Place::empty().env("OPENROUTER_MANAGEMENT_KEY", "hush").problem();
+    assert!(told.contains("must start with sk-or-v1-") && !told.contains("hush"), "{told}");
 }
 
 #[test]

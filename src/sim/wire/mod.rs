@@ -1,13 +1,16 @@
 //! The wire's forms: bodies and events as OpenRouter writes them.
 
 pub(super) mod account;
+pub(super) mod analytics;
 pub(super) mod chat;
 pub(super) mod events;
+pub(super) mod export;
 pub(super) mod messages;
 pub(super) mod others;
 pub(super) mod record;
 pub(super) mod refusal;
 pub(super) mod responses;
+pub(super) mod traces;
 
 use super::plan::Plan;
 

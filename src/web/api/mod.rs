@@ -1,8 +1,10 @@
 //! The JSON API under `/tally/v1`, and what operators ask: `/healthz`, `/readyz`, `/metrics`.
 
 mod health;
+mod import;
 mod record;
 mod spend;
+pub mod traces;
 
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono_tz::Tz;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
@@ -19,6 +22,9 @@ use crate::ledger::Ledger;
 use crate::ledger::intake::NamedKeys;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+
+/// Imports read at once; each holds a piece of at most [`crate::import::pieces::MAX_PIECE`] and what is read of it.
+pub const IMPORTS_AT_ONCE: usize = 4;
 
 /// What the API works with.
 #[derive(Clone)]
@@ -31,6 +37,8 @@ pub struct ApiState {
     pub journal: Journal,
     /// Keys that told IDs may name.
     pub keys: Arc<NamedKeys>,
+    /// Imports that may be read at once.
+    pub imports: Arc<Semaphore>,
     /// The zone of dates in questions.
     pub zone: Tz,
     /// The time.
@@ -45,6 +53,7 @@ pub struct ApiState {
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/tally/v1/record", post(record::record))
+        .route("/tally/v1/import", post(import::import))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
         .with_state(state)

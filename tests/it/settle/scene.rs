@@ -12,7 +12,7 @@ use tallyd::clock::{Clock, Entropy};
 use tallyd::domain::attribution::{Attribution, KeyRef};
 use tallyd::domain::call::Call;
 use tallyd::domain::ids::{CallId, KeyFingerprint};
-use tallyd::domain::observation::{Reading, Told};
+use tallyd::domain::observation::{Reading, Tidings, Told};
 use tallyd::domain::time::Timestamp;
 use tallyd::ledger::{ReadingOf, Wakes};
 use tallyd::openrouter::{Client, Timeouts};
@@ -117,7 +117,7 @@ impl Scene {
         let call_id = self.entropy.call_id(now);
         let key = key.map(|text| KeyRef { name: "own".to_owned(), fingerprint: Some(KeyFingerprint::of(text)) });
         let attribution = Attribution::default();
-        let told = Told { call_id, at: now, generation_id: id.parse().unwrap(), key, attribution };
+        let told = Told { call_id, at: now, generation_id: id.parse().unwrap(), key, attribution, tidings: Tidings::Id };
         self.write(&Call::told(&told)).await;
         self.wake();
         call_id

@@ -5,7 +5,7 @@ use tallyd::domain::call::{Call, CallState, CapturedBy};
 use tallyd::domain::facts::{Facts, Provenance};
 use tallyd::domain::ids::{CallId, GenerationId, KeyFingerprint};
 use tallyd::domain::money::Money;
-use tallyd::domain::observation::{ErrorFacts, Told};
+use tallyd::domain::observation::{ErrorFacts, Tidings, Told};
 use tallyd::domain::settling::Settling;
 use tallyd::domain::time::Timestamp;
 
@@ -40,6 +40,7 @@ pub(crate) fn told(n: u32, at: Timestamp) -> Call {
         generation_id: generation(n),
         key: None,
         attribution: Attribution::default(),
+        tidings: Tidings::Id,
     })
 }
 

@@ -16,7 +16,7 @@ on_both_engines! {
     a_lease_holds_until_it_ends_or_the_row_is_written_or_it_is_given_back
     rows_of_keys_that_pause_and_rows_searched_before_are_passed_over
     rows_whose_key_is_not_held_are_parked_and_woken_by_it
-    rows_that_name_no_fingerprint_are_woken_by_name_or_by_having_none
+    rows_that_name_no_key_of_ours_are_woken_by_the_default_one
     the_backlog_tells_due_waiting_and_parked
 }
 
@@ -147,7 +147,7 @@ async fn rows_whose_key_is_not_held_are_parked_and_woken_by_it(database: &Databa
     assert_eq!(ids(&lease(database, 20, 9).await), [call_id(2)]);
 }
 
-async fn rows_that_name_no_fingerprint_are_woken_by_name_or_by_having_none(database: &Database) {
+async fn rows_that_name_no_key_of_ours_are_woken_by_the_default_one(database: &Database) {
     let mut named = due(1, 0);
     named.key = Some(KeyRef { name: "team-b".to_owned(), fingerprint: None });
     let mut rows = [named, due(2, 0)];
@@ -160,9 +160,8 @@ async fn rows_that_name_no_fingerprint_are_woken_by_name_or_by_having_none(datab
     assert_eq!(parked, [1, 2].map(call_id));
     assert!(settlements::parked_before(&database.store, NOON, 10).await.unwrap().is_empty());
     let mut tx = database.store.write().await.unwrap();
-    assert_eq!(settlements::unpark(&mut tx, Parked::Name("team-a"), NOON).await.unwrap(), 0);
-    assert_eq!(settlements::unpark(&mut tx, Parked::Name("team-b"), NOON).await.unwrap(), 1);
-    assert_eq!(settlements::unpark(&mut tx, Parked::NoKey, NOON).await.unwrap(), 1);
+    assert_eq!(settlements::unpark(&mut tx, Parked::Fingerprint(&sha256("team-b")), NOON).await.unwrap(), 0);
+    assert_eq!(settlements::unpark(&mut tx, Parked::NoKey, NOON).await.unwrap(), 2);
     tx.commit().await.unwrap();
     assert_eq!(lease(database, 10, 9).await.len(), 2);
 }

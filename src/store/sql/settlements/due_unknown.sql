@@ -6,6 +6,6 @@ WHERE settle_due_ms <= $1
     AND cost_picos IS NULL
     AND generation_id IS NOT NULL
     AND (lease_until_ms IS NULL OR lease_until_ms <= $1)
-    AND COALESCE(key_sha256, key_name, '') NOT IN (SELECT key FROM json_each($2))
+    AND COALESCE(key_sha256, '') NOT IN (SELECT key FROM json_each($2))
 ORDER BY settle_due_ms DESC
 LIMIT $3

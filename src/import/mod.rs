@@ -1,0 +1,203 @@
+//! Imports: text that OpenRouter or a caller has kept, and what Broadcast pushes, on their way into the ledger.
+//!
+//! Everything becomes what is told of generations and goes through the one writer, so that what is told twice, or told by
+//! several, is one row. A piece of text is read whole, under the bound of whoever hands it in; files of any size come in
+//! pieces ([`pieces`]).
+
+pub mod gaps;
+mod lines;
+pub mod pieces;
+pub mod pushed;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::pieces::Kind;
+use crate::clock::{Clock, Entropy};
+use crate::domain::attribution::KeyRef;
+use crate::domain::observation::{Tidings, Told};
+use crate::ledger::intake::NamedKeys;
+use crate::ledger::{Ledger, LedgerError, Verdict};
+use crate::openrouter::export::Columns;
+
+/// How long a piece of an import may wait for the writer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Most names of unknown columns told.
+const MAX_UNKNOWN: usize = 32;
+
+/// What whoever imports is given.
+#[derive(Clone, Debug)]
+pub struct Teller {
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// The keys of ours, by name.
+    pub keys: NamedKeys,
+}
+
+/// What became of a piece of text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Summary {
+    /// Generations that are new in the ledger.
+    pub new: u64,
+    /// Those it knew as they are.
+    pub known: u64,
+    /// Those it knew, and now knows more of.
+    pub changed: u64,
+    /// What was read.
+    pub read: Counts,
+    /// Lines that were not taken.
+    pub rejected: Vec<Rejected>,
+    /// Columns of the log export that nothing is read from.
+    pub unknown_columns: Vec<String>,
+}
+
+/// Lines by what they hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Lines of the log export.
+    pub export_lines: u64,
+    /// Generation IDs.
+    pub ids: u64,
+    /// Replies.
+    pub replies: u64,
+    /// Generation records.
+    pub records: u64,
+}
+
+/// A line that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Its number in the text, from 1; of a line that is several, the first.
+    pub line: u64,
+    /// Why; nothing of its text.
+    pub reason: String,
+}
+
+/// Why nothing of a text was taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// It is none of the forms that are read.
+    #[error("{0}")]
+    Form(String),
+    /// The ledger did not take it.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// A text, read.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    told: Vec<Told>,
+    /// The line of each of `told`.
+    lines: Vec<u64>,
+    summary: Summary,
+}
+
+impl Counts {
+    fn count(&mut self, tidings: &Tidings) {
+        *match tidings {
+            Tidings::Export(_) => &mut self.export_lines,
+            Tidings::Reply(_) => &mut self.replies,
+            Tidings::Record(_) => &mut self.records,
+            Tidings::Id | Tidings::ImportedId | Tidings::Broadcast(_) => &mut self.ids,
+        } += 1;
+    }
+
+    /// Adds another text's counts.
+    pub fn add(&mut self, other: Self) {
+        self.export_lines += other.export_lines;
+        self.ids += other.ids;
+        self.replies += other.replies;
+        self.records += other.records;
+    }
+}
+
+impl Parsed {
+    fn take(&mut self, line: u64, read: Result<Told, String>) {
+        match read {
+            Ok(told) => {
+                self.summary.read.count(&told.tidings);
+                self.told.push(told);
+                self.lines.push(line);
+            }
+            Err(reason) => self.summary.rejected.push(Rejected { line, reason }),
+        }
+    }
+}
+
+impl Teller {
+    /// Reads a text; takes milliseconds for each thousand lines, so it is not for a thread that serves calls.
+    pub fn read(&self, kind: Kind, text: &[u8]) -> Result<Parsed, ImportError> {
+        match kind {
+            Kind::Export => self.read_export(text),
+            Kind::Lines => Ok(self.read_lines(text)),
+        }
+    }
+
+    fn read_export(&self, text: &[u8]) -> Result<Parsed, ImportError> {
+        let mut parsed = Parsed::default();
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
+        let columns = reader
+            .byte_headers()
+            .map_err(|error| error.to_string())
+            .and_then(Columns::of)
+            .map_err(ImportError::Form)?;
+        parsed.summary.unknown_columns = columns.unknown().iter().take(MAX_UNKNOWN).cloned().collect();
+        let mut record = csv::ByteRecord::new();
+        // Reading from memory, without demanding cells of any number or coding, can not fail.
+        while reader.read_byte_record(&mut record).is_ok_and(|more| more) {
+            let line = record.position().map_or(0, csv::Position::line);
+            let read = columns.read(&record).map(|line| {
+                let now = self.clock.now();
+                Told {
+                    call_id: self.entropy.call_id(now),
+                    at: now,
+                    generation_id: line.id,
+                    key: self.key_at_openrouter(line.key_name),
+                    attribution: line.attribution,
+                    tidings: Tidings::Export(Box::new(line.exported)),
+                }
+            });
+            parsed.take(line, read);
+        }
+        Ok(parsed)
+    }
+
+    fn read_lines(&self, text: &[u8]) -> Parsed {
+        let mut parsed = Parsed::default();
+        for (line, text) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+            let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
+            if !text.is_empty() {
+                parsed.take(line, lines::read(text, self));
+            }
+        }
+        parsed
+    }
+
+    /// The key that has this name here, else OpenRouter's name alone.
+    fn key_at_openrouter(&self, name: Option<String>) -> Option<KeyRef> {
+        let name = name?;
+        let fingerprint = self.keys.get(&name).cloned();
+        Some(KeyRef { name, fingerprint })
+    }
+}
+
+/// Writes what was read, between live traffic, and says what became of it.
+pub async fn write(ledger: &Ledger, parsed: Parsed) -> Result<Summary, LedgerError> {
+    let Parsed { told, lines, mut summary } = parsed;
+    let verdicts = ledger.import(told, PATIENCE).await?;
+    for (_line, verdict) in lines.into_iter().zip(verdicts) {
+        match verdict {
+            Verdict::Recorded => summary.new += 1,
+            Verdict::Known => summary.known += 1,
+            Verdict::Changed => summary.changed += 1,
+        }
+    }
+    Ok(summary)
+}
