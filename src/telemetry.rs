@@ -13,6 +13,7 @@ use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use tracing::{Level, Metadata, Subscriber};
@@ -28,6 +29,9 @@ use crate::domain::observation::Reading;
 
 /// What [`Metrics::text`] is served as.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper ends of the buckets for the time of an import's transactions, in seconds; they are to take 0.02.
+const IMPORT_BUCKETS: [f64; 12] = [0.005, 0.01, 0.015, 0.0175, 0.02, 0.0225, 0.025, 0.03, 0.05, 0.1, 0.5, 2.0];
 
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +109,7 @@ pub struct Metrics {
     /// Replies whose end was let go before their record was synced.
     pub journal_unsynced: Counter,
     drain_lag: Gauge<f64, AtomicU64>,
+    import_transactions: Histogram,
     /// Rows whose generation record is due to be read.
     pub settle_due: Gauge,
     settle_lag: Gauge<f64, AtomicU64>,
@@ -135,6 +140,9 @@ struct OutcomeLabel {
 impl Metrics {
     /// Registers every family with `registry`, under the prefix it was made with.
     pub fn new(mut registry: Registry) -> Self {
+        let import_transactions = Histogram::new(IMPORT_BUCKETS);
+        let help = "Time of an import's transactions, between which live traffic is written";
+        registry.register_with_unit("import_transaction", help, Unit::Seconds, import_transactions.clone());
         registry.register("build", "The running version", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
         let to = &mut registry;
         Self {
@@ -146,6 +154,7 @@ impl Metrics {
             journal_segments: add(to, "journal_segments", "Journal segments on disk"),
             journal_unsynced: add(to, "journal_unsynced", "Replies let go before their record was synced"),
             drain_lag: add_in(to, Unit::Seconds, "ledger_drain_lag", "Age of the oldest record not in the ledger"),
+            import_transactions,
             settle_due: add(to, "settle_due", "Rows whose generation record is due to be read"),
             settle_lag: add_in(to, Unit::Seconds, "settle_lag", "How long the longest-due row has waited"),
             outbox_waiting: add(to, "outbox_waiting", "Mails neither sent nor given up"),
@@ -174,6 +183,11 @@ impl Metrics {
             Reading::KeyNotHeld => "key_not_held",
         };
         self.readings.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Notes how long a transaction of an import took.
+    pub fn imported(&self, took: Duration) {
+        self.import_transactions.observe(took.as_secs_f64());
     }
 
     /// Notes the age of the oldest journal record not yet in the ledger.

@@ -331,7 +331,8 @@ mod tests {
             prop_assert_eq!(pieces.iter().map(Piece::lines).sum::<usize>(), lines.len());
             for (number, line) in (1..).zip(&lines) {
                 let found = pieces[0].line(number).unwrap();
-                prop_assert_eq!(found, (number, format!("{line}\n").as_bytes()));
+                prop_assert_eq!(found.0, number);
+                prop_assert_eq!(found.1.trim_ascii(), line.as_bytes());
             }
         }
     }

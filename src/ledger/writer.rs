@@ -280,7 +280,9 @@ impl Writer {
         gathered.command(command);
         let began = self.clock.elapsed();
         let committed = self.commit(gathered, stop).await;
-        self.import_rows.took(rows, self.clock.elapsed().saturating_sub(began));
+        let took = self.clock.elapsed().saturating_sub(began);
+        self.import_rows.took(rows, took);
+        self.options.metrics.imported(took);
         committed
     }
 

@@ -103,7 +103,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Searches every file that the process wrote, and sees that nobody else may read them.
-fn search_files(at: &Installation, when: &str) {
+pub(crate) fn search_files(at: &Installation, when: &str) {
     search(&format!("the log, {when}"), &std::fs::read(at.log()).unwrap());
     let mut names = Vec::new();
     for path in below(&at.data()) {

@@ -143,6 +143,7 @@ impl House {
             openrouter: config::OpenRouter {
                 base_url: base_url.parse().unwrap(),
                 keys: plan.keys.into_iter().collect::<BTreeMap<_, _>>(),
+                management_key: None,
                 connect_timeout: Duration::from_secs(5),
             },
             settings: plan.settings,

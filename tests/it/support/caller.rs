@@ -51,17 +51,17 @@ impl Caller {
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        body: String,
+        body: impl Into<Bytes>,
     ) -> Result<Response<Incoming>, Error> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.client.request(request.body(Full::from(body)).unwrap()).await
+        self.client.request(request.body(Full::new(body.into())).unwrap()).await
     }
 
     /// Sends JSON and reads the reply as far as it comes.
-    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: String) -> Reply {
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
         read(self.send(Method::POST, path, headers, body).await.unwrap()).await
     }
 
