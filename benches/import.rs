@@ -52,7 +52,9 @@ fn main() {
         daemon.memory().1
     );
     println!("transactions of imports: median {}", median_of_transactions(&daemon.get("/metrics")));
-    for (what, times) in [("alone", &alone), ("beside the first import", &beside), ("beside the second", &beside_second)] {
+    for (what, times) in
+        [("alone", &alone), ("beside the first import", &beside), ("beside the second", &beside_second)]
+    {
         println!("calls {what}: {} made, median {:.2} ms, p99 {:.2} ms", times.len(), at(times, 50), at(times, 99));
     }
     println!("p99 beside the first import: {:.2} of what it is alone (bound 2)", at(&beside, 99) / at(&alone, 99));
@@ -208,7 +210,12 @@ fn upstream() -> String {
                     }
                     let id = format!("gen-1789000122-{:020}", number.fetch_add(1, Ordering::Relaxed));
                     let (status, body) = if is_post {
-                        ("200 OK", format!("{{\"id\":\"{id}\",\"model\":\"openai/gpt-4o-mini\",\"provider\":\"OpenAI\",\"choices\":[{{\"finish_reason\":\"stop\"}}],\"usage\":{{\"prompt_tokens\":212,\"completion_tokens\":87,\"cost\":0.00008316,\"is_byok\":false}}}}"))
+                        (
+                            "200 OK",
+                            format!(
+                                "{{\"id\":\"{id}\",\"model\":\"openai/gpt-4o-mini\",\"provider\":\"OpenAI\",\"choices\":[{{\"finish_reason\":\"stop\"}}],\"usage\":{{\"prompt_tokens\":212,\"completion_tokens\":87,\"cost\":0.00008316,\"is_byok\":false}}}}"
+                            ),
+                        )
                     } else {
                         ("404 Not Found", "{\"error\":{\"message\":\"not found\",\"code\":404}}".to_owned())
                     };

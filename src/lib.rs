@@ -22,8 +22,8 @@ pub mod store;
 // Services.
 pub mod budget;
 pub mod capture;
-pub mod ledger;
 pub mod import;
+pub mod ledger;
 pub mod report;
 pub mod settle;
 

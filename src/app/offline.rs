@@ -14,9 +14,8 @@ use crate::ledger::intake::{self, NamedKeys, Summary};
 /// Records told IDs.
 pub async fn record(config: &Config, clock: &Clock, entropy: &Entropy, items: &[Value]) -> anyhow::Result<Summary> {
     let labels = Attribution::default();
-    let recording = async |ledger: &Ledger, keys: NamedKeys| {
-        intake::take(ledger, clock, entropy, &keys, &labels, items).await
-    };
+    let recording =
+        async |ledger: &Ledger, keys: NamedKeys| intake::take(ledger, clock, entropy, &keys, &labels, items).await;
     Ok(holding(config, clock, entropy, recording).await??)
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Import {
     #[arg(long, conflicts_with = "files")]
     from_openrouter: bool,
     /// From when: a date, an instant, or a span back such as 7d [default: 31 days ago, as far as OpenRouter tells]
-    #[arg(long, requires = "from_openrouter", value_name = "TIME")]
+    #[arg(long, requires = "from_openrouter", conflicts_with = "files", value_name = "TIME")]
     since: Option<String>,
 }
 
@@ -70,7 +70,9 @@ impl Sink<'_> {
     async fn send(&self, kind: Kind, text: Vec<u8>) -> anyhow::Result<Summary> {
         match self {
             Self::Daemon(daemon) => match daemon.post(PATH, kind.content_type(), text.into()).await? {
-                Asked::Answered(answer) => serde_json::from_value(answer).context("the daemon's answer is not understood"),
+                Asked::Answered(answer) => {
+                    serde_json::from_value(answer).context("the daemon's answer is not understood")
+                }
                 Asked::NotRunning => anyhow::bail!(
                     "the daemon has gone; what it said it took is kept. Run the import again: nothing is counted twice"
                 ),
@@ -145,12 +147,14 @@ async fn import_file(path: &Path, clock: &Clock, sink: &Sink<'_>) -> anyhow::Res
     })?;
     let kind = cutter.kind();
     let rejects = if is_stdin { PathBuf::from("stdin.rejects") } else { with_ending(path, ".rejects") };
-    let mut rejects = Rejects { path: rejects, file: None, header: cutter.header().to_vec(), count: 0, name: name.clone() };
+    let mut rejects =
+        Rejects { path: rejects, file: None, header: cutter.header().to_vec(), count: 0, name: name.clone() };
     let mut tally = Tally::new(bytes, clock);
     let mut under_way = FuturesOrdered::new();
     loop {
         while under_way.len() < AT_ONCE
-            && let Some(piece) = cutter.next(|part| rejects.keep(part)).with_context(|| format!("{name} can not be read on"))?
+            && let Some(piece) =
+                cutter.next(|part| rejects.keep(part)).with_context(|| format!("{name} can not be read on"))?
         {
             for long in &piece.too_long {
                 rejects.name(long.line, &format!("it is longer than {MAX_LINE} bytes"), &tally.bar);
@@ -279,7 +283,9 @@ impl Rejects {
             let name = &self.name;
             bar.suspend(|| eprintln!("{name}, line {line}: {reason}"));
         } else if self.count == NAMED + 1 {
-            bar.suspend(|| eprintln!("{}: further lines that can not be taken are in {}", self.name, self.path.display()));
+            bar.suspend(|| {
+                eprintln!("{}: further lines that can not be taken are in {}", self.name, self.path.display())
+            });
         }
     }
 

@@ -51,8 +51,7 @@ fn what(text: &[u8], teller: &Teller) -> Result<Read, String> {
 }
 
 fn object(text: &[u8], teller: &Teller) -> Result<Read, String> {
-    let shape = Shape::of(text)
-        .map_err(|error| format!("this is no JSON object (column {})", error.column()))?;
+    let shape = Shape::of(text).map_err(|error| format!("this is no JSON object (column {})", error.column()))?;
     let is_object = |value: Option<&RawValue>| value.is_some_and(|value| value.get().starts_with('{'));
     if shape.total_cost || is_object(shape.data) {
         let (id, record) = openrouter::decode_imported(text).map_err(|error| error.to_string())?;
@@ -79,13 +78,13 @@ fn reply(text: &[u8], shape: &Shape<'_>) -> Result<Read, String> {
     observer.push(text);
     let reading = observer.finish(true).reading;
     let Some(id) = reading.generation_id else {
-        return Err("the reply names no generation ID (gen-…); the header X-Generation-Id had it: import that".to_owned());
+        return Err(
+            "the reply names no generation ID (gen-…); the header X-Generation-Id had it: import that".to_owned()
+        );
     };
     let created = shape.created.and_then(|created| created.get().parse::<i64>().ok()).filter(|seconds| *seconds > 0);
-    let facts = Facts {
-        created_at: created.and_then(|seconds| seconds.checked_mul(1_000)).map(Timestamp),
-        ..reading.facts
-    };
+    let facts =
+        Facts { created_at: created.and_then(|seconds| seconds.checked_mul(1_000)).map(Timestamp), ..reading.facts };
     let flags = reading.flags.into_iter().map(str::to_owned).collect();
     let replied = Replied { facts, error: reading.error, flags };
     Ok((id, None, Attribution::default(), Tidings::Reply(Box::new(replied))))

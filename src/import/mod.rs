@@ -152,7 +152,7 @@ impl Teller {
         let mut record = csv::ByteRecord::new();
         // Reading from memory, without demanding cells of any number or coding, can not fail.
         while reader.read_byte_record(&mut record).is_ok_and(|more| more) {
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = record.position().map_or(0, |position| line_of(position, text));
             let read = columns.read(&record).map(|line| {
                 let now = self.clock.now();
                 Told {
@@ -186,6 +186,13 @@ impl Teller {
         let fingerprint = self.keys.get(&name).cloned();
         Some(KeyRef { name, fingerprint })
     }
+}
+
+/// The line at which a record begins: its position may still be at the line breaks before it.
+fn line_of(position: &csv::Position, text: &[u8]) -> u64 {
+    let from = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let before = text.get(from..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    position.line() + before.filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// Writes what was read, between live traffic, and says what became of it.

@@ -81,7 +81,14 @@ pub async fn take(
     for (index, item) in items.iter().enumerate() {
         match read(item, keys, labels) {
             Ok((generation_id, key, attribution)) => {
-                told.push(Told { call_id: entropy.call_id(now), at: now, generation_id, key, attribution, tidings: Tidings::Id });
+                told.push(Told {
+                    call_id: entropy.call_id(now),
+                    at: now,
+                    generation_id,
+                    key,
+                    attribution,
+                    tidings: Tidings::Id,
+                });
             }
             Err(reason) => {
                 let id = item.get("id").or(Some(item)).and_then(Value::as_str).map(|id| id.chars().take(200).collect());

@@ -18,9 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply::{Applied, Applier, ApplyError};
 use super::fold::Verdict;
 use super::import::ImportRows;
-use super::{
-    COMMAND_QUEUE, Command, Health, IMPORT_QUEUE, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work,
-};
+use super::{COMMAND_QUEUE, Command, Health, IMPORT_QUEUE, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work};
 use crate::budget::Book;
 use crate::clock::Clock;
 use crate::domain::budget::Budget;
@@ -174,8 +172,7 @@ impl Writer {
             };
             let importing = self.is_importing();
             if !gathered.is_history() {
-                if !importing
-                    && !gathered.is_empty() && gathered.work.observations.len() < self.options.batch_rows {
+                if !importing && !gathered.is_empty() && gathered.work.observations.len() < self.options.batch_rows {
                     // A little patience lets many calls share the transaction.
                     self.clock.sleep(self.options.batch_wait).await;
                 }

@@ -65,7 +65,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Found, ReadError> {
     let garbled = || ReadError::garbled("OpenRouter answered the analytics query with something else than rows");
     let outer = Fields::of_body(body).ok_or_else(garbled)?;
     let data = outer.value("data").and_then(Fields::of_value).ok_or_else(garbled)?;
-    let rows: Vec<&RawValue> = data.value("data").and_then(|rows| serde_json::from_str(rows.get()).ok()).ok_or_else(garbled)?;
+    let rows: Vec<&RawValue> =
+        data.value("data").and_then(|rows| serde_json::from_str(rows.get()).ok()).ok_or_else(garbled)?;
     let mut found = Found::default();
     for row in &rows {
         match Fields::of_value(row).and_then(|row| row.text("generation_id")?.parse().ok()) {

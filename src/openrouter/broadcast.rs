@@ -469,7 +469,10 @@ mod tests {
         assert_eq!(span.pushed.facts, expected);
         assert_eq!(span.pushed.requested_model.as_deref(), Some("openai/gpt-4o-mini"));
         assert_eq!(span.key_name.as_deref(), Some("prod"));
-        assert_eq!((span.attribution.user.as_deref(), span.attribution.session.as_deref()), (Some("team-billing"), Some("sess-42")));
+        assert_eq!(
+            (span.attribution.user.as_deref(), span.attribution.session.as_deref()),
+            (Some("team-billing"), Some("sess-42"))
+        );
         assert_eq!(span.attribution.tags, [("cost_center".to_owned(), "CC-7".to_owned())].into());
         let private = read_text(include_str!("../../tests/fixtures/payloads/broadcast_otlp_privacy_mode.json"));
         assert_eq!(private.spans.len(), 1);
@@ -501,9 +504,14 @@ mod tests {
                 r#"{{"name":"{name}","parentSpanId":"{parent}","attributes":[{{"key":"gen_ai.response.id","value":{{"stringValue":"gen-x"}}}}]}}"#
             )
         };
-        let spans = read_text(&body(&[with_id("my call", "00a1"), with_id("generation", "00a1"), with_id("provider attempt 2: X", "00a1")].join(",")));
+        let spans = read_text(&body(
+            &[with_id("my call", "00a1"), with_id("generation", "00a1"), with_id("provider attempt 2: X", "00a1")]
+                .join(","),
+        ));
         assert_eq!((spans.spans.len(), spans.rejected), (1, 0));
-        let spans = read_text(&body(r#"{"name":"LLM Generation"},{"name":"Test Generation"},{"name":"openrouter-connection-test"}"#));
+        let spans = read_text(&body(
+            r#"{"name":"LLM Generation"},{"name":"Test Generation"},{"name":"openrouter-connection-test"}"#,
+        ));
         assert_eq!((spans.spans.len(), spans.rejected), (0, 1));
         assert!(spans.reason.unwrap().contains("gen_ai.response.id"));
     }
@@ -523,11 +531,19 @@ mod tests {
 
     #[test]
     fn what_is_no_otlp_is_told_by_place_and_never_by_text() {
-        for bad in ["", "[", "{\"resourceSpans\":\"SECRET\"}", "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[\"SECRET\"]}]}]}", "{} x"] {
+        for bad in [
+            "",
+            "[",
+            "{\"resourceSpans\":\"SECRET\"}",
+            "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[\"SECRET\"]}]}]}",
+            "{} x",
+        ] {
             let error = read(bad.as_bytes()).unwrap_err();
             assert!(matches!(error, BroadcastError::Syntax { .. }) && !error.to_string().contains("SECRET"), "{error}");
         }
-        for empty in ["{}", "{\"resourceSpans\":[]}", "{\"resourceSpans\":null}", "{\"resourceSpans\":[{\"scopeSpans\":null}]}"] {
+        for empty in
+            ["{}", "{\"resourceSpans\":[]}", "{\"resourceSpans\":null}", "{\"resourceSpans\":[{\"scopeSpans\":null}]}"]
+        {
             assert!(read_text(empty).spans.is_empty());
         }
     }

@@ -170,7 +170,9 @@ impl Row<'_> {
 
     fn count(&self, column: Column) -> Result<Option<i64>, String> {
         self.parsed(column, "a whole number", |text| {
-            let whole = text.split_once('.').map_or(text, |(whole, rest)| if rest.trim_matches('0').is_empty() { whole } else { "" });
+            let whole = text
+                .split_once('.')
+                .map_or(text, |(whole, rest)| if rest.trim_matches('0').is_empty() { whole } else { "" });
             whole.parse().ok().filter(|count| (0..=MAX_COUNT).contains(count))
         })
     }
@@ -219,12 +221,18 @@ mod tests {
         assert_eq!((facts.native_tokens_prompt, facts.native_tokens_completion), (Some(212), Some(87)));
         assert_eq!((facts.latency_ms, facts.generation_time_ms), (Some(412), Some(1630)));
         assert_eq!((facts.streamed, facts.cancelled, facts.is_byok), (Some(true), Some(false), Some(false)));
-        assert_eq!((read[0].attribution.user.as_deref(), read[0].key_name.as_deref()), (Some("team-billing"), Some("prod")));
+        assert_eq!(
+            (read[0].attribution.user.as_deref(), read[0].key_name.as_deref()),
+            (Some("team-billing"), Some("prod"))
+        );
         assert_eq!(read[1].exported.facts.cache_discount, Some(Money::from_picos(24_764_400_000)));
         let byok = &read[2].exported.facts;
         assert_eq!((byok.is_byok, byok.settled_cost), (Some(true), Some(Money::ZERO)));
         assert_eq!(byok.settled_upstream_cost, Some(Money::from_picos(36_078_000_000)));
-        assert_eq!((read[3].exported.facts.cancelled, read[3].exported.facts.finish_reason.as_deref()), (Some(true), None));
+        assert_eq!(
+            (read[3].exported.facts.cancelled, read[3].exported.facts.finish_reason.as_deref()),
+            (Some(true), None)
+        );
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl Broadcaster {
         let to = self.to.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Outside a runtime, the simulator is being torn down.
         let (Some((broadcast, client)), Ok(_)) = (to, tokio::runtime::Handle::try_current()) else { return };
-        let (body, taken, stop) = (traces::body(billed, broadcast.privacy), Arc::clone(&self.taken), shared.stop.clone());
+        let (body, taken, stop) =
+            (traces::body(billed, broadcast.privacy), Arc::clone(&self.taken), shared.stop.clone());
         shared.tasks.spawn(async move {
             let pushing = async {
                 for _ in 0..broadcast.times.max(1) {

@@ -409,9 +409,7 @@ fn a_mistake_in_the_environment_or_a_flag_is_told_by_its_name() {
 
 #[test]
 fn variables_nobody_reads_are_a_warning() {
-    let place = Place::empty()
-        .env("TALLYD_LISTN", "127.0.0.1:1")
-        .env("OPENROUTER_SOMETHING", "x");
+    let place = Place::empty().env("TALLYD_LISTN", "127.0.0.1:1").env("OPENROUTER_SOMETHING", "x");
     let warnings = place.load().warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings.iter().any(|told| told.contains("TALLYD_LISTN") && told.contains("nearest is TALLYD_LISTEN")));

@@ -75,7 +75,8 @@ async fn an_export_is_taken_once(database_url: &str) {
     calls(&simulator, 0..200).await;
     let truth = simulator.truth();
     let billed = truth.all().len();
-    let at = Installation::on(database_url, NOWHERE, "[[budgets]]\nname = \"all\"\nwindow = \"total\"\nlimit_usd = 1000\n");
+    let at =
+        Installation::on(database_url, NOWHERE, "[[budgets]]\nname = \"all\"\nwindow = \"total\"\nlimit_usd = 1000\n");
     write(&at, "new.csv", simulator.export(ExportColumns::New));
     write(&at, "old.csv", simulator.export(ExportColumns::Old));
     let daemon = Process::start(&at).await;
@@ -184,7 +185,10 @@ async fn lines_of_every_kind_are_told_apart_and_settle_as_their_kind_says() {
         )
     );
     assert!(err.starts_with(&format!("standard input, line {}: unknown field `no`", ids + 6)), "{err}");
-    assert_eq!(std::fs::read_to_string(at.folder().join("stdin.rejects")).unwrap(), "{\"id\":\"gen-1\",\"no\":\"such label\"}\n");
+    assert_eq!(
+        std::fs::read_to_string(at.folder().join("stdin.rejects")).unwrap(),
+        "{\"id\":\"gen-1\",\"no\":\"such label\"}\n"
+    );
     let settled = "SELECT COUNT(*) FROM usage WHERE state = 'settled'";
     until("the records of all IDs", async || (at.number(settled).await == ids as i128 + 2).then_some(())).await;
     let byok = "SELECT CAST(cost_picousd AS TEXT), state FROM usage WHERE generation_id = 'gen-1789000240-ByokKeyGenerationAb1'";
@@ -265,10 +269,7 @@ async fn what_the_ledger_never_saw_is_found_and_settled() {
     let simulator = simulator(SimConfig { keys: vec![manager], ..SimConfig::default() }).await;
     calls(&simulator, 0..30).await;
     let billed = simulator.truth().all();
-    let at = Installation::new(
-        simulator.base_url(),
-        &format!("management_key = \"{MANAGEMENT_KEY}\"\n{QUICK}"),
-    );
+    let at = Installation::new(simulator.base_url(), &format!("management_key = \"{MANAGEMENT_KEY}\"\n{QUICK}"));
     let daemon = Process::start(&at).await;
     let address = Some(daemon.address());
     write(&at, "seen", billed[..5].iter().map(|billed| format!("{}\n", billed.id)).collect::<String>());
@@ -293,12 +294,12 @@ async fn answers_that_are_cut_are_asked_for_in_shorter_ranges_and_within_the_rat
     let manager = SimKey { management: true, ..SimKey::new(MANAGEMENT_KEY) };
     let config = SimConfig { keys: vec![manager], analytics_rows: 7, ..SimConfig::default() };
     let simulator = Simulator::start(config, clock.clone(), Entropy::seeded(6)).await.unwrap();
+    let pacer = Pacer::start(&clock);
     for number in 0..30 {
         calls(&simulator, number..number + 1).await;
         clock.advance(Duration::from_hours(if number == 10 { 40 * 24 } else { 7 }));
     }
-    let pacer = Pacer::start(&clock);
-    pacer.set_speed(500);
+    pacer.set_speed(100);
     let timeouts = Timeouts { connect: Duration::from_hours(1), reading: Duration::from_hours(1) };
     let url = simulator.base_url().parse().unwrap();
     let search = |key: &str| {

@@ -21,6 +21,7 @@ use tallyd::store::verify;
 use crate::store::engines::on_a_postgres_of_its_own;
 use crate::support::caller::Caller;
 use crate::support::installation::{Installation, KEY};
+use crate::support::pacer::Pacer;
 use crate::support::running::Running;
 
 /// Thursday, 19 November 2026, 10:00 UTC.
@@ -124,11 +125,7 @@ impl Case {
             response_cache_hit: false,
             flags: Vec::new(),
         };
-        vec![
-            Observation::Sent(Box::new(sent)),
-            Observation::Head(head),
-            Observation::Outcome(Box::new(outcome)),
-        ]
+        vec![Observation::Sent(Box::new(sent)), Observation::Head(head), Observation::Outcome(Box::new(outcome))]
     }
 
     fn span(&self) -> Value {
@@ -248,6 +245,7 @@ async fn every_order_is_one_row(database_url: &str) {
     let clock = Clock::manual(NOW);
     let tables = "[[budgets]]\nname = \"all\"\nwindow = \"month\"\nlimit_usd = 1000\n";
     let at = Installation::on(database_url, "http://127.0.0.1:9/api/v1", tables);
+    let _pacer = Pacer::start(&clock);
     let running = Running::start(&at, &clock).await;
     let caller = Caller::new(running.address());
     let entropy = Entropy::seeded(8);
@@ -268,7 +266,8 @@ async fn every_order_is_one_row(database_url: &str) {
     for (case, mut row) in cases.iter().zip(rows) {
         assert_eq!(row.remove(0), Cell::Text(case.id()));
         // The second push says nothing that the first did not.
-        let ways = case.ways.iter().map(|way| if *way == Way::BroadcastAgain { Way::Broadcast } else { *way }).collect();
+        let ways =
+            case.ways.iter().map(|way| if *way == Way::BroadcastAgain { Way::Broadcast } else { *way }).collect();
         let (other, expected) = said.entry((case.kind, ways)).or_insert_with(|| (case, row.clone()));
         assert_eq!(&row, expected, "{:?}: {:?} and {:?}", case.kind, case.ways, other.ways);
     }
@@ -285,7 +284,9 @@ async fn every_order_is_one_row(database_url: &str) {
     for cell in &all {
         let _ = write!(shown, "{cell:?} ");
     }
-    for wanted in ["settled", "\"gateway\"", "by-gateway", "by-record", "by-broadcast", "by-teller", "cost_differs", "unmapped"] {
+    for wanted in
+        ["settled", "\"gateway\"", "by-gateway", "by-record", "by-broadcast", "by-teller", "cost_differs", "unmapped"]
+    {
         assert!(shown.contains(wanted), "{wanted}: {shown}");
     }
 
@@ -298,7 +299,8 @@ async fn every_order_is_one_row(database_url: &str) {
     assert_eq!(at.sql(&format!("SELECT call_id, {SAID} FROM usage ORDER BY call_id")).await, before);
     let found = verify::run(running.store(), &Clock::system()).await.unwrap();
     assert_eq!(found.difference_count, 0, "{:?}", found.differences);
-    let spent = at.number("SELECT CAST(SUM(cost_picousd) AS BIGINT) FROM usage WHERE created_ms >= 1793491200000").await;
+    let spent =
+        at.number("SELECT CAST(SUM(cost_picousd) AS BIGINT) FROM usage WHERE created_ms >= 1793491200000").await;
     let row = at.sql("SELECT CAST(spent_usd AS TEXT) FROM budget_status").await;
     let shown: f64 = match &row[0][0] {
         Cell::Text(text) => text.parse().unwrap(),

@@ -9,7 +9,8 @@ use crate::sim::truth::{Billed, Outcome};
 /// The body of a push. Without `privacy`, prompt and completion are in it.
 pub(in crate::sim) fn body(billed: &Billed, privacy: bool) -> String {
     let cost = billed.cost.json(Notation::JavaScript);
-    let text = |key: &str, value: &str| format!("{{\"key\":\"{key}\",\"value\":{{\"stringValue\":{}}}}}", quoted(value));
+    let text =
+        |key: &str, value: &str| format!("{{\"key\":\"{key}\",\"value\":{{\"stringValue\":{}}}}}", quoted(value));
     let int = |key: &str, value: u32| format!("{{\"key\":\"{key}\",\"value\":{{\"intValue\":\"{value}\"}}}}");
     let double = |key: &str, value: &str| format!("{{\"key\":\"{key}\",\"value\":{{\"doubleValue\":{value}}}}}");
     let id = text("gen_ai.response.id", billed.id.as_str());

@@ -14,7 +14,9 @@ pub(super) async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Summary>, ApiError> {
-    let Ok(_slot) = state.imports.acquire().await else { return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping")) };
+    let Ok(_slot) = state.imports.acquire().await else {
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"));
+    };
     let text = to_bytes(body, MAX_PIECE).await.map_err(|_| {
         let message = format!("the body broke off or is longer than {MAX_PIECE} bytes; send whole lines, in parts");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)

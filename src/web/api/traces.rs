@@ -181,7 +181,8 @@ enum Coding {
 impl Coding {
     /// The body's coding, if it is OTLP in JSON in one that is read.
     fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok()).unwrap_or_default();
+        let text =
+            |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok()).unwrap_or_default();
         let form = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if !matches!(form.as_str(), "application/json" | "") {
             let message = "only OTLP in JSON is read (Content-Type: application/json), which is what OpenRouter's Broadcast sends; protobuf is not";
