@@ -112,7 +112,7 @@ impl Inner {
     }
 
     /// Counts a call that buys inference and is not let through.
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         error: &OwnError,
         endpoint: &Endpoint,

@@ -154,7 +154,7 @@ impl Inner {
         endpoint: &Endpoint,
     ) -> Result<Response<ReplyBody>, OwnError> {
         let (parts, body) = request.into_parts();
-        self.check(&parts)?;
+        self.check(&parts).inspect_err(|error| self.refuse(error, endpoint, None, &Attribution::default(), None))?;
         if self.is_free_preflight(&parts) {
             return self.pass_other(parts, body, endpoint, None).await;
         }
@@ -174,8 +174,11 @@ impl Inner {
         endpoint: &Endpoint,
         payer: Payer,
     ) -> Result<Response<ReplyBody>, OwnError> {
-        let (body, asked) = self.read_ahead(body, &parts.headers).await?;
         let messages = endpoint.skin == Skin::Messages;
+        let (body, asked) = self.read_ahead(body, &parts.headers).await.inspect_err(|error| {
+            let (attribution, _) = attribute(&parts.headers, None, messages);
+            self.refuse(error, endpoint, Some(&payer.key), &attribution, None);
+        })?;
         let (attribution, malformed) = attribute(&parts.headers, asked.as_ref(), messages);
         self.admit(endpoint, &payer.key, &attribution, asked.as_ref())?;
         let request = self.upstream_request(parts, body, payer.swap)?;
