@@ -103,6 +103,10 @@ pub struct Metrics {
     /// Journal segments on disk.
     pub journal_segments: Gauge,
     /// Replies whose end was let go before their record was synced.
+    /// Calls that passed without a record: the journal was full.
+    pub calls_uncounted: Counter,
+    /// Observations that the journal did not take: each is a gap in the ledger.
+    pub observations_lost: Counter,
     pub journal_unsynced: Counter,
     drain_lag: Gauge<f64, AtomicU64>,
     /// Rows whose generation record is due to be read.
@@ -144,6 +148,8 @@ impl Metrics {
             calls_in_flight: add(to, "calls_in_flight", "Calls admitted and not yet over"),
             journal_size: add_in(to, Unit::Bytes, "journal_size", "Journal records not yet in the ledger"),
             journal_segments: add(to, "journal_segments", "Journal segments on disk"),
+            calls_uncounted: add(to, "calls_uncounted", "Calls passed without a record: the journal was full"),
+            observations_lost: add(to, "observations_lost", "Observations the journal did not take"),
             journal_unsynced: add(to, "journal_unsynced", "Replies let go before their record was synced"),
             drain_lag: add_in(to, Unit::Seconds, "ledger_drain_lag", "Age of the oldest record not in the ledger"),
             settle_due: add(to, "settle_due", "Rows whose generation record is due to be read"),

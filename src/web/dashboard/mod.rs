@@ -31,7 +31,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::keys::Keyring;
 use crate::clock::Clock;
+use crate::capture::recorder::Recorder;
 use crate::domain::time::Timestamp;
+use crate::config::OnLedgerFailure;
 use crate::jobs::Board;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -50,6 +52,10 @@ pub struct DashboardState {
     /// The journal, to ask how it is.
     pub journal: Journal,
     /// The keys that are held; only names and last characters are shown.
+    /// What writes to it, to ask what it could not write.
+    pub recorder: Recorder,
+    /// What becomes of new calls when the journal takes none.
+    pub on_ledger_failure: OnLedgerFailure,
     pub keyring: Arc<Keyring>,
     /// How the periodic jobs are doing.
     pub board: Board,

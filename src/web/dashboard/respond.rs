@@ -85,8 +85,13 @@ impl IntoResponse for PageError {
             Self::Unreadable(state, error) => {
                 tracing::error!(%error, "the database could not be read for a page");
                 let frame = Frame::new(&state, "Database not readable", Page::None);
-                let what =
-                    format!("{error}. Nothing is lost: calls pass and are kept in the journal. Try again in a moment.");
+                let kept = if state.journal.accepts_new_calls() {
+                    "Nothing is lost: calls pass and are kept in the journal. "
+                } else {
+                    // The banner above says what becomes of calls.
+                    ""
+                };
+                let what = format!("{error}. {kept}Try again in a moment.");
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
                     ErrorPage { frame, title: "The database can not be read", what, bad: true },

@@ -112,6 +112,12 @@ impl Inner {
     }
 
     /// Counts a call that buys inference and is not let through.
+    /// Whether a new call passes without a record: the journal keeps the room it has for the calls under way, and is set
+    /// to let others pass.
+    pub(super) fn passes_uncounted(&self) -> bool {
+        self.on_ledger_failure == OnLedgerFailure::Forward && !self.recorder.has_room_for_new_calls()
+    }
+
     pub(super) fn refuse(
         &self,
         error: &OwnError,
