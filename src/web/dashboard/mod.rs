@@ -16,6 +16,7 @@ mod frame;
 pub mod login;
 mod overview;
 mod query;
+pub mod refused;
 mod respond;
 mod status;
 
@@ -30,10 +31,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::capture::keys::Keyring;
-use crate::clock::Clock;
 use crate::capture::recorder::Recorder;
-use crate::domain::time::Timestamp;
+use crate::clock::Clock;
 use crate::config::OnLedgerFailure;
+use crate::domain::time::Timestamp;
 use crate::jobs::Board;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -51,11 +52,11 @@ pub struct DashboardState {
     pub ledger: Ledger,
     /// The journal, to ask how it is.
     pub journal: Journal,
-    /// The keys that are held; only names and last characters are shown.
     /// What writes to it, to ask what it could not write.
     pub recorder: Recorder,
     /// What becomes of new calls when the journal takes none.
     pub on_ledger_failure: OnLedgerFailure,
+    /// The keys that are held; only names and last characters are shown.
     pub keyring: Arc<Keyring>,
     /// How the periodic jobs are doing.
     pub board: Board,

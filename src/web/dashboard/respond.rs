@@ -5,7 +5,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::DashboardState;
@@ -112,7 +112,13 @@ impl IntoResponse for PageError {
 
 /// Adds the security headers that a response has not set itself.
 pub(super) async fn with_headers(mut response: Response) -> Response {
-    let headers = response.headers_mut();
+    secure(response.headers_mut());
+    response.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+}
+
+/// Adds the security headers that are not set.
+pub(super) fn secure(headers: &mut HeaderMap) {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -123,6 +129,4 @@ pub(super) async fn with_headers(mut response: Response) -> Response {
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/html; charset=utf-8"));
-    response
 }

@@ -32,7 +32,7 @@ impl Inner {
     pub(super) fn check(&self, parts: &request::Parts) -> Result<(), OwnError> {
         let surface = if self.open { Surface::OpenApi } else { Surface::Api };
         self.guard
-            .check(surface, &parts.uri, &parts.headers)
+            .check(surface, &parts.method, &parts.uri, &parts.headers)
             .map_err(|denied| OwnError::new(StatusCode::FORBIDDEN, "permission_denied", denied.to_string()))?;
         // An offer to speak HTTP/2 over plain TCP, which Java's client makes by itself, may be passed over (RFC 9113, 3.1).
         let upgrades = parts.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
