@@ -105,19 +105,20 @@ impl Inner {
             session: attribution.session.as_deref(),
             model,
             models: asked.map_or(&[], |asked| &asked.models),
+            models_unread: asked.is_some_and(|asked| asked.models_unread),
             tags: &attribution.tags,
             opaque_body: asked.is_none(),
         };
         (self.admit)(&subject, self.clock.now()).or_else(|exceeded| refuse(OwnError::from(exceeded)))
     }
 
-    /// Counts a call that buys inference and is not let through.
     /// Whether a new call passes without a record: the journal keeps the room it has for the calls under way, and is set
     /// to let others pass.
     pub(super) fn passes_uncounted(&self) -> bool {
         self.on_ledger_failure == OnLedgerFailure::Forward && !self.recorder.has_room_for_new_calls()
     }
 
+    /// Counts a call that buys inference and is not let through.
     pub(super) fn refuse(
         &self,
         error: &OwnError,
