@@ -157,9 +157,7 @@ impl Reading {
     /// Takes over what one JSON text said; the last word on each thing wins. Returns whether it ends a stream.
     pub(super) fn take(&mut self, kept: &Kept) -> bool {
         if self.generation_id.is_none() {
-            self.generation_id = [ID, GENERATION_ID, REQUEST_ID]
-                .into_iter()
-                .find_map(|field| kept.text(field).and_then(|text| text.parse().ok()));
+            self.generation_id = generation_id(kept);
         }
         set_label(&mut self.facts.reply_model, kept, MODEL);
         set_label(&mut self.facts.provider, kept, PROVIDER);
@@ -232,6 +230,17 @@ impl Reading {
             });
         }
     }
+}
+
+/// The generation that a text names.
+pub(super) fn generation_id(kept: &Kept) -> Option<GenerationId> {
+    let named = |field| kept.text(field).and_then(|text| text.parse().ok());
+    [ID, GENERATION_ID, REQUEST_ID].into_iter().find_map(named)
+}
+
+/// Whether an `error` is one: `false`, `null` and `""` say that there is none.
+fn is_error(kept: &Kept, field: u8) -> bool {
+    kept.raw(field).is_some_and(|raw| !matches!(raw, "false" | "\"\""))
 }
 
 fn set<T>(slot: &mut Option<T>, value: Option<T>) {
