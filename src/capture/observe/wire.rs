@@ -165,7 +165,7 @@ impl Reading {
         self.take_usage(kept);
         self.take_error(kept);
         let kind = kept.text(TYPE);
-        kept.raw(ERROR).is_some()
+        is_error(kept, ERROR)
             || matches!(
                 kind.as_deref(),
                 Some(
@@ -206,7 +206,7 @@ impl Reading {
     }
 
     fn take_error(&mut self, kept: &Kept) {
-        if kept.raw(ERROR).is_some() || kept.raw(RESPONSE_ERROR).is_some() {
+        if is_error(kept, ERROR) || is_error(kept, RESPONSE_ERROR) {
             let said = kept.text(ERROR).or_else(|| kept.text(RESPONSE_ERROR));
             self.error = Some(ErrorFacts {
                 code: word(kept, ERROR_CODE),
@@ -219,7 +219,7 @@ impl Reading {
                 error_type: word(kept, PLAIN_ERROR_TYPE),
                 message: kept.text(PLAIN_MESSAGE).and_then(|text| Attribution::label(&text)),
             });
-        } else if kept.raw(CHOICE_ERROR).is_some() {
+        } else if is_error(kept, CHOICE_ERROR) {
             self.error = Some(ErrorFacts {
                 code: word(kept, CHOICE_ERROR_CODE),
                 error_type: word(kept, CHOICE_ERROR_TYPE),
