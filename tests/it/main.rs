@@ -4,6 +4,7 @@
 mod config;
 mod crash;
 mod discreet;
+mod edges;
 mod exact;
 mod failures;
 mod gateway;
