@@ -138,7 +138,10 @@ mod tests {
         assert_eq!(frees, Timestamp::parse("2026-11-23T11:15:00Z").unwrap());
         let of_window = |at: Timestamp| {
             let window = WindowKind::Rolling24h.window_at(chrono_tz::UTC, at);
-            costs.iter().filter(|(bucket, _)| window.contains(**bucket)).fold(Total::ZERO, |sum, (_, c)| sum + (*c).into())
+            costs
+                .iter()
+                .filter(|(bucket, _)| window.contains(**bucket))
+                .fold(Total::ZERO, |sum, (_, c)| sum + (*c).into())
         };
         assert!(day.refuses(of_window(frees.plus_millis(-1))) && !day.refuses(of_window(frees)));
         assert_eq!(frees_at(&day, Total::from(Money::from_usd(9).unwrap()), &costs), None);

@@ -112,7 +112,9 @@ async fn database(config: &Config) -> Finding {
             Database::Postgres(_) => Note(format!("{} is not there yet", config.database)),
         },
         // No version at all: a database that was made for tallyd, and not used yet.
-        Err(StoreError::Older { found: 0, .. }) => Note(format!("{} is empty; `tallyd serve` fills it", config.database)),
+        Err(StoreError::Older { found: 0, .. }) => {
+            Note(format!("{} is empty; `tallyd serve` fills it", config.database))
+        }
         Err(error) => Bad(error.to_string()),
     }
 }

@@ -7,9 +7,7 @@ use std::str::FromStr;
 
 use chrono_tz::Tz;
 
-use crate::domain::budget::{
-    Budget, BudgetError, BudgetName, BudgetSpec, Origin as Owner, Threshold, parse_limit,
-};
+use crate::domain::budget::{Budget, BudgetError, BudgetName, BudgetSpec, Origin as Owner, Threshold, parse_limit};
 use crate::domain::scope::{Glob, Scope};
 use crate::domain::zone;
 

@@ -176,9 +176,15 @@ mod tests {
     fn years_in_which_nothing_was_recorded_are_refused() {
         let now = at("2026-11-22T14:07:31Z");
         for zone in [Tz::UTC, Tz::Europe__Berlin, Tz::Pacific__Kiritimati, Tz::America__Los_Angeles] {
-            for outside in
-                ["1969-12-31", "1900-01-01", "0001-01-01", "-0004-01-01", "+12345-01-01", "1900-01-01T00:00:00Z", "99999d"]
-            {
+            for outside in [
+                "1969-12-31",
+                "1900-01-01",
+                "0001-01-01",
+                "-0004-01-01",
+                "+12345-01-01",
+                "1900-01-01T00:00:00Z",
+                "99999d",
+            ] {
                 let refused = parse_time(outside, zone, now);
                 assert_eq!(refused, Err(SpanError::OutOfRange(outside.to_owned())), "{outside}");
             }

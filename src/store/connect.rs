@@ -336,12 +336,11 @@ async fn why_unreachable(connect: &PgConnectOptions) -> String {
             Err(error) => Some(error.to_string()),
         }
     };
-    let in_time = std::pin::pin!(timer.acquire());
-    let told = match future::select(std::pin::pin!(refused), in_time).await {
+    // Not closed, but dropped: closing would wait for the attempt that has lost.
+    let told = match future::select(std::pin::pin!(refused), std::pin::pin!(timer.acquire())).await {
         Either::Left((told, _)) => told,
         Either::Right((Err(error), _)) if !matches!(error, sqlx::Error::PoolTimedOut) => Some(error.to_string()),
         Either::Right(_) => None,
     };
-    timer.close().await;
     told.unwrap_or_else(|| "no answer in time".to_owned())
 }

@@ -469,8 +469,19 @@ fn all_that_is_wrong_with_a_budget_is_told_at_once() {
     let mut told: Vec<&str> = error.problems().iter().map(|problem| problem.key.as_str()).collect();
     told.sort_unstable();
     let keys = [
-        "alert_at[0]", "alert_at[2]", "limit_usd", "name", "notify[0]", "scope.ap", "scope.model", "scope.tag.a",
-        "scope.tag.b", "time_zone", "warn_at", "when_exceeded", "window",
+        "alert_at[0]",
+        "alert_at[2]",
+        "limit_usd",
+        "name",
+        "notify[0]",
+        "scope.ap",
+        "scope.model",
+        "scope.tag.a",
+        "scope.tag.b",
+        "time_zone",
+        "warn_at",
+        "when_exceeded",
+        "window",
     ];
     assert_eq!(told, keys.map(|key| format!("budgets[0].{key}")), "{error}");
 }

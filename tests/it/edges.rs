@@ -30,7 +30,11 @@ async fn a_time_that_no_row_can_have_is_refused_and_stops_nobody() {
             for which in ["since", "until"] {
                 let reply = caller.get(&format!("{path}?{which}={time}")).await;
                 assert_eq!(reply.status, 400, "{path} {which} {time}");
-                assert!(reply.json()["error"]["message"].as_str().unwrap().contains("1970 to 9999"), "{}", reply.text());
+                assert!(
+                    reply.json()["error"]["message"].as_str().unwrap().contains("1970 to 9999"),
+                    "{}",
+                    reply.text()
+                );
             }
         }
         let page = caller.get(&format!("/completions?since={time}")).await;
@@ -154,7 +158,9 @@ fn is_whole(request: &[u8]) -> bool {
 fn http(status: &str, headers: &str, body: &Value) -> String {
     let body = body.to_string();
     let length = body.len();
-    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
 }
 
 const CHAT: &str = "/api/v1/chat/completions";

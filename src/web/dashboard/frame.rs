@@ -97,10 +97,7 @@ fn banners(state: &DashboardState) -> Vec<Banner> {
         };
         banners.push(Banner {
             head: format!("The database takes no writes since {since}."),
-            text: format!(
-                "{waits}. Figures stop there. The database says: {}.",
-                trouble.message.trim_end_matches('.')
-            ),
+            text: format!("{waits}. Figures stop there. The database says: {}.", trouble.message.trim_end_matches('.')),
             bad: true,
         });
     }

@@ -115,7 +115,8 @@ async fn whatever_is_refused_is_counted() {
     client.post(CHAT, "connection: upgrade\r\nupgrade: websocket\r\n", "{}").await;
     assert_eq!(client.reply().await.status(), 501);
     let mut client = house.client().await;
-    let head = "POST /api/v1/messages HTTP/1.1\r\nhost: localhost\r\nx-tally-app: bot\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "POST /api/v1/messages HTTP/1.1\r\nhost: localhost\r\nx-tally-app: bot\r\ntransfer-encoding: chunked\r\n\r\n";
     client.send(format!("{head}no length\r\n")).await;
     assert_eq!(client.reply().await.status(), 400);
     // What buys nothing is refused too, and is no call.
@@ -131,7 +132,11 @@ async fn whatever_is_refused_is_counted() {
     let chat = "chat/completions";
     assert_eq!(
         told,
-        [("permission_denied", chat, None), ("not_implemented", chat, None), ("invalid_request", "messages", Some("bot"))]
+        [
+            ("permission_denied", chat, None),
+            ("not_implemented", chat, None),
+            ("invalid_request", "messages", Some("bot"))
+        ]
     );
     assert_eq!(refusals[2].key_name.as_deref(), Some("default"));
     for cause in ["permission_denied", "not_implemented", "invalid_request"] {
@@ -283,12 +288,7 @@ async fn a_list_of_fallbacks_that_is_too_long_to_read_may_name_any_model() {
 
 #[tokio::test]
 async fn no_spelling_of_a_path_slips_by_the_budgets() {
-    let refusal = Exceeded {
-        budget: "none".to_owned(),
-        limit: Total::ZERO,
-        spent: Total::ZERO,
-        resets_at: None,
-    };
+    let refusal = Exceeded { budget: "none".to_owned(), limit: Total::ZERO, spent: Total::ZERO, resets_at: None };
     let mut house = House::with(Plan { refuse: Some(refusal), ..Plan::default() }).await;
     for path in [
         "/api/v1/chat/completions",

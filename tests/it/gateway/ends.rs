@@ -62,7 +62,8 @@ async fn an_error_whose_generation_only_its_body_names_is_held_until_it_is_on_di
     let body = r#"{"type":"error","error":{"type":"api_error","message":"x"},"request_id":"gen-1795098726-late"}"#;
     let (start, end) = body.split_at(40);
     let length = body.len();
-    let head = format!("HTTP/1.1 502 Bad Gateway\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 502 Bad Gateway\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
     upstream.send(format!("{head}{start}")).await;
     client.read_head().await;
     client.read_exact(start.len()).await;
