@@ -69,7 +69,7 @@ async fn an_error_whose_generation_only_its_body_names_is_held_until_it_is_on_di
     client.read_exact(start.len()).await;
     upstream.send(end).await;
     client.read_exact(end.len()).await;
-    assert!(is_on_disk(&house));
+    assert!(is_on_disk(&house, 2));
     let row = house.only_row().await;
     assert_eq!(row.outcome().generation_id.as_ref().map(ToString::to_string).as_deref(), Some("gen-1795098726-late"));
 }
