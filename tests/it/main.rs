@@ -11,6 +11,7 @@ mod failures;
 mod gateway;
 mod journal;
 mod layering;
+mod ledger;
 mod mail;
 mod openrouter;
 mod pages;
