@@ -199,12 +199,17 @@ fn line_of(position: &csv::Position, text: &[u8]) -> u64 {
 pub async fn write(ledger: &Ledger, parsed: Parsed) -> Result<Summary, LedgerError> {
     let Parsed { told, lines, mut summary } = parsed;
     let verdicts = ledger.import(told, PATIENCE).await?;
-    for (_line, verdict) in lines.into_iter().zip(verdicts) {
+    for (line, verdict) in lines.into_iter().zip(verdicts) {
         match verdict {
             Verdict::Recorded => summary.new += 1,
             Verdict::Known => summary.known += 1,
             Verdict::Changed => summary.changed += 1,
+            Verdict::SetAside => {
+                let reason = "the database refuses it; the log says why".to_owned();
+                summary.rejected.push(Rejected { line, reason });
+            }
         }
     }
+    summary.rejected.sort_by_key(|rejected| rejected.line);
     Ok(summary)
 }

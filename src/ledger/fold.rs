@@ -20,6 +20,8 @@ pub enum Verdict {
     Known,
     /// The ledger knew it; something filled a gap or was said by a stronger source, or a given-up row is asked for again.
     Changed,
+    /// The database refuses it for good; it is in the file of records set aside.
+    SetAside,
 }
 
 /// A row as it was in the database and as it is to be.

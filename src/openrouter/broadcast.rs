@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use crate::domain::attribution::{Attribution, MAX_TAGS};
-use crate::domain::facts::Facts;
+use crate::domain::facts::{Facts, MAX_TOKENS};
 use crate::domain::ids::GenerationId;
 use crate::domain::money::Money;
 use crate::domain::observation::Pushed;
@@ -27,7 +27,7 @@ const MAX_ATTRIBUTES: usize = 96;
 const MAX_ATTRIBUTE: usize = 8 * 1024;
 
 /// Largest count (tokens, milliseconds) believed.
-const MAX_COUNT: i64 = 1_000_000_000_000;
+const MAX_COUNT: i64 = MAX_TOKENS;
 
 /// What precedes the names that callers gave to `trace`, and those that OpenRouter adds.
 const METADATA: &str = "trace.metadata.";

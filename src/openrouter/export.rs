@@ -3,7 +3,7 @@
 use csv::ByteRecord;
 
 use crate::domain::attribution::Attribution;
-use crate::domain::facts::Facts;
+use crate::domain::facts::{Facts, MAX_TOKENS};
 use crate::domain::ids::GenerationId;
 use crate::domain::money::Money;
 use crate::domain::observation::Exported;
@@ -28,7 +28,7 @@ columns! {
 const NOT_KEPT: [&str; 3] = ["variant", "finish_reason_raw", "api_key_disabled"];
 
 /// Largest count (tokens, milliseconds) believed.
-const MAX_COUNT: i64 = 1_000_000_000_000;
+const MAX_COUNT: i64 = MAX_TOKENS;
 
 /// Longest name of an unknown column shown, in characters.
 const MAX_SHOWN: usize = 64;

@@ -49,7 +49,7 @@ impl Call {
         call.seen_at = at;
         call.generation_id = Some(told.generation_id.clone());
         call.state = CallState::Pending;
-        call.learn(told);
+        call.take_over(told);
         if call.settled_at.is_none() {
             call.settling.start(told.at, call.cost().is_some());
         }
@@ -60,7 +60,7 @@ impl Call {
     /// given up is asked for once more.
     pub fn told_again(&mut self, told: &Told) {
         self.captured_by = self.captured_by.min(told.tidings.captured_by());
-        self.learn(told);
+        self.take_over(told);
         let given_up = match self.state {
             CallState::Unsettled => true,
             CallState::Failed => told.tidings.shows_generation(),
@@ -73,7 +73,7 @@ impl Call {
         }
     }
 
-    fn learn(&mut self, told: &Told) {
+    fn take_over(&mut self, told: &Told) {
         self.attribution_provenance.merge(&mut self.attribution, &told.attribution, told.tidings.attributor());
         // A key that can be read with says more than OpenRouter's name for one.
         let worth = |key: &Option<KeyRef>| key.as_ref().map_or(0, |key| 1 + u8::from(key.fingerprint.is_some()));
@@ -83,20 +83,20 @@ impl Call {
         match &told.tidings {
             Tidings::Id | Tidings::ImportedId => return,
             Tidings::Broadcast(pushed) => {
-                self.facts.merge(&mut self.provenance, &pushed.facts, Source::Broadcast);
+                self.learn(&pushed.facts, Source::Broadcast);
                 if self.requested_model.is_none() {
                     self.requested_model.clone_from(&pushed.requested_model);
                 }
             }
             Tidings::Export(exported) => {
-                self.facts.merge(&mut self.provenance, &exported.facts, Source::Export);
+                self.learn(&exported.facts, Source::Export);
                 if self.settled_at.is_none() && exported.facts.settled_cost.is_some() {
                     self.record_json.clone_from(&exported.kept_json);
                     self.be_settled(told.at);
                 }
             }
             Tidings::Reply(replied) => {
-                self.facts.merge(&mut self.provenance, &replied.facts, Source::Reply);
+                self.learn(&replied.facts, Source::Reply);
                 if self.error.is_none() {
                     self.error.clone_from(&replied.error);
                 }

@@ -16,6 +16,7 @@ use chrono_tz::Tz;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::capture::recorder::Recorder;
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -35,6 +36,8 @@ pub struct ApiState {
     pub store: Store,
     /// The journal, to ask how it is.
     pub journal: Journal,
+    /// What writes to it, to ask what it could not write.
+    pub recorder: Recorder,
     /// Keys that told IDs may name.
     pub keys: Arc<NamedKeys>,
     /// Imports that may be read at once.

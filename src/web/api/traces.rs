@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use flate2::read::MultiGzDecoder;
@@ -65,7 +65,7 @@ impl TracesState {
     }
 
     /// Whether a push may come in.
-    fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         let Inner { settings, guard, .. } = &*self.0;
         if self.is_off() {
             let message = "tallyd takes no traces from other machines until broadcast.token is set in tallyd.toml";
@@ -74,7 +74,7 @@ impl TracesState {
         let Some(token) = &settings.token else {
             // Open to this machine's programs, and to no web page that its user happens to open.
             return guard
-                .check(Surface::Pages, uri, headers)
+                .check(Surface::Pages, method, uri, headers)
                 .map_err(|denied| Refusal::new(StatusCode::FORBIDDEN, denied.to_string()));
         };
         let other = headers.get(&settings.header).map(|value| value.as_bytes().trim_ascii());
@@ -142,15 +142,25 @@ pub fn router(state: TracesState) -> Router {
     Router::new().route("/v1/traces", post(traces).put(traces)).with_state(state)
 }
 
-async fn traces(State(state): State<TracesState>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
-    match answer(&state, &uri, &headers, body).await {
+async fn traces(
+    State(state): State<TracesState>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match answer(&state, (&method, &uri, &headers), body).await {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn answer(state: &TracesState, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<String, Refusal> {
-    state.admit(uri, headers)?;
+async fn answer(
+    state: &TracesState,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
+    body: Body,
+) -> Result<String, Refusal> {
+    state.admit(method, uri, headers)?;
     let is_test = headers.get(TEST_CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
     if is_test {
         return Ok("{}".to_owned());

@@ -193,9 +193,8 @@ impl Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         let upstream = self.upstream.as_ref().map_or_else(SizeHint::default, Body::size_hint);
-        let held = match (&self.first, &self.stage) {
-            (Some(Ok(frame)), _) | (None, Stage::Holding(Some(Ok(frame)), _)) => frame,
-            _ => return upstream,
+        let ((Some(Ok(held)), _) | (None, Stage::Holding(Some(Ok(held)), _))) = (&self.first, &self.stage) else {
+            return upstream;
         };
         let held = held.data_ref().map_or(0, |data| data.len() as u64);
         let mut hint = SizeHint::new();
