@@ -22,8 +22,10 @@ pub mod store;
 // Services.
 pub mod budget;
 pub mod capture;
-pub mod import;
 pub mod ledger;
+
+// Brings to the ledger what it is told, and asks it.
+pub mod import;
 pub mod report;
 pub mod settle;
 

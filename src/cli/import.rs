@@ -4,6 +4,7 @@
 //! with it, and what is already there is only known. Lines that can not be taken are kept beside the file.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -45,14 +46,14 @@ const NAMED: u64 = 20;
 /// How often the progress is drawn, in a second.
 const DRAWN: u8 = 8;
 
-/// Take over OpenRouter's log export (CSV), or NDJSON of generation IDs, replies or generation records. Importing something
+/// Take over the log export of OpenRouter (CSV), or NDJSON of generation IDs, replies or generation records. Importing something
 /// twice changes nothing. Lines that can not be taken are kept in FILE.rejects.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// What to read; - is standard input
     #[arg(value_name = "FILE", required_unless_present = "from_openrouter")]
     files: Vec<PathBuf>,
-    /// Ask OpenRouter which generations there were, with openrouter.management_key, and read those the ledger never saw
+    /// Ask OpenRouter which generations there were, with `openrouter.management_key`, and read those the ledger never saw
     #[arg(long, conflicts_with = "files")]
     from_openrouter: bool,
     /// From when: a date, an instant, or a span back such as 7d [default: 31 days ago, as far as OpenRouter tells]
@@ -244,7 +245,7 @@ impl Tally {
             number(*changed)
         );
         if rejects.count > 0 {
-            told.push_str(&format!(", {} rejected (kept in {})", number(rejects.count), rejects.path.display()));
+            let _ = write!(told, ", {} rejected (kept in {})", number(rejects.count), rejects.path.display());
         }
         told
     }
@@ -284,7 +285,7 @@ impl Rejects {
             bar.suspend(|| eprintln!("{name}, line {line}: {reason}"));
         } else if self.count == NAMED + 1 {
             bar.suspend(|| {
-                eprintln!("{}: further lines that can not be taken are in {}", self.name, self.path.display())
+                eprintln!("{}: further lines that can not be taken are in {}", self.name, self.path.display());
             });
         }
     }

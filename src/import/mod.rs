@@ -22,7 +22,7 @@ use crate::ledger::{Ledger, LedgerError, Verdict};
 use crate::openrouter::export::Columns;
 
 /// How long a piece of an import may wait for the writer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Most names of unknown columns told.
 const MAX_UNKNOWN: usize = 32;

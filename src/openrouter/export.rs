@@ -1,5 +1,7 @@
 //! OpenRouter's log export: a CSV with a line for each generation, read by the names in its header (openrouter.md section 9).
 
+use std::fmt::Write as _;
+
 use csv::ByteRecord;
 
 use crate::domain::attribution::Attribution;
@@ -193,7 +195,7 @@ impl Row<'_> {
         for column in [Column::cost_web_search, Column::cost_file_processing] {
             let Some(cost) = self.amount(column)?.filter(|cost| *cost != Money::ZERO) else { continue };
             kept.push(if kept.is_empty() { '{' } else { ',' });
-            kept.push_str(&format!("\"{}\":{}", NAMES[column as usize], cost.to_decimal()));
+            let _ = write!(kept, "\"{}\":{}", NAMES[column as usize], cost.to_decimal());
         }
         Ok((!kept.is_empty()).then(|| kept + "}"))
     }

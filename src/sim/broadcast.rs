@@ -32,10 +32,13 @@ pub struct Broadcast {
     pub times: u32,
 }
 
+/// Where pushes go, and what carries them.
+type Destination = (Arc<Broadcast>, Client<HttpConnector, Full<Bytes>>);
+
 /// The pushing side of a simulator.
 #[derive(Debug, Default)]
 pub(super) struct Broadcaster {
-    to: Mutex<Option<(Arc<Broadcast>, Client<HttpConnector, Full<Bytes>>)>>,
+    to: Mutex<Option<Destination>>,
     taken: Arc<AtomicU64>,
 }
 

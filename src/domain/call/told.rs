@@ -112,7 +112,7 @@ impl Call {
     fn learn_record(&mut self, record: &GenerationRecord, now: Timestamp) {
         let young = record.facts.created_at.is_none_or(|at| at.plus_millis(FINAL_AFTER_MS) > now);
         let settled = self.provenance.settled_by() == Source::Record;
-        if !settled && !(young && self.may_not_be_final(record)) {
+        if !settled && (!young || !self.may_not_be_final(record)) {
             self.settle(record, now);
         }
     }

@@ -216,16 +216,12 @@ struct Bounded<R> {
 impl<R: io::Read> io::Read for Bounded<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(into)?;
-        match self.left.checked_sub(read as u64) {
-            Some(left) => {
-                self.left = left;
-                Ok(read)
-            }
-            None => {
-                self.beyond = true;
-                Err(io::Error::other("larger than allowed"))
-            }
-        }
+        let Some(left) = self.left.checked_sub(read as u64) else {
+            self.beyond = true;
+            return Err(io::Error::other("larger than allowed"));
+        };
+        self.left = left;
+        Ok(read)
     }
 }
 

@@ -119,8 +119,9 @@ async fn rows_of_keys_that_pause_and_rows_searched_before_are_passed_over(databa
     };
     let two = sha256("two");
     let leased = lease_but(database, 10, &passing(&[&two, ""], Some(0)), 9).await;
-    assert_eq!(ids(&leased), [4, 1].map(call_id));
-    assert_eq!(ids(&lease_but(database, 10, &passing(&["team-b"], Some(3)), 9).await), [call_id(5)]);
+    // OpenRouter's name for a key is none of ours: such rows are read with the default key.
+    assert_eq!(ids(&leased), [call_id(1)]);
+    assert_eq!(ids(&lease_but(database, 10, &passing(&["team-b"], Some(3)), 9).await), [5, 4].map(call_id));
     assert_eq!(ids(&lease(database, 10, 9).await), [3, 2].map(call_id));
 }
 
