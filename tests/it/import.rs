@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -12,6 +13,7 @@ use tallyd::domain::table::Cell;
 use tallyd::domain::time::{DAY_MS, Timestamp};
 use tallyd::import::gaps::Search;
 use tallyd::openrouter::{Client, ReadError, Timeouts};
+use tallyd::sim::truth::Billed;
 use tallyd::sim::{ExportColumns, SimConfig, SimKey, Simulator, Target};
 use tokio::io::AsyncWriteExt as _;
 
@@ -160,7 +162,7 @@ async fn lines_of_every_kind_are_told_apart_and_settle_as_their_kind_says() {
     calls(&simulator, 0..40).await;
     let at = Installation::new(simulator.base_url(), QUICK);
     let compact = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap().to_string() + "\n";
-    let mut lines: String = simulator.truth().all().iter().map(|billed| format!("{}\n", billed.id)).collect();
+    let mut lines: String = listed(&simulator.truth().all());
     let ids = simulator.truth().all().len();
     lines += "{\"id\":\"gen-1789000999-Labelled\",\"app\":\"bot\",\"tags\":{\"team\":\"blue\"}}\n\n";
     lines += &compact(include_str!("../fixtures/payloads/generation_settled.json"));
@@ -233,6 +235,12 @@ async fn what_is_no_import_is_refused_with_what_it_should_be() {
     running.stop().await;
 }
 
+/// The IDs, one a line.
+fn listed(billed: &[Arc<Billed>]) -> String {
+    let ids: Vec<&str> = billed.iter().map(|billed| billed.id.as_str()).collect();
+    ids.join("\n") + "\n"
+}
+
 /// A line of the log export.
 fn line(id: &str, at: Timestamp, cost: &str) -> String {
     format!("{id},{},{cost}\n", at.to_iso().replace('T', " ").trim_end_matches('Z'))
@@ -272,7 +280,7 @@ async fn what_the_ledger_never_saw_is_found_and_settled() {
     let at = Installation::new(simulator.base_url(), &format!("management_key = \"{MANAGEMENT_KEY}\"\n{QUICK}"));
     let daemon = Process::start(&at).await;
     let address = Some(daemon.address());
-    write(&at, "seen", billed[..5].iter().map(|billed| format!("{}\n", billed.id)).collect::<String>());
+    write(&at, "seen", listed(&billed[..5]));
     assert_eq!(import(&at, address, &["seen"]).await.code, Some(0));
     let ended = import(&at, address, &["--from-openrouter", "--since", "1d"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
