@@ -221,7 +221,7 @@ async fn what_is_no_import_is_refused_with_what_it_should_be() {
     let ended = import(&at, None, &["--from-openrouter"]).await;
     assert!(ended.code == Some(2) && ended.err.contains("OPENROUTER_MANAGEMENT_KEY"), "{ended:?}");
 
-    let running = Running::start(&at, &Clock::manual(START)).await;
+    let running = Running::start(&at, &Clock::system()).await;
     let caller = Caller::new(running.address());
     let reply = caller.post("/tally/v1/import", &[], "date,usage\n".to_owned()).await;
     assert_eq!(reply.status, StatusCode::BAD_REQUEST);
