@@ -26,6 +26,9 @@ pub mod ledger;
 pub mod report;
 pub mod settle;
 
+// Who may call, and whom for.
+pub mod keys;
+
 // Writes to people, in report's figures.
 pub mod alert;
 

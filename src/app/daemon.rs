@@ -16,6 +16,7 @@ use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::jobs::{self, Housekeeping};
 use crate::journal::Journal;
+use crate::keys::TallyKeys;
 use crate::ledger::{Ledger, Opened};
 use crate::lock::OwnerLock;
 use crate::mail::Mailer;
@@ -24,7 +25,7 @@ use crate::settle::{Settler, SettlerOptions};
 use crate::shutdown::{Ending, Signals, Tasks};
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::web::access;
+use crate::web::access::{self, Tellers};
 use crate::web::api::{self, ApiState};
 use crate::web::dashboard::{self, DashboardState};
 use crate::web::gateway::{Gateway, GatewaySetup};
@@ -51,6 +52,8 @@ pub struct Daemon {
     journal: Journal,
     ledger: Ledger,
     book: Arc<Book>,
+    tally_keys: Arc<TallyKeys>,
+    is_loopback: bool,
     /// Given back when the daemon is gone.
     _lock: Option<OwnerLock>,
 }
@@ -71,11 +74,13 @@ impl Daemon {
         let drain = tasks.drain_token();
         tasks.spawn_sink_thread("ledger writer", writer.run(drain));
         tasks.spawn_sink("journal watch", watch.run());
+        let tally_keys = Arc::new(super::tally_keys(config, &store, &clock, &entropy).await?);
         let keyring = Arc::new(Keyring::new(config.openrouter.keys.clone()));
         settle(config, &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy)?;
         let housekeeping = Housekeeping {
             store: store.clone(),
             readings: ledger.readings(),
+            tally_keys: Arc::clone(&tally_keys),
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
@@ -87,6 +92,7 @@ impl Daemon {
             settings: config.gateway.clone(),
             on_ledger_failure: config.journal.on_ledger_failure,
             open: guard.is_loopback(),
+            tally_keys: Arc::clone(&tally_keys),
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
             recorder: Recorder::new(journal.clone(), metrics.clone()),
@@ -103,6 +109,7 @@ impl Daemon {
             store: store.clone(),
             journal: journal.clone(),
             keys: Arc::new(named_keys(config)),
+            tally_keys: Arc::clone(&tally_keys),
             zone: config.time_zone,
             clock: clock.clone(),
             entropy,
@@ -113,6 +120,8 @@ impl Daemon {
             ledger: ledger.clone(),
             journal: journal.clone(),
             keyring,
+            tally_keys: Arc::clone(&tally_keys),
+            is_loopback: guard.is_loopback(),
             board,
             clock: clock.clone(),
             zone: config.time_zone,
@@ -127,9 +136,10 @@ impl Daemon {
             stop: tasks.stop_token(),
             listeners: dashboard::listeners(),
         };
+        let is_loopback = guard.is_loopback();
         let pages = pages(&guard, api, dashboard);
         Site { gateway, pages }.serve(listener, &config.gateway, clock.clone(), &tasks);
-        Ok(Self { address, tasks, clock, store, journal, ledger, book, _lock: lock })
+        Ok(Self { address, tasks, clock, store, journal, ledger, book, tally_keys, is_loopback, _lock: lock })
     }
 
     /// The address it serves.
@@ -167,9 +177,22 @@ impl Daemon {
         &self.book
     }
 
+    /// The tally keys.
+    pub fn tally_keys(&self) -> &TallyKeys {
+        &self.tally_keys
+    }
+
+    /// Whether a call without a key spends with the configured one.
+    pub fn is_open(&self) -> bool {
+        self.is_loopback && !self.tally_keys.were_made()
+    }
+
     /// Runs until it is told to end, then ends it: calls first, then what writes.
     pub async fn run(self, mut signals: Signals) -> Ending {
         let ending = self.tasks.finish(&self.clock, &mut signals).await;
+        if let Err(error) = self.tally_keys.note_uses().await {
+            tracing::warn!(%error, "when tally keys were last used could not be noted; nothing else is lost");
+        }
         self.store.close().await;
         ending
     }
@@ -240,7 +263,10 @@ fn pages(guard: &Arc<Guard>, api: ApiState, dashboard: DashboardState) -> Router
         |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin));
     let metrics = api::metrics(api.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin_beyond_loopback));
+    let tellers = Tellers { guard: Arc::clone(guard), keys: Arc::clone(&api.tally_keys) };
+    let telling = api::telling(api.clone()).layer(middleware::from_fn_with_state(tellers, access::require_teller));
     guarded(dashboard::router(dashboard).merge(api::router(api.clone())))
+        .merge(telling)
         .merge(dashboard::login::router(guard))
         .merge(dashboard::assets())
         .merge(metrics)

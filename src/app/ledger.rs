@@ -73,6 +73,12 @@ pub(super) async fn open(
     Ok(OpenLedger { store, opened, book, lock })
 }
 
+/// Opens the database alone, to write what the ledger's writer does not; its lock is taken first.
+pub(super) async fn open_store(config: &Config) -> Result<(Store, Option<OwnerLock>), StartError> {
+    let lock = own(&config.database)?;
+    Ok((Store::open(&StoreOptions::new(config.database.url())).await?, lock))
+}
+
 /// Takes the lock beside a SQLite database, whatever journal folder another daemon on it may have.
 fn own(database: &Database) -> Result<Option<OwnerLock>, StartError> {
     let Database::Sqlite(path) = database else { return Ok(None) };

@@ -8,9 +8,12 @@ pub mod offline;
 use prometheus_client::registry::Registry;
 
 pub use self::daemon::{Daemon, Surroundings};
+use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::domain::ids::KeyFingerprint;
+use crate::keys::TallyKeys;
 use crate::ledger::intake::NamedKeys;
+use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// Why the daemon does not start; each says what to do.
@@ -69,6 +72,17 @@ pub enum StartError {
 /// Counters of a process of its own.
 fn metrics() -> Metrics {
     Metrics::new(Registry::with_prefix("tallyd"))
+}
+
+/// The tally keys of this database.
+async fn tally_keys(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<TallyKeys, crate::store::StoreError> {
+    let upstreams = config.openrouter.keys.keys().cloned().collect();
+    TallyKeys::open(store.clone(), upstreams, config.time_zone, clock.clone(), entropy.clone()).await
 }
 
 /// The configured keys by name, as told IDs may name them.

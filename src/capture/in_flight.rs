@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
+use super::keys::Proof;
 use super::observe::{Form, ObserveLimits, Observed, Observer};
 use super::recorder::{Recorder, Written};
 use crate::clock::Clock;
@@ -31,6 +32,7 @@ pub struct InFlight {
     id: CallId,
     sent_at: Duration,
     first_byte_at: Option<Duration>,
+    proof: Option<Proof>,
     reply: Option<Reply>,
     ended: bool,
 }
@@ -45,11 +47,21 @@ struct Reply {
 impl InFlight {
     /// A call whose sending has been recorded; `sent_at` is the clock's elapsed time then.
     pub fn new(recorder: Recorder, clock: Clock, id: CallId, sent_at: Duration) -> Self {
-        Self { recorder, clock, id, sent_at, first_byte_at: None, reply: None, ended: false }
+        Self { recorder, clock, id, sent_at, first_byte_at: None, proof: None, reply: None, ended: false }
+    }
+
+    /// Has the reply's status prove the key that the call brought.
+    #[must_use]
+    pub fn proving(mut self, proof: Option<Proof>) -> Self {
+        self.proof = proof;
+        self
     }
 
     /// The reply's head came: records it, and begins to observe.
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap, limits: &ObserveLimits) {
+        if let Some(proof) = self.proof.take() {
+            proof.answered(status);
+        }
         let generation_id = generation_id(headers);
         self.recorder.head(Head {
             call_id: self.id,

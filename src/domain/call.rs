@@ -12,6 +12,7 @@ use super::ids::{CallId, GenerationId};
 use super::money::Money;
 use super::observation::{Ending, ErrorFacts, Head, Outcome, Reading, Sent, Told};
 use super::settling::Settling;
+use super::tally_key::TallyKeyId;
 use super::time::Timestamp;
 
 /// What is known of a call; not whether it succeeded.
@@ -100,6 +101,8 @@ pub struct Call {
     pub settled_at: Option<Timestamp>,
     /// The key that made it; `None` where none was named.
     pub key: Option<KeyRef>,
+    /// The tally key that it came with; `None` where it came with none.
+    pub tally_key: Option<TallyKeyId>,
     /// Who it was for.
     pub attribution: Attribution,
     /// Who said so.
@@ -142,6 +145,7 @@ impl Call {
             seen_at: at,
             settled_at: None,
             key: None,
+            tally_key: None,
             attribution: Attribution::default(),
             attribution_provenance: AttributionProvenance::default(),
             requested_model: None,
@@ -164,6 +168,7 @@ impl Call {
         let mut call = Self::new(sent.call_id, sent.at, CapturedBy::Gateway);
         call.under_way_in = Some(journal.to_owned());
         call.key = Some(sent.key.clone());
+        call.tally_key = sent.tally_key;
         call.attribution_provenance.merge(&mut call.attribution, &sent.attribution, Attributor::Gateway);
         call.requested_model.clone_from(&sent.requested_model);
         call.routing.clone_from(&sent.routing);
@@ -257,6 +262,7 @@ impl Call {
         call.seen_at = at;
         call.generation_id = Some(told.generation_id.clone());
         call.key.clone_from(&told.key);
+        call.tally_key = told.tally_key;
         call.attribution_provenance.merge(&mut call.attribution, &told.attribution, Attributor::Told);
         call.state = CallState::Pending;
         call.settling.start(told.at, false);
@@ -270,6 +276,7 @@ impl Call {
         if self.key.is_none() {
             self.key.clone_from(&told.key);
         }
+        self.tally_key = self.tally_key.or(told.tally_key);
         if self.state == CallState::Unsettled {
             self.state = CallState::Pending;
             self.settling.start(told.at, false);
@@ -376,6 +383,7 @@ impl Call {
         self.attribution_provenance.absorb(&mut self.attribution, &other.attribution, &other.attribution_provenance);
         self.generation_id = self.generation_id.take().or(other.generation_id);
         self.key = self.key.take().or(other.key);
+        self.tally_key = self.tally_key.or(other.tally_key);
         self.requested_model = self.requested_model.take().or(other.requested_model);
         self.routing = self.routing.take().or(other.routing);
         self.endpoint = self.endpoint.take().or(other.endpoint);
@@ -492,6 +500,7 @@ mod tests {
             at: Timestamp(1_000),
             endpoint: "chat/completions".to_owned(),
             key: KeyRef { name: "default".to_owned(), fingerprint: None },
+            tally_key: None,
             attribution: Attribution { app: Some("bot".to_owned()), ..Attribution::default() },
             requested_model: Some("openai/gpt-4o-mini".to_owned()),
             routing: None,
@@ -578,6 +587,7 @@ mod tests {
                 at: Timestamp(900),
                 generation_id: id(),
                 key: None,
+                tally_key: None,
                 attribution: Attribution { app: Some("other".to_owned()), session: Some("s".to_owned()), ..Attribution::default() },
             };
             let mut gateway: Option<Call> = None;

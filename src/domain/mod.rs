@@ -10,6 +10,7 @@ pub mod observation;
 pub mod rollup;
 pub mod settling;
 pub mod table;
+pub mod tally_key;
 pub mod time;
 
 // Local time, and what stands on it.

@@ -168,6 +168,7 @@ mod tests {
             at: Timestamp(1_000),
             endpoint: "chat/completions".to_owned(),
             key: KeyRef { name: "default".to_owned(), fingerprint: None },
+            tally_key: None,
             attribution: Attribution::default(),
             requested_model: None,
             routing: None,
@@ -202,6 +203,7 @@ mod tests {
             at: Timestamp(1_500),
             generation_id: id.parse().unwrap(),
             key: None,
+            tally_key: None,
             attribution: Attribution { app: Some("told".to_owned()), ..Attribution::default() },
         }
     }

@@ -20,6 +20,7 @@ mod schema;
 pub mod settlements;
 pub mod size;
 mod statements;
+pub mod tally_keys;
 mod tx;
 pub mod verify;
 

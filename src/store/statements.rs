@@ -113,5 +113,12 @@ statements! {
     SETTLEMENTS_RELEASE = both "settlements/release";
     SETTLEMENTS_UNPARK = both "settlements/unpark";
     SIZE_BYTES = apart "size/bytes";
+    TALLY_KEYS_HELD = both "tally_keys/held";
+    TALLY_KEYS_INSERT = both "tally_keys/insert";
+    TALLY_KEYS_NAMED = both "tally_keys/named";
+    TALLY_KEYS_PAGE = both "tally_keys/page";
+    TALLY_KEYS_REVOKE = both "tally_keys/revoke";
+    TALLY_KEYS_SPEND = both "tally_keys/spend";
+    TALLY_KEYS_USED = both "tally_keys/used";
     VERIFY_BUCKETS = both "verify/buckets";
 }

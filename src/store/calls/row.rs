@@ -98,6 +98,7 @@ row! {
         settle_due_ms: i64,
         settle_since_ms: i64,
         settle_reason: String,
+        tally_key_id: String,
     }
 }
 
@@ -201,6 +202,7 @@ impl CallRow {
             settle_due_ms: millis(call.settling.due),
             settle_since_ms: millis(call.settling.since),
             settle_reason: text(call.settling.reason.as_ref()),
+            tally_key_id: call.tally_key.map(|id| id.to_string()),
         })
     }
 
@@ -234,6 +236,7 @@ impl CallRow {
             seen_at: Timestamp(self.seen_ms),
             settled_at: self.settled_ms.map(Timestamp),
             key: self.key_name.map(|name| KeyRef { name, fingerprint }),
+            tally_key: self.tally_key_id.map(|id| parsed(&row, "tally_key_id", &id)).transpose()?,
             attribution_provenance: AttributionProvenance::from_text(&self.attribution_by, &attribution),
             attribution,
             requested_model: self.requested_model,

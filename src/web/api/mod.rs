@@ -1,20 +1,24 @@
 //! The JSON API under `/tally/v1`, and what operators ask: `/healthz`, `/readyz`, `/metrics`.
 
 mod health;
+mod keys;
 mod record;
 mod spend;
+
+pub use self::keys::{KeysPage, MAX_PAGE, MadeKey};
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use chrono_tz::Tz;
 use serde_json::json;
 
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
+use crate::keys::TallyKeys;
 use crate::ledger::Ledger;
 use crate::ledger::intake::NamedKeys;
 use crate::store::Store;
@@ -31,6 +35,8 @@ pub struct ApiState {
     pub journal: Journal,
     /// Keys that told IDs may name.
     pub keys: Arc<NamedKeys>,
+    /// The tally keys.
+    pub tally_keys: Arc<TallyKeys>,
     /// The zone of dates in questions.
     pub zone: Tz,
     /// The time.
@@ -44,10 +50,17 @@ pub struct ApiState {
 /// `/tally/v1/…`: guarded by whoever mounts it.
 pub fn router(state: ApiState) -> Router {
     Router::new()
-        .route("/tally/v1/record", post(record::record))
+        .route("/tally/v1/keys", get(keys::list).post(keys::create))
+        .route("/tally/v1/keys.csv", get(keys::csv))
+        .route("/tally/v1/keys/{name}", delete(keys::revoke))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
         .with_state(state)
+}
+
+/// `/tally/v1/record`, which takes tally keys as well: guarded by whoever mounts it.
+pub fn telling(state: ApiState) -> Router {
+    Router::new().route("/tally/v1/record", post(record::record)).with_state(state)
 }
 
 /// `/healthz` and `/readyz`, which answer everybody.

@@ -1,35 +1,50 @@
 //! `POST /tally/v1/record`: generation IDs that are told.
 
-use axum::Json;
+use std::error::Error as _;
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::{Extension, Json};
+use http_body_util::LengthLimitError;
 use serde_json::Value;
 
 use super::{ApiError, ApiState};
-use crate::domain::attribution::Attribution;
-use crate::ledger::intake::{self, MAX_ITEMS, Summary};
+use crate::domain::tally_key::TallyKey;
+use crate::ledger::intake::{self, MAX_BODY, MAX_ITEMS, Summary};
 
-/// Longest body read, in bytes: 10,000 items of about 1.6 KB.
-const MAX_BODY: usize = 16 << 20;
-
-pub(super) async fn record(State(state): State<ApiState>, body: Body) -> Result<(StatusCode, Json<Summary>), ApiError> {
-    let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
-        ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is longer than {MAX_BODY} bytes; send it in parts"),
-        )
+pub(super) async fn record(
+    State(state): State<ApiState>,
+    teller: Option<Extension<Arc<TallyKey>>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Summary>), ApiError> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY) {
+        return Err(too_long());
+    }
+    let body = to_bytes(body, MAX_BODY).await.map_err(|error| {
+        if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) {
+            return too_long();
+        }
+        ApiError::new(StatusCode::BAD_REQUEST, "the body did not come whole; nothing was recorded, send it again")
     })?;
     let items = items(&body)?;
     if items.len() > MAX_ITEMS {
         let message = format!("{} items are more than {MAX_ITEMS}; send them in parts", items.len());
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
-    let labels = Attribution::default();
-    let summary = intake::take(&state.ledger, &state.clock, &state.entropy, &state.keys, &labels, &items)
+    let teller = teller.as_ref().map(|Extension(key)| &**key);
+    let summary = intake::take(&state.ledger, &state.clock, &state.entropy, &state.keys, teller, &items)
         .await
         .map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok((StatusCode::ACCEPTED, Json(summary)))
+}
+
+fn too_long() -> ApiError {
+    let message = format!("the body is longer than {MAX_BODY} bytes; send it in parts");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
 /// One object, an array, or NDJSON; a line of NDJSON that does not parse is refused alone.

@@ -12,17 +12,19 @@ pub(super) enum Page {
     Completions,
     Budgets,
     Alerts,
+    Keys,
     Status,
     /// None of them.
     None,
 }
 
 impl Page {
-    const LISTED: [(Page, &'static str, &'static str); 5] = [
+    const LISTED: [(Page, &'static str, &'static str); 6] = [
         (Self::Overview, "/", "Overview"),
         (Self::Completions, "/completions", "Completions"),
         (Self::Budgets, "/budgets", "Budgets"),
         (Self::Alerts, "/alerts", "Alerts"),
+        (Self::Keys, "/keys", "Keys"),
         (Self::Status, "/status", "Status"),
     ];
 }

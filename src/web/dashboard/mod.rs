@@ -13,6 +13,7 @@ mod completion;
 mod completions;
 mod events;
 mod frame;
+mod keys;
 pub mod login;
 mod overview;
 mod query;
@@ -34,6 +35,7 @@ use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::jobs::Board;
 use crate::journal::Journal;
+use crate::keys::TallyKeys;
 use crate::ledger::Ledger;
 use crate::store::Store;
 
@@ -51,6 +53,10 @@ pub struct DashboardState {
     pub journal: Journal,
     /// The keys that are held; only names and last characters are shown.
     pub keyring: Arc<Keyring>,
+    /// The tally keys.
+    pub tally_keys: Arc<TallyKeys>,
+    /// Whether only this machine reaches the listener.
+    pub is_loopback: bool,
     /// How the periodic jobs are doing.
     pub board: Board,
     /// The time.
@@ -79,6 +85,13 @@ pub struct DashboardState {
     pub listeners: Arc<Semaphore>,
 }
 
+impl DashboardState {
+    /// Whether a call without a key spends with the configured one (open mode).
+    fn is_open(&self) -> bool {
+        self.is_loopback && !self.tally_keys.were_made()
+    }
+}
+
 /// Places for [`MAX_LISTENERS`] pages.
 pub fn listeners() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(MAX_LISTENERS))
@@ -95,6 +108,8 @@ pub fn router(state: DashboardState) -> Router {
         .route("/alerts", get(alerts::page))
         .route("/alerts/mails/{id}", get(alerts::mail))
         .route("/alerts/mails/{id}/html", get(alerts::mail_html))
+        .route("/keys", get(keys::page).post(keys::create))
+        .route("/keys/{id}/revoke", get(keys::ask).post(keys::revoke))
         .route("/status", get(status::page))
         .route("/tally/v1/events", get(events::stream))
         .with_state(state.clone())

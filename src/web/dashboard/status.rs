@@ -212,6 +212,11 @@ fn daemon(state: &DashboardState, now: Timestamp) -> Section {
         Fact::new("Listens on", state.address.to_string()),
         Fact::new("Base URL for callers", format!("{}/api/v1", state.url)),
         Fact::new("Passes calls to", state.upstream.clone()),
+        Fact::new(
+            "A call without a key",
+            if state.is_open() { "spends with openrouter.api_key: open mode" } else { "is refused: open mode is off" },
+        ),
+        Fact::new("Tally keys that may be used", count(state.tally_keys.active() as u64)),
         Fact::new("Time zone", state.zone.name()),
         Fact::new("Started", format::date_time(state.started_at, now, state.zone)),
     ];

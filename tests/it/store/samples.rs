@@ -39,6 +39,7 @@ pub(crate) fn told(n: u32, at: Timestamp) -> Call {
         at,
         generation_id: generation(n),
         key: None,
+        tally_key: None,
         attribution: Attribution::default(),
     })
 }
