@@ -86,8 +86,14 @@ impl Create {
                 return Ok(Ending::Usage);
             }
         }
-        let wanted =
-            Wanted { app: self.app, user: self.user, session: self.session, tags, key: self.key, expires: self.expires };
+        let wanted = Wanted {
+            app: self.app,
+            user: self.user,
+            session: self.session,
+            tags,
+            key: self.key,
+            expires: self.expires,
+        };
         let config = surroundings.load()?.config;
         let body = serde_json::to_string(&wanted)?;
         let made = match daemon::ask(&config, reqwest::Method::POST, "/tally/v1/keys", Some(body)).await? {

@@ -95,7 +95,8 @@ impl Source {
             Self::Lines { input, read } => {
                 let (mut bytes, mut line) = (0, Vec::new());
                 while chunk.items.len() + chunk.unreadable.len() < MAX_ITEMS && bytes < MAX_CHUNK {
-                    let Some(whole) = read_line(input.as_mut(), &mut line).context("standard input could not be read")?
+                    let Some(whole) =
+                        read_line(input.as_mut(), &mut line).context("standard input could not be read")?
                     else {
                         break;
                     };
@@ -106,12 +107,16 @@ impl Source {
                         continue;
                     }
                     match serde_json::from_slice::<Value>(text) {
-                        _ if !whole => chunk.unreadable.push((*read, "it is longer than 64 KiB; an item takes a line each")),
+                        _ if !whole => {
+                            chunk.unreadable.push((*read, "it is longer than 64 KiB; an item takes a line each"))
+                        }
                         Ok(item @ Value::Object(_)) => {
                             chunk.items.push(item);
                             chunk.lines.push(*read);
                         }
-                        _ => chunk.unreadable.push((*read, "it is no JSON object; write {\"id\":\"gen-…\"}, one a line")),
+                        _ => {
+                            chunk.unreadable.push((*read, "it is no JSON object; write {\"id\":\"gen-…\"}, one a line"))
+                        }
                     }
                 }
             }
@@ -152,7 +157,8 @@ impl Telling {
                 None => {
                     // Nobody runs: the ledger is ours for what is left.
                     let (clock, entropy) = (&surroundings.clock, &surroundings.entropy);
-                    return offline::telling(config, clock, entropy, async |teller| self.tell(teller, chunk).await).await;
+                    return offline::telling(config, clock, entropy, async |teller| self.tell(teller, chunk).await)
+                        .await;
                 }
             }
             chunk = self.source.chunk()?;
@@ -248,8 +254,9 @@ mod tests {
     #[test]
     fn no_chunk_is_larger_than_a_request_may_be() {
         let mut source = lines("{\"id\":\"gen-a\"}\n".repeat(2 * MAX_ITEMS + 5));
-        let sizes: Vec<usize> =
-            std::iter::from_fn(|| source.chunk().ok().filter(|chunk| !chunk.is_empty())).map(|c| c.items.len()).collect();
+        let sizes: Vec<usize> = std::iter::from_fn(|| source.chunk().ok().filter(|chunk| !chunk.is_empty()))
+            .map(|c| c.items.len())
+            .collect();
         assert_eq!(sizes, [MAX_ITEMS, MAX_ITEMS, 5]);
         let long = format!("{{\"id\":\"gen-a\",\"app\":\"{}\"}}\n", "x".repeat(60_000));
         let mut source = lines(long.repeat(400));

@@ -47,7 +47,9 @@ fn tell(config: &Config, origin: Option<&std::path::Path>, daemon: &Daemon) {
     }
     let active = daemon.tally_keys().active();
     if daemon.is_open() {
-        tracing::info!("open mode: a call without a key of its own spends with openrouter.api_key; the first tally key ends it");
+        tracing::info!(
+            "open mode: a call without a key of its own spends with openrouter.api_key; the first tally key ends it"
+        );
     } else {
         tracing::info!(tally_keys = active, "open mode is off: every call must bring a tally key or an OpenRouter key");
     }

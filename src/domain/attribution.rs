@@ -101,11 +101,9 @@ impl Attribution {
     /// These labels under stronger ones: field by field, tags by name. Where there are too many tags, weaker ones go.
     #[must_use]
     pub fn under(mut self, stronger: &Self) -> Self {
-        for (mine, theirs) in [
-            (&mut self.app, &stronger.app),
-            (&mut self.user, &stronger.user),
-            (&mut self.session, &stronger.session),
-        ] {
+        for (mine, theirs) in
+            [(&mut self.app, &stronger.app), (&mut self.user, &stronger.user), (&mut self.session, &stronger.session)]
+        {
             if theirs.is_some() {
                 mine.clone_from(theirs);
             }

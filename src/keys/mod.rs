@@ -152,8 +152,7 @@ impl TallyKeys {
         clock: Clock,
         entropy: Entropy,
     ) -> Result<Self, StoreError> {
-        let keys =
-            Self { store, clock, entropy, zone, upstreams, held: ArcSwap::default(), reading: Mutex::new(()) };
+        let keys = Self { store, clock, entropy, zone, upstreams, held: ArcSwap::default(), reading: Mutex::new(()) };
         keys.refresh().await?;
         Ok(keys)
     }
@@ -270,8 +269,7 @@ impl TallyKeys {
             let noted = millis(key.last_used_at);
             let known = before.by_sha256.get(&key.fingerprint.sha256);
             let used = known.map_or(noted, |known| known.used_ms.load(Ordering::Relaxed).max(noted));
-            let held =
-                HeldKey { used_ms: AtomicI64::new(used), noted_ms: AtomicI64::new(noted), key: Arc::new(key) };
+            let held = HeldKey { used_ms: AtomicI64::new(used), noted_ms: AtomicI64::new(noted), key: Arc::new(key) };
             (held.key.fingerprint.sha256.clone(), held)
         });
         self.held.store(Arc::new(Held { by_sha256: held.collect() }));

@@ -144,7 +144,8 @@ fn label(what: &str, text: &str) -> Result<String, KeysError> {
     if text.len() > MAX_LABEL {
         return Err(KeysError::Invalid(format!("{what} is longer than {MAX_LABEL} bytes; shorten it")));
     }
-    Attribution::label(text).ok_or_else(|| KeysError::Invalid(format!("{what} is empty; write something or leave it out")))
+    Attribution::label(text)
+        .ok_or_else(|| KeysError::Invalid(format!("{what} is empty; write something or leave it out")))
 }
 
 fn upstream(name: Option<String>, upstreams: &[String]) -> Result<String, KeysError> {
@@ -159,7 +160,8 @@ fn upstream(name: Option<String>, upstreams: &[String]) -> Result<String, KeysEr
         format!("there are: {}", named.join(", "))
     };
     // Whoever puts the key itself in the place of its name shall not read it again in an answer.
-    let name = if name.starts_with(KEY_PREFIX) || name.len() > 64 { "this text".to_owned() } else { format!("{name:?}") };
+    let name =
+        if name.starts_with(KEY_PREFIX) || name.len() > 64 { "this text".to_owned() } else { format!("{name:?}") };
     Err(KeysError::Invalid(format!("no OpenRouter key is named {name}; {there}")))
 }
 

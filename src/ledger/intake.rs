@@ -102,7 +102,11 @@ pub async fn take(
 
 /// An ID as an answer repeats it: a key that somebody put in its place is not one.
 fn shown(id: &str) -> String {
-    if id.starts_with("sk-") || id.starts_with(PREFIX) { "a key".to_owned() } else { id.chars().take(MAX_SHOWN).collect() }
+    if id.starts_with("sk-") || id.starts_with(PREFIX) {
+        "a key".to_owned()
+    } else {
+        id.chars().take(MAX_SHOWN).collect()
+    }
 }
 
 fn read(
@@ -112,7 +116,8 @@ fn read(
 ) -> Result<(GenerationId, Option<KeyRef>, Attribution), String> {
     // The parser's own words repeat a text that is no object.
     if !item.is_object() {
-        return Err("it is no object; an item is {\"id\":\"gen-…\"} with key, app, user, session and tags if you like".to_owned());
+        return Err("it is no object; an item is {\"id\":\"gen-…\"} with key, app, user, session and tags if you like"
+            .to_owned());
     }
     let item = Item::deserialize(item).map_err(|error| {
         format!("{error}; an item is {{\"id\":\"gen-…\"}} with key, app, user, session and tags if you like")

@@ -39,8 +39,9 @@ impl KeyRow {
         let row = format!("tally_keys {}", self.id);
         let tags = match self.tags.as_deref() {
             None => BTreeMap::new(),
-            Some(tags) => serde_json::from_str(tags)
-                .map_err(|error| StoreError::unreadable(&row, &format!("tags: {error}")))?,
+            Some(tags) => {
+                serde_json::from_str(tags).map_err(|error| StoreError::unreadable(&row, &format!("tags: {error}")))?
+            }
         };
         Ok(TallyKey {
             id: self.id.parse().map_err(|error| StoreError::unreadable(&row, &error))?,

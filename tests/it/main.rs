@@ -8,6 +8,7 @@ mod exact;
 mod failures;
 mod gateway;
 mod journal;
+mod keys;
 mod layering;
 mod mail;
 mod openrouter;

@@ -47,7 +47,10 @@ pub struct MadeKey {
     pub listed: Listed,
 }
 
-pub(super) async fn list(State(state): State<ApiState>, Query(asked): Query<Asked>) -> Result<Json<KeysPage>, ApiError> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<KeysPage>, ApiError> {
     page(&state, &asked).await.map(Json)
 }
 

@@ -116,7 +116,10 @@ pub(super) async fn page(
 }
 
 /// Makes a key, and shows its text in the answer.
-pub(super) async fn create(State(state): State<DashboardState>, Form(given): Form<Given>) -> Result<Response, PageError> {
+pub(super) async fn create(
+    State(state): State<DashboardState>,
+    Form(given): Form<Given>,
+) -> Result<Response, PageError> {
     let now = state.clock.now();
     let wanted = parse_tags(&given.tags).map(|tags| {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.trim().is_empty());
@@ -250,7 +253,8 @@ fn line(state: &DashboardState, key: &TallyKey, spend: Spend, now: Timestamp) ->
         used: key.last_used_at.map_or_else(|| "never".to_owned(), |used| format::moment(used, now, zone)),
         completions: format::count(spend.completions),
         cost: format::usd(spend.cost),
-        unknown: (spend.unknown > 0).then(|| format!("and {}", words::counted(spend.unknown, "unknown cost", "unknown costs"))),
+        unknown: (spend.unknown > 0)
+            .then(|| format!("and {}", words::counted(spend.unknown, "unknown cost", "unknown costs"))),
         revoke: key.revoked_at.is_none().then(|| format!("/keys/{}/revoke", segment(&key.id.to_string()))),
     }
 }

@@ -93,9 +93,9 @@ impl Inner {
             Credential::OpenRouter(key) => match self.keyring.configured(key) {
                 Some(key) => Ok(Payer::own((key, None))),
                 None if self.settings.own_keys => Ok(Payer::own(self.keyring.bring(key))),
-                None => {
-                    Err("this tallyd takes no OpenRouter keys of callers (gateway.own_keys = false); use a key it knows")
-                }
+                None => Err(
+                    "this tallyd takes no OpenRouter keys of callers (gateway.own_keys = false); use a key it knows",
+                ),
             },
             Credential::None | Credential::Other if self.is_open() => {
                 self.keyring.named(DEFAULT_KEY_NAME).and_then(|key| Payer::swapped(key, None)).ok_or(

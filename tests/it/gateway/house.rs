@@ -17,7 +17,9 @@ use tallyd::domain::ids::CallId;
 use tallyd::domain::observation::{Head, Observation, Outcome, Refused, Sent};
 use tallyd::domain::scope::AdmissionSubject;
 use tallyd::journal::{Journal, JournalOptions, Reader};
+use tallyd::keys::TallyKeys;
 use tallyd::shutdown::{Signals, Tasks};
+use tallyd::store::{Store, StoreOptions};
 use tallyd::telemetry::Metrics;
 use tallyd::web::gateway::{Gateway, GatewaySetup};
 use tallyd::web::guard::Guard;
@@ -87,6 +89,7 @@ pub(super) struct House {
     pub(super) upstream: Upstream,
     pub(super) journal: Journal,
     pub(super) keyring: Arc<Keyring>,
+    pub(super) tally_keys: Arc<TallyKeys>,
     pub(super) candidates: Arc<Mutex<Vec<Candidate>>>,
     reader: Reader,
     tasks: Tasks,
@@ -139,6 +142,11 @@ impl House {
         let candidates: Arc<Mutex<Vec<Candidate>>> = Arc::default();
         let (seen, refuse) = (Arc::clone(&candidates), plan.refuse);
         let settings = plan.settings.clone();
+        let store = Store::open(&StoreOptions::new(format!("sqlite:{}", folder.path().join("keys.db").display())));
+        let upstreams = plan.keys.iter().map(|(name, _)| name.clone()).collect();
+        let tally_keys =
+            TallyKeys::open(store.await.unwrap(), upstreams, chrono_tz::UTC, clock.clone(), entropy.clone()).await;
+        let tally_keys = Arc::new(tally_keys.unwrap());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config::OpenRouter {
                 base_url: base_url.parse().unwrap(),
@@ -148,6 +156,7 @@ impl House {
             settings: plan.settings,
             on_ledger_failure: plan.on_ledger_failure,
             open: plan.open,
+            tally_keys: Arc::clone(&tally_keys),
             guard: Arc::new(Guard::new(address, vec!["tally.example".to_owned()], None)),
             keyring: Arc::clone(&keyring),
             recorder: Recorder::new(started.journal.clone(), Metrics::new(Registry::with_prefix("tallyd"))),
@@ -172,6 +181,7 @@ impl House {
             upstream,
             journal: started.journal,
             keyring,
+            tally_keys,
             candidates,
             reader: started.reader,
             tasks,
