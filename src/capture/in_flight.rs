@@ -34,6 +34,8 @@ pub struct InFlight {
     first_byte_at: Option<Duration>,
     proof: Option<Proof>,
     reply: Option<Reply>,
+    /// The head, until it is recorded.
+    unsaid: Option<Head>,
     ended: bool,
 }
 
@@ -47,7 +49,17 @@ struct Reply {
 impl InFlight {
     /// A call whose sending has been recorded; `sent_at` is the clock's elapsed time then.
     pub fn new(recorder: Recorder, clock: Clock, id: CallId, sent_at: Duration) -> Self {
-        Self { recorder, clock, id, sent_at, first_byte_at: None, proof: None, reply: None, ended: false }
+        Self {
+            recorder,
+            clock,
+            id,
+            sent_at,
+            first_byte_at: None,
+            proof: None,
+            reply: None,
+            unsaid: None,
+            ended: false,
+        }
     }
 
     /// Has the reply's status prove the key that the call brought.
@@ -57,13 +69,14 @@ impl InFlight {
         self
     }
 
-    /// The reply's head came: records it, and begins to observe.
+    /// The reply's head came: begins to observe. It is recorded by [`InFlight::say_head`], or with the outcome if that
+    /// comes first.
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap, limits: &ObserveLimits) {
         if let Some(proof) = self.proof.take() {
             proof.answered(status);
         }
         let generation_id = generation_id(headers);
-        self.recorder.head(Head {
+        self.unsaid = Some(Head {
             call_id: self.id,
             at: self.clock.now(),
             generation_id: generation_id.clone(),
@@ -71,6 +84,13 @@ impl InFlight {
         });
         let cache_hit = headers.get(CACHE_STATUS).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"hit"));
         self.reply = Some(Reply { status, generation_id, cache_hit, observer: Observer::new(headers, limits) });
+    }
+
+    /// Records the head: the reply is not over with it.
+    pub fn say_head(&mut self) {
+        if let Some(head) = self.unsaid.take() {
+            self.recorder.head(head);
+        }
     }
 
     /// Whether the reply is a stream, which ends upstream when its client leaves.
@@ -108,6 +128,7 @@ impl InFlight {
         let mut outcome = Outcome {
             call_id: self.id,
             at: self.clock.now(),
+            head_at: self.unsaid.take().map(|head| head.at),
             ending,
             status: None,
             generation_id: None,

@@ -329,11 +329,7 @@ impl Inner {
         call.head(parts.status, &parts.headers, &self.observe);
         headers::to_client(&mut parts.headers);
         if !body.is_end_stream() {
-            let stream = call.is_stream();
-            let mut watched = Watched::new(body, call, Arc::clone(self));
-            if !stream {
-                watched.take_first().await;
-            }
+            let watched = Watched::begin(body, call, Arc::clone(self)).await;
             return Response::from_parts(parts, ReplyBody::watched(watched));
         }
         // No frame will come, so it is the head that shows the end.
