@@ -49,17 +49,7 @@ struct Reply {
 impl InFlight {
     /// A call whose sending has been recorded; `sent_at` is the clock's elapsed time then.
     pub fn new(recorder: Recorder, clock: Clock, id: CallId, sent_at: Duration) -> Self {
-        Self {
-            recorder,
-            clock,
-            id,
-            sent_at,
-            first_byte_at: None,
-            proof: None,
-            reply: None,
-            unsaid: None,
-            ended: false,
-        }
+        Self { recorder, clock, id, sent_at, first_byte_at: None, proof: None, reply: None, unsaid: None, ended: false }
     }
 
     /// Has the reply's status prove the key that the call brought.

@@ -21,7 +21,7 @@ pub use self::wanted::{ExpiryError, Wanted, parse_expiry, parse_tags};
 
 use crate::clock::{Clock, Entropy};
 use crate::domain::attribution::Attribution;
-use crate::domain::ids::KeyFingerprint;
+use crate::domain::ids::{KeyFingerprint, repeatable};
 use crate::domain::tally_key::{self, KeyState, TallyKey, TallyKeyId};
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError, tally_keys};
@@ -40,6 +40,9 @@ const MAX_HELD: u32 = 20_000;
 
 /// Most keys that are named when a tail means several.
 const MAX_NAMED: u32 = 5;
+
+/// Most characters of a name that is none that a message repeats.
+const MAX_SHOWN: usize = 64;
 
 /// What stands before the last four characters of a key.
 const ELLIPSIS: char = '…';
@@ -132,7 +135,9 @@ pub enum KeysError {
     #[error("this form made the key …{0} already, whose text was shown then; open the page anew to make another")]
     Made(String),
     /// No key is called so.
-    #[error("there is no tally key {0}; `tallyd key list` and the page Keys show them all")]
+    #[error(
+        "there is no tally key {0:?}; name it by its ID or its last four characters: `tallyd key list` and the page Keys show them all"
+    )]
     NotFound(String),
     /// A tail means several keys.
     #[error("{0} means several tally keys; name one by its ID: {1}")]
@@ -233,11 +238,7 @@ impl TallyKeys {
             return Ok(found.swap_remove(exact));
         }
         match found.len() {
-            // A mistaken name may be a key's whole text.
-            0 if name.len() > 64 || name.starts_with(tally_key::PREFIX) => {
-                Err(KeysError::NotFound("of this name: give its ID or its last four characters".to_owned()))
-            }
-            0 => Err(KeysError::NotFound(format!("{name:?}"))),
+            0 => Err(KeysError::NotFound(repeatable(name, MAX_SHOWN))),
             1 => Ok(found.swap_remove(0)),
             _ => {
                 let ids: Vec<String> = found.iter().map(|key| key.id.to_string()).collect();

@@ -7,13 +7,17 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::KeysError;
-use crate::config::{DEFAULT_KEY_NAME, KEY_PREFIX};
+use crate::config::DEFAULT_KEY_NAME;
 use crate::domain::attribution::{Attribution, MAX_LABEL, MAX_TAGS};
+use crate::domain::ids::repeatable;
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::report::span::day_start;
 
 /// The farthest that a key may expire, in days: a hundred years. Beyond it stands a slip of the pen.
 const MAX_DAYS: i64 = 36_525;
+
+/// Most characters of what was asked for that a message repeats.
+const MAX_SHOWN: usize = 64;
 
 /// A key as it is asked for: body of `POST /tally/v1/keys`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +63,8 @@ pub enum ExpiryError {
 /// RFC 3339 instant.
 pub fn parse_expiry(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, ExpiryError> {
     let text = text.trim();
-    let wrong = || ExpiryError::NotATime(text.chars().take(64).collect());
-    let far = || ExpiryError::TooFar(text.chars().take(64).collect());
+    let wrong = || ExpiryError::NotATime(repeatable(text, MAX_SHOWN));
+    let far = || ExpiryError::TooFar(repeatable(text, MAX_SHOWN));
     let at = if let Ok(date) = text.parse::<NaiveDate>() {
         // Beyond the bound below, and beyond what local time can be computed for.
         if chrono::Datelike::year(&date) > 9_999 {
@@ -97,11 +101,12 @@ pub fn parse_expiry(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, E
 pub fn parse_tags(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut tags = BTreeMap::new();
     for pair in text.split([',', '\n']).map(str::trim).filter(|pair| !pair.is_empty()) {
-        let (name, value) =
-            pair.split_once('=').ok_or_else(|| format!("the tag {pair:?} has no value; write name=value"))?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("the tag {:?} has no value; write name=value", repeatable(pair, MAX_SHOWN)))?;
         let (name, value) = (name.trim(), value.trim());
         if tags.insert(name.to_owned(), value.to_owned()).is_some() {
-            return Err(format!("the tag {name:?} stands twice; give it one value"));
+            return Err(format!("the tag {:?} stands twice; give it one value", repeatable(name, MAX_SHOWN)));
         }
     }
     Ok(tags)
@@ -160,9 +165,8 @@ fn upstream(name: Option<String>, upstreams: &[String]) -> Result<String, KeysEr
         format!("there are: {}", named.join(", "))
     };
     // Whoever puts the key itself in the place of its name shall not read it again in an answer.
-    let name =
-        if name.starts_with(KEY_PREFIX) || name.len() > 64 { "this text".to_owned() } else { format!("{name:?}") };
-    Err(KeysError::Invalid(format!("no OpenRouter key is named {name}; {there}")))
+    let name = repeatable(&name, MAX_SHOWN);
+    Err(KeysError::Invalid(format!("no OpenRouter key is named {name:?}; {there}")))
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::{Ledger, LedgerError, Verdict, Work};
 use crate::clock::{Clock, Entropy};
 use crate::domain::attribution::{Attribution, KeyRef, MAX_TAGS};
-use crate::domain::ids::{GenerationId, KeyFingerprint};
+use crate::domain::ids::{GenerationId, KeyFingerprint, repeatable};
 use crate::domain::observation::Told;
-use crate::domain::tally_key::{PREFIX, TallyKey};
+use crate::domain::tally_key::TallyKey;
 
 /// Most items in one request.
 pub const MAX_ITEMS: usize = 10_000;
@@ -83,7 +83,7 @@ pub async fn take(
                 told.push(Told { call_id, at: now, generation_id, key, tally_key, attribution });
             }
             Err(reason) => {
-                let id = item.get("id").or(Some(item)).and_then(Value::as_str).map(shown);
+                let id = item.get("id").or(Some(item)).and_then(Value::as_str).map(|id| repeatable(id, MAX_SHOWN));
                 summary.refused.push(RefusedItem { index, id, reason });
             }
         }
@@ -100,15 +100,6 @@ pub async fn take(
     Ok(summary)
 }
 
-/// An ID as an answer repeats it: a key that somebody put in its place is not one.
-fn shown(id: &str) -> String {
-    if id.starts_with("sk-") || id.starts_with(PREFIX) {
-        "a key".to_owned()
-    } else {
-        id.chars().take(MAX_SHOWN).collect()
-    }
-}
-
 fn read(
     item: &Value,
     keys: &NamedKeys,
@@ -120,6 +111,7 @@ fn read(
             .to_owned());
     }
     let item = Item::deserialize(item).map_err(|error| {
+        let error = repeatable(&error.to_string(), MAX_SHOWN);
         format!("{error}; an item is {{\"id\":\"gen-…\"}} with key, app, user, session and tags if you like")
     })?;
     let generation_id = item.id.parse::<GenerationId>().map_err(|error| error.to_string())?;
@@ -156,9 +148,6 @@ fn read(
 
 fn no_such_key(name: &str) -> String {
     // Whoever puts a key in the place of its name shall not find it again in an answer, or in what prints it.
-    if name.starts_with("sk-") || name.starts_with(PREFIX) {
-        return "a key itself has no place here; give the name under which it stands in [openrouter.keys]".to_owned();
-    }
-    let name: String = name.chars().take(MAX_SHOWN).collect();
+    let name = repeatable(name, MAX_SHOWN);
     format!("no key is named {name:?}; name one of [openrouter.keys], or none for openrouter.api_key")
 }

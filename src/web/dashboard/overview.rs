@@ -105,6 +105,8 @@ struct EmptyPage {
     frame: Frame,
     url: String,
     address: String,
+    /// Whether calls may come without a key.
+    open: bool,
     has_key: bool,
     has_mail_server: bool,
     database: String,
@@ -158,6 +160,7 @@ fn empty(state: &DashboardState) -> Result<Response, PageError> {
         frame: Frame::new(state, "First run", Page::Overview),
         url: state.url.clone(),
         address: state.address.to_string(),
+        open: state.is_open(),
         has_key: state.keyring.named(crate::config::DEFAULT_KEY_NAME).is_some(),
         has_mail_server: state.has_mail_server,
         database: state.database.clone(),
