@@ -340,7 +340,7 @@ async fn standard_input_is_told_in_chunks_with_a_daemon_and_without() {
     }
     let lines = lines.as_bytes();
     let tell = async |more: &[&str]| {
-        let arguments = [&["record", "-"], more].concat();
+        let arguments = [&["record", "-"][..], more].concat();
         let mut child = at.command(&arguments);
         child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = child.spawn().unwrap();

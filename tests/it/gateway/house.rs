@@ -142,10 +142,10 @@ impl House {
         let candidates: Arc<Mutex<Vec<Candidate>>> = Arc::default();
         let (seen, refuse) = (Arc::clone(&candidates), plan.refuse);
         let settings = plan.settings.clone();
-        let store = Store::open(&StoreOptions::new(format!("sqlite:{}", folder.path().join("keys.db").display())));
+        let url = format!("sqlite:{}", folder.path().join("keys.db").display());
+        let store = Store::open(&StoreOptions::new(url)).await.unwrap();
         let upstreams = plan.keys.iter().map(|(name, _)| name.clone()).collect();
-        let tally_keys =
-            TallyKeys::open(store.await.unwrap(), upstreams, chrono_tz::UTC, clock.clone(), entropy.clone()).await;
+        let tally_keys = TallyKeys::open(store, upstreams, chrono_tz::UTC, clock.clone(), entropy.clone()).await;
         let tally_keys = Arc::new(tally_keys.unwrap());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config::OpenRouter {
