@@ -55,10 +55,13 @@ struct Create {
     /// A tag of theirs; may be given more than once
     #[arg(long = "tag", value_name = "NAME=VALUE")]
     tags: Vec<String>,
-    /// The OpenRouter key they are made with: a name of [openrouter.keys] [default: openrouter.api_key]
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The OpenRouter key they are made with: a name of [openrouter.keys] [default: openrouter.api_key]"
+    )]
     key: Option<String>,
-    /// When it ends: 12h, 30d, 8w, a date (its first instant in `time_zone`) or an instant [default: never]
+    /// When it ends: 12h, 30d, 8w, a date (its first instant in the configured zone) or an instant [default: never]
     #[arg(long, value_name = "DURATION|DATE")]
     expires: Option<String>,
 }

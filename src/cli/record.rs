@@ -108,14 +108,16 @@ impl Source {
                     }
                     match serde_json::from_slice::<Value>(text) {
                         _ if !whole => {
-                            chunk.unreadable.push((*read, "it is longer than 64 KiB; an item takes a line each"))
+                            chunk.unreadable.push((*read, "it is longer than 64 KiB; an item takes a line each"));
                         }
                         Ok(item @ Value::Object(_)) => {
                             chunk.items.push(item);
                             chunk.lines.push(*read);
                         }
                         _ => {
-                            chunk.unreadable.push((*read, "it is no JSON object; write {\"id\":\"gen-…\"}, one a line"))
+                            chunk
+                                .unreadable
+                                .push((*read, "it is no JSON object; write {\"id\":\"gen-…\"}, one a line"));
                         }
                     }
                 }
@@ -152,15 +154,12 @@ impl Telling {
     async fn run(&mut self, surroundings: &Surroundings, config: &Config) -> anyhow::Result<()> {
         let mut chunk = self.source.chunk()?;
         while !chunk.is_empty() {
-            match ask(config, &chunk.items).await.with_context(|| self.so_far())? {
-                Some(summary) => self.count(&chunk, &summary),
-                None => {
-                    // Nobody runs: the ledger is ours for what is left.
-                    let (clock, entropy) = (&surroundings.clock, &surroundings.entropy);
-                    return offline::telling(config, clock, entropy, async |teller| self.tell(teller, chunk).await)
-                        .await;
-                }
-            }
+            let Some(summary) = ask(config, &chunk.items).await.with_context(|| self.so_far())? else {
+                // Nobody runs: the ledger is ours for what is left.
+                let (clock, entropy) = (&surroundings.clock, &surroundings.entropy);
+                return offline::telling(config, clock, entropy, async |teller| self.tell(teller, chunk).await).await;
+            };
+            self.count(&chunk, &summary);
             chunk = self.source.chunk()?;
         }
         Ok(())

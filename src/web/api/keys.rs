@@ -89,19 +89,19 @@ pub(super) async fn create(
                        of type application/json";
         ApiError::new(StatusCode::BAD_REQUEST, message)
     })?;
-    let made = state.tally_keys.create(wanted, None).await.map_err(refused)?;
+    let made = state.tally_keys.create(wanted, None).await.map_err(|error| refused(&error))?;
     let listed = state.tally_keys.listed(&made.key).await.map_err(|error| ApiError::unreadable(&error))?;
     let body = Json(MadeKey { tally_key: made.text.expose_secret().to_owned(), listed });
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], body).into_response())
 }
 
 pub(super) async fn revoke(State(state): State<ApiState>, Path(name): Path<String>) -> Result<Json<Listed>, ApiError> {
-    let key = state.tally_keys.revoke(&name).await.map_err(refused)?;
+    let key = state.tally_keys.revoke(&name).await.map_err(|error| refused(&error))?;
     state.tally_keys.listed(&key).await.map(Json).map_err(|error| ApiError::unreadable(&error))
 }
 
-fn refused(error: KeysError) -> ApiError {
-    let status = match &error {
+fn refused(error: &KeysError) -> ApiError {
+    let status = match error {
         KeysError::Invalid(_) => StatusCode::BAD_REQUEST,
         KeysError::NotFound(_) => StatusCode::NOT_FOUND,
         KeysError::Full | KeysError::Made(_) | KeysError::Ambiguous(..) => StatusCode::CONFLICT,

@@ -1,35 +1,27 @@
 //! `POST /tally/v1/record`: generation IDs that are told.
 
-use std::error::Error as _;
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::{Extension, Json};
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use super::{ApiError, ApiState};
 use crate::domain::tally_key::TallyKey;
 use crate::ledger::intake::{self, MAX_BODY, MAX_ITEMS, Summary};
 
+/// Most of a body that is too long is read and dropped, in bytes; beyond it the connection is closed.
+const MAX_DROPPED: usize = 4 * MAX_BODY;
+
 pub(super) async fn record(
     State(state): State<ApiState>,
     teller: Option<Extension<Arc<TallyKey>>>,
-    headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Summary>), ApiError> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY) {
-        return Err(too_long());
-    }
-    let body = to_bytes(body, MAX_BODY).await.map_err(|error| {
-        if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) {
-            return too_long();
-        }
-        ApiError::new(StatusCode::BAD_REQUEST, "the body did not come whole; nothing was recorded, send it again")
-    })?;
+    let body = whole(body).await?;
     let items = items(&body)?;
     if items.len() > MAX_ITEMS {
         let message = format!("{} items are more than {MAX_ITEMS}; send them in parts", items.len());
@@ -42,9 +34,31 @@ pub(super) async fn record(
     Ok((StatusCode::ACCEPTED, Json(summary)))
 }
 
-fn too_long() -> ApiError {
-    let message = format!("the body is longer than {MAX_BODY} bytes; send it in parts");
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+/// The body, if it is no longer than [`MAX_BODY`]. Of a longer one the rest is read and dropped, so that whoever sends it gets
+/// to read the answer.
+async fn whole(mut body: Body) -> Result<Vec<u8>, ApiError> {
+    let (mut read, mut length) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            let message = "the body did not come whole; nothing was recorded, send it again";
+            ApiError::new(StatusCode::BAD_REQUEST, message)
+        })?;
+        let Some(data) = frame.data_ref() else { continue };
+        length = length.saturating_add(data.len());
+        if length <= MAX_BODY {
+            read.extend_from_slice(data);
+        } else {
+            read = Vec::new();
+        }
+        if length > MAX_DROPPED {
+            break;
+        }
+    }
+    if length > MAX_BODY {
+        let message = format!("the body is longer than {MAX_BODY} bytes; send it in parts");
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    Ok(read)
 }
 
 /// One object, an array, or NDJSON; a line of NDJSON that does not parse is refused alone.
