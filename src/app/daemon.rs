@@ -87,6 +87,7 @@ impl Daemon {
         let board = jobs::start(housekeeping.jobs(), &tasks, &clock, &entropy);
         deliver(config, address, &tasks, &store, &ledger, &metrics, &clock)?;
         let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
+        let recorder = Recorder::new(journal.clone(), metrics.clone());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config.openrouter.clone(),
             settings: config.gateway.clone(),
@@ -95,7 +96,7 @@ impl Daemon {
             tally_keys: Arc::clone(&tally_keys),
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
-            recorder: Recorder::new(journal.clone(), metrics.clone()),
+            recorder: recorder.clone(),
             admit: {
                 let book = Arc::clone(&book);
                 Arc::new(move |call, now| book.admit(call, now))
@@ -108,6 +109,7 @@ impl Daemon {
             ledger: ledger.clone(),
             store: store.clone(),
             journal: journal.clone(),
+            recorder: recorder.clone(),
             keys: Arc::new(named_keys(config)),
             tally_keys: Arc::clone(&tally_keys),
             zone: config.time_zone,
@@ -119,6 +121,8 @@ impl Daemon {
             store: store.clone(),
             ledger: ledger.clone(),
             journal: journal.clone(),
+            recorder,
+            on_ledger_failure: config.journal.on_ledger_failure,
             keyring,
             tally_keys: Arc::clone(&tally_keys),
             is_loopback: guard.is_loopback(),

@@ -2,6 +2,7 @@
 
 mod daemon;
 pub mod demo;
+pub mod handles;
 mod ledger;
 pub mod offline;
 

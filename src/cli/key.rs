@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::daemon::{self, Asked};
-use super::{Ending, Outcome, Surroundings};
+use super::{Ending, Outcome, Surroundings, say_beside};
 use crate::app::offline;
 use crate::keys::{self, Listed, Wanted};
 use crate::report::output::{self, Format};
@@ -81,11 +81,11 @@ impl Create {
         let mut tags = BTreeMap::new();
         for tag in self.tags {
             let Some((name, value)) = tag.split_once('=') else {
-                eprintln!("tallyd: --tag {tag:?} has no value; write --tag name=value");
+                say_beside(format_args!("tallyd: --tag {tag:?} has no value; write --tag name=value"));
                 return Ok(Ending::Usage);
             };
             if tags.insert(name.trim().to_owned(), value.trim().to_owned()).is_some() {
-                eprintln!("tallyd: --tag {name:?} stands twice; give it one value");
+                say_beside(format_args!("tallyd: --tag {name:?} stands twice; give it one value"));
                 return Ok(Ending::Usage);
             }
         }
@@ -113,10 +113,10 @@ impl Create {
         let MadeKey { tally_key, listed } = made;
         writeln!(std::io::stdout().lock(), "{tally_key}")?;
         let end = listed.expires_at.map_or_else(|| "never expires".to_owned(), |at| format!("expires {at}"));
-        eprintln!(
+        say_beside(format_args!(
             "This is the key, shown now and never again. It stands for the OpenRouter key {:?} and {end}; its ID is {}.",
             listed.key, listed.id
-        );
+        ));
         Ok(Ending::Done)
     }
 }

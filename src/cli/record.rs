@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::daemon::{self, Asked};
-use super::{Ending, Outcome, Surroundings};
+use super::{Ending, Outcome, Surroundings, say_beside};
 use crate::app::offline::{self, Teller};
 use crate::config::Config;
 use crate::ledger::intake::{MAX_BODY, MAX_ITEMS, RefusedItem, Summary};
@@ -189,8 +189,8 @@ impl Telling {
         refused.sort_by_key(|(line, _)| *line);
         for (line, refusal) in refused {
             match line {
-                Some(line) => eprintln!("refused: line {line}: {refusal}"),
-                None => eprintln!("refused: {refusal}"),
+                Some(line) => say_beside(format_args!("refused: line {line}: {refusal}")),
+                None => say_beside(format_args!("refused: {refusal}")),
             }
         }
         if self.shows_progress && matches!(self.source, Source::Lines { .. }) {

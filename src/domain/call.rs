@@ -227,7 +227,8 @@ impl Call {
         } else {
             self.state = match (outcome.ending, self.http_status) {
                 (Ending::NeverSent, _) => CallState::Failed,
-                (_, Some(status)) if status >= 400 => CallState::Failed,
+                // An error, or a redirect, which sends the client elsewhere: nothing was generated.
+                (_, Some(status)) if status >= 300 => CallState::Failed,
                 // Answered well (or not at all) and without an ID: what it cost can not be asked for.
                 _ => CallState::Unsettled,
             };
@@ -545,6 +546,7 @@ mod tests {
     fn a_call_without_an_id_is_failed_only_when_it_can_not_have_cost_anything() {
         for (ending, status, state) in [
             (Ending::Complete, Some(400), CallState::Failed),
+            (Ending::Complete, Some(307), CallState::Failed),
             (Ending::NeverSent, None, CallState::Failed),
             (Ending::NoReply, None, CallState::Unsettled),
             (Ending::Complete, Some(200), CallState::Unsettled),

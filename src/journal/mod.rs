@@ -260,6 +260,12 @@ impl Journal {
         self.0.shared.accepts_new_calls()
     }
 
+    /// False once limit, or half the memory for records that the disk does not take, is used up: the rest is for calls
+    /// under way. Cheap.
+    pub fn has_room_for_new_calls(&self) -> bool {
+        self.0.shared.has_room_for_new_calls()
+    }
+
     /// Everything appended has been committed by the reader.
     pub fn is_empty(&self) -> bool {
         self.0.shared.lock().is_empty()

@@ -12,7 +12,7 @@ use crate::budget::Standing;
 use crate::domain::alert::{
     AlertKey, Arm, BudgetState, Cause, Crossing, CrossingDetails, Delivery, Evaluation, NotMailed, Told,
 };
-use crate::domain::budget::Budget;
+use crate::domain::budget::{Budget, WhenExceeded};
 use crate::domain::money::{Money, Total};
 use crate::domain::rollup::{self, Share};
 use crate::domain::time::Timestamp;
@@ -32,6 +32,8 @@ struct Tracked {
     defined_at: Timestamp,
     window: Window,
     spent: Spent,
+    /// What each bucket of the window cost, for a rolling budget that blocks: says when it lets calls go again.
+    costs: BTreeMap<Timestamp, Money>,
     told: Vec<Told>,
     arms: Vec<Arm>,
 }
@@ -63,8 +65,9 @@ impl Tracker {
             // A rolling threshold armed long ago is told under that instant; a calendar one under its window's start.
             let since = if budget.window.is_rolling() { stored.defined_at } else { window.start };
             let told = store::alerts::told(tx, &budget.name, budget.limit, since).await?;
+            let costs = costs(tx, &budget, &window).await?;
             let budget = Arc::new(budget);
-            let mut tracked = Tracked { budget, defined_at: stored.defined_at, window, spent, told, arms };
+            let mut tracked = Tracked { budget, defined_at: stored.defined_at, window, spent, costs, told, arms };
             let cause = if stored.defined_at == now { Cause::Definition } else { Cause::Spend };
             alerts += tracked.judge(tx, window, spent.cost, cause, now).await?;
             tracked.save(tx, now).await?;
@@ -113,6 +116,7 @@ impl Tracker {
                 budget: Arc::clone(&tracked.budget),
                 window: tracked.window,
                 spent: tracked.spent.cost,
+                frees_at: crate::budget::frees_at(&tracked.budget, tracked.spent.cost, &tracked.costs),
                 inline: tracked.spent.inline,
                 unknown: tracked.spent.unknown,
             })
@@ -151,6 +155,10 @@ impl Tracked {
                 self.spent.cost += Total::from(Money::from_picos(share.cost_picos));
                 self.spent.inline += Total::from(Money::from_picos(share.inline_picos));
                 self.spent.unknown += share.unknown;
+                if asks_when_free(&self.budget) {
+                    let cost = self.costs.entry(*bucket).or_insert(Money::ZERO);
+                    *cost = cost.saturating_add(Money::from_picos(share.cost_picos));
+                }
             }
         }
     }
@@ -174,6 +182,7 @@ impl Tracked {
         }
         self.window = budget.window.window_at(budget.zone, now);
         self.spent = store::budgets::spent(tx, &budget.name, self.window.start, self.window.end).await?;
+        self.costs = costs(tx, &budget, &self.window).await?;
         if !budget.window.is_rolling() {
             // Only what may still be asked is kept in memory: this window's; closed ones are asked of the database.
             self.told.retain(|told| told.key.window_key >= self.window.start);
@@ -294,6 +303,18 @@ fn deltas(budget: &Budget, changes: &BTreeMap<Timestamp, Share>) -> Vec<SpendDel
             unknown: share.unknown,
         })
         .collect()
+}
+
+/// Whether somebody may be told when the budget's spend falls below its limit again.
+fn asks_when_free(budget: &Budget) -> bool {
+    budget.window.is_rolling() && budget.when_exceeded == WhenExceeded::Block
+}
+
+/// What each bucket of the window cost, if that is asked for.
+async fn costs(tx: &mut Tx, budget: &Budget, window: &Window) -> Result<BTreeMap<Timestamp, Money>, StoreError> {
+    let Some(end) = window.end.filter(|_| asks_when_free(budget)) else { return Ok(BTreeMap::new()) };
+    let counters = store::budgets::counters(tx, &budget.name, window.start, end).await?;
+    Ok(counters.into_iter().map(|counter| (counter.bucket, Money::from_picos(counter.cost_picos))).collect())
 }
 
 /// Fills a budget's counters from the rows, once.

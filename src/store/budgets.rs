@@ -291,6 +291,19 @@ pub async fn course(
     Ok(rows.into_iter().map(|row| row.into_delta(budget)).collect())
 }
 
+/// [`course`] as this transaction sees it.
+pub async fn counters(
+    tx: &mut Tx,
+    budget: &BudgetName,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<SpendDelta>, StoreError> {
+    let rows: Vec<Counter> = in_tx!(tx, sql::BUDGETS_COURSE, |text, conn| {
+        sqlx::query_as(text).bind(budget.as_str()).bind(from.millis()).bind(until.millis()).fetch_all(conn).await?
+    });
+    Ok(rows.into_iter().map(|row| row.into_delta(budget)).collect())
+}
+
 /// Writes where the budget stands, for pages and `budget_status`.
 pub async fn set_status(tx: &mut Tx, budget: &BudgetName, status: &BudgetStatus) -> Result<(), StoreError> {
     let (spent_usd, spent_picos) = status.spent.cost.to_parts();

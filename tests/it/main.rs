@@ -5,6 +5,7 @@ mod clients;
 mod config;
 mod crash;
 mod discreet;
+mod edges;
 mod exact;
 mod failures;
 mod gateway;

@@ -81,6 +81,7 @@ pub(super) struct Candidate {
     pub(super) model: Option<String>,
     pub(super) models: Vec<String>,
     pub(super) opaque: bool,
+    pub(super) models_unread: bool,
 }
 
 /// The whole house.
@@ -90,6 +91,8 @@ pub(super) struct House {
     pub(super) journal: Journal,
     pub(super) keyring: Arc<Keyring>,
     pub(super) tally_keys: Arc<TallyKeys>,
+    pub(super) recorder: Recorder,
+    pub(super) metrics: Metrics,
     pub(super) candidates: Arc<Mutex<Vec<Candidate>>>,
     reader: Reader,
     tasks: Tasks,
@@ -147,6 +150,8 @@ impl House {
         let upstreams = plan.keys.iter().map(|(name, _)| name.clone()).collect();
         let tally_keys = TallyKeys::open(store, upstreams, chrono_tz::UTC, clock.clone(), entropy.clone()).await;
         let tally_keys = Arc::new(tally_keys.unwrap());
+        let metrics = Metrics::new(Registry::with_prefix("tallyd"));
+        let recorder = Recorder::new(started.journal.clone(), metrics.clone());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config::OpenRouter {
                 base_url: base_url.parse().unwrap(),
@@ -159,13 +164,14 @@ impl House {
             tally_keys: Arc::clone(&tally_keys),
             guard: Arc::new(Guard::new(address, vec!["tally.example".to_owned()], None)),
             keyring: Arc::clone(&keyring),
-            recorder: Recorder::new(started.journal.clone(), Metrics::new(Registry::with_prefix("tallyd"))),
+            recorder: recorder.clone(),
             admit: Arc::new(move |subject: &AdmissionSubject<'_>, _| {
                 seen.lock().unwrap().push(Candidate {
                     app: subject.app.map(str::to_owned),
                     model: subject.model.map(str::to_owned),
                     models: subject.models.to_vec(),
                     opaque: subject.opaque_body,
+                    models_unread: subject.models_unread,
                 });
                 refuse.clone().map_or(Ok(()), Err)
             }),
@@ -182,6 +188,8 @@ impl House {
             journal: started.journal,
             keyring,
             tally_keys,
+            recorder,
+            metrics,
             candidates,
             reader: started.reader,
             tasks,
