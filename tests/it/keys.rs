@@ -1,5 +1,6 @@
 //! Tally keys from end to end: made, used, listed, revoked; and what is told with them and with keys by name.
 
+use std::fmt::Write as _;
 use std::process::Stdio;
 
 use http::Method;
@@ -334,7 +335,7 @@ async fn standard_input_is_told_in_chunks_with_a_daemon_and_without() {
     let at = Installation::new(simulator.base_url(), &tables());
     let mut lines = String::new();
     for n in 0..20_003 {
-        lines.push_str(&format!("{{\"id\":\"gen-{n}\",\"key\":\"growth\"}}\n"));
+        writeln!(lines, "{{\"id\":\"gen-{n}\",\"key\":\"growth\"}}").unwrap();
         if n == 10_500 {
             lines.push_str("no JSON\n{\"id\":\"chatcmpl-1\"}\n");
         }

@@ -50,7 +50,7 @@ async fn a_key_with_every_field_and_one_with_hardly_any_survive(database: &Datab
         session: Some("s".to_owned()),
         tags: [("te\"am".to_owned(), "a, b".to_owned())].into(),
     };
-    full.upstream = "growth".to_owned();
+    "growth".clone_into(&mut full.upstream);
     full.expires_at = Some(NOON.plus_millis(DAY_MS));
     for key in [&full, &key(2)] {
         assert!(insert(database, key).await);
