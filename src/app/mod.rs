@@ -9,6 +9,7 @@ pub mod offline;
 use prometheus_client::registry::Registry;
 
 pub use self::daemon::{Daemon, Surroundings};
+pub use self::ledger::set_aside_file;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::domain::ids::KeyFingerprint;

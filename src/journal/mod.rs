@@ -16,6 +16,7 @@ mod format;
 mod group;
 mod health;
 mod outgoing;
+pub mod peek;
 mod position;
 mod reader;
 mod recover;

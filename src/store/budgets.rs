@@ -194,6 +194,11 @@ pub async fn list(store: &Store) -> Result<Vec<(StoredBudget, Option<BudgetStatu
     rows.iter().map(|row| Ok((row.stored()?, row.status()))).collect()
 }
 
+/// The budgets in force with their last status (`None`: never turned yet), by name, as this transaction sees them.
+pub(super) async fn statuses(tx: &mut Tx) -> Result<Vec<(StoredBudget, Option<BudgetStatus>)>, StoreError> {
+    rows(tx, false).await?.iter().map(|row| Ok((row.stored()?, row.status()))).collect()
+}
+
 /// Notes that the budget's counters hold every row from `from` (a bucket's start) on.
 pub async fn set_counted_from(tx: &mut Tx, budget: &BudgetName, from: Timestamp) -> Result<(), StoreError> {
     in_tx!(tx, sql::BUDGETS_SET_COUNTED_FROM, |text, conn| {

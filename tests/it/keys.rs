@@ -214,6 +214,7 @@ async fn the_page_shows_a_key_once_makes_one_a_form_and_asks_before_it_revokes()
     let start = made.find("<code>tally-").unwrap() + "<code>".len();
     let key = made[start..start + 49].to_owned();
     assert_eq!(made.matches(&key).count(), 1);
+    assert!(made.contains("<section data-once "), "the live page would swap it away");
     assert!(made.contains("&#60;b&#62;bot") && !made.contains("<b>bot"));
     id_of(&chat(&caller, Some(&key), &[]).await);
     // The same form once more, as a reload sends it.

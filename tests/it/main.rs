@@ -12,6 +12,7 @@ mod gateway;
 mod journal;
 mod keys;
 mod layering;
+mod ledger;
 mod mail;
 mod openrouter;
 mod pages;
