@@ -17,7 +17,8 @@ const busy = () => {
   if (document.querySelector("main [data-once]")) return true;
   const focused = document.activeElement;
   if (focused?.closest("main") && focused.matches("input, select, textarea")) return true;
-  const changed = (field) => (field.options ? [...field.options].some((o) => o.selected !== o.defaultSelected) : field.value !== field.defaultValue);
+  const chosen = (field) => Math.max(0, [...field.options].findIndex((option) => option.defaultSelected));
+  const changed = (field) => (field.options ? field.selectedIndex !== chosen(field) : field.value !== field.defaultValue);
   return [...document.querySelectorAll("main form[method=post] :is(input, select, textarea)")].some(changed);
 };
 
