@@ -13,6 +13,7 @@ pub mod table;
 pub mod time;
 
 // Local time, and what stands on it.
+pub mod routing;
 pub mod schedule;
 pub mod window;
 pub mod zone;

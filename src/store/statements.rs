@@ -70,6 +70,7 @@ statements! {
     CALLS_DELETE_RECORDS = both "calls/delete_records";
     CALLS_FIND = both "calls/find";
     CALLS_LOAD = locked "calls/load";
+    CALLS_OF_JOBS = locked "calls/of_jobs";
     CALLS_PAGE = both "calls/page";
     CALLS_RECORD = both "calls/record";
     CALLS_SAVE_RECORDS = apart "calls/save_records";

@@ -98,6 +98,10 @@ row! {
         settle_due_ms: i64,
         settle_since_ms: i64,
         settle_reason: String,
+        requested_models: String,
+        attempts: i64,
+        failed_attempts: i64,
+        job_id: String,
     }
 }
 
@@ -130,6 +134,9 @@ impl CallRow {
             cache_discount,
             latency_ms,
             generation_time_ms,
+            attempts,
+            failed_attempts,
+            job_id,
         } = &call.facts;
         let key = call.key.as_ref();
         let fingerprint = key.and_then(|key| key.fingerprint.as_ref());
@@ -138,6 +145,11 @@ impl CallRow {
             None
         } else {
             Some(serde_json::to_string(&call.attribution.tags).map_err(StoreError::encoding)?)
+        };
+        let requested_models = if call.requested_models.is_empty() {
+            None
+        } else {
+            Some(serde_json::to_string(&call.requested_models).map_err(StoreError::encoding)?)
         };
         Ok(Self {
             call_id: call.call_id.to_string(),
@@ -201,6 +213,10 @@ impl CallRow {
             settle_due_ms: millis(call.settling.due),
             settle_since_ms: millis(call.settling.since),
             settle_reason: text(call.settling.reason.as_ref()),
+            requested_models,
+            attempts: *attempts,
+            failed_attempts: *failed_attempts,
+            job_id: text(job_id.as_ref()),
         })
     }
 
@@ -237,6 +253,11 @@ impl CallRow {
             attribution_provenance: AttributionProvenance::from_text(&self.attribution_by, &attribution),
             attribution,
             requested_model: self.requested_model,
+            requested_models: match self.requested_models.as_deref() {
+                None => Vec::new(),
+                Some(models) => serde_json::from_str(models)
+                    .map_err(|error| StoreError::unreadable(&row, &format!("requested_models: {error}")))?,
+            },
             routing: self.routing,
             endpoint: self.endpoint,
             http_status: self
@@ -268,6 +289,9 @@ impl CallRow {
                 cache_discount: self.cache_discount_picos.map(Money::from_picos),
                 latency_ms: self.latency_ms,
                 generation_time_ms: self.generation_time_ms,
+                attempts: self.attempts,
+                failed_attempts: self.failed_attempts,
+                job_id: self.job_id,
             },
             provenance: Provenance::from_text(&self.facts_by),
             first_byte_ms: self.first_byte_ms,

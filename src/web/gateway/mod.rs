@@ -30,6 +30,7 @@ pub use self::upstream::UpstreamError;
 use self::admission::Payer;
 use self::credentials::X_API_KEY;
 use self::drain::Awaited;
+use self::reply_body::Watching;
 use self::request_body::{ReadAhead, RequestBody};
 use self::upstream::Upstream;
 use super::guard::Guard;
@@ -37,6 +38,7 @@ use super::skin::{OwnError, Skin};
 use crate::capture::allowance::Allowance;
 use crate::capture::attribute::attribute;
 use crate::capture::in_flight::{InFlight, generation_id, request_flags};
+use crate::capture::job::JobLook;
 use crate::capture::keys::Keyring;
 use crate::capture::observe::ObserveLimits;
 use crate::capture::recorder::Recorder;
@@ -179,7 +181,7 @@ impl Inner {
         let (attribution, malformed) = attribute(&parts.headers, asked.as_ref(), messages);
         self.admit(endpoint, &payer.key, &attribution, asked.as_ref())?;
         let request = self.upstream_request(parts, body, payer.swap)?;
-        let flags = request_flags(asked.is_some(), malformed);
+        let flags = request_flags(asked.as_ref(), malformed);
         let in_flight = self.sent(self.moment(), endpoint, payer.key, attribution, asked, flags);
         self.forward(request, in_flight).await
     }
@@ -204,10 +206,17 @@ impl Inner {
         let row = key.zip(posted).filter(|_| generation_id(reply.headers()).is_some());
         let Some((key, (attribution, malformed))) = row else {
             let (mut parts, body) = reply.into_parts();
+            let look = endpoint.job.clone().filter(|_| parts.status == StatusCode::OK && !body.is_end_stream()).map(
+                |job| JobLook::new(self.recorder.clone(), self.clock.clone(), job, &parts.headers, &self.observe),
+            );
             headers::to_client(&mut parts.headers);
-            return Ok(Response::from_parts(parts, ReplyBody::passing(body)));
+            let body = match look {
+                Some(look) => ReplyBody::watched(Watched::new(body, Watching::Job(look), Arc::clone(self))),
+                None => ReplyBody::passing(body),
+            };
+            return Ok(Response::from_parts(parts, body));
         };
-        let in_flight = self.sent(moment, endpoint, key, attribution, None, request_flags(false, malformed));
+        let in_flight = self.sent(moment, endpoint, key, attribution, None, request_flags(None, malformed));
         Ok(self.watch(reply, in_flight).await)
     }
 
@@ -245,8 +254,8 @@ impl Inner {
         let Moment { at, elapsed } = moment;
         let call_id = self.entropy.call_id(at);
         let streamed = asked.as_ref().map(|asked| asked.streamed);
-        let (requested_model, routing) = asked
-            .map_or((None, None), |asked| (asked.model.or_else(|| asked.models.into_iter().next()), asked.routing));
+        let Asked { model, models, routing, .. } = asked.unwrap_or_default();
+        let requested_model = model.or_else(|| models.first().cloned());
         self.recorder.sent(Sent {
             call_id,
             at,
@@ -254,6 +263,7 @@ impl Inner {
             key,
             attribution,
             requested_model: requested_model.or_else(|| endpoint.preset.clone()),
+            models,
             routing,
             streamed,
             flags,
@@ -320,7 +330,7 @@ impl Inner {
         headers::to_client(&mut parts.headers);
         if !body.is_end_stream() {
             let stream = call.is_stream();
-            let mut watched = Watched::new(body, call, Arc::clone(self));
+            let mut watched = Watched::new(body, Watching::Call(call), Arc::clone(self));
             if !stream {
                 watched.take_first().await;
             }

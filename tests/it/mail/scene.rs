@@ -186,6 +186,7 @@ impl Scene {
                 key: KeyRef { name: "default".to_owned(), fingerprint: None },
                 attribution,
                 requested_model: Some(model.to_owned()),
+                models: Vec::new(),
                 routing: None,
                 streamed: Some(false),
                 flags: Vec::new(),

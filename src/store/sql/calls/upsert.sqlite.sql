@@ -7,9 +7,9 @@ INSERT INTO calls (
     native_tokens_completion, native_tokens_reasoning, native_tokens_cached, cache_write_tokens, inline_picos,
     inline_upstream_picos, settled_picos, settled_upstream_picos, cache_discount_picos, latency_ms,
     generation_time_ms, charged_picos, upstream_picos, cost_picos, first_byte_ms, duration_ms, settle_due_ms,
-    settle_since_ms, settle_reason
+    settle_since_ms, settle_reason, requested_models, attempts, failed_attempts, job_id
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (call_id) DO UPDATE SET
     state = excluded.state, captured_by = excluded.captured_by, recorded_ms = excluded.recorded_ms,
     seen_ms = excluded.seen_ms, created_ms = excluded.created_ms, attribution_by = excluded.attribution_by,
@@ -37,4 +37,6 @@ ON CONFLICT (call_id) DO UPDATE SET
     upstream_picos = excluded.upstream_picos, cost_picos = excluded.cost_picos,
     first_byte_ms = excluded.first_byte_ms, duration_ms = excluded.duration_ms,
     settle_due_ms = excluded.settle_due_ms, settle_since_ms = excluded.settle_since_ms,
-    settle_reason = excluded.settle_reason, lease_owner = NULL, lease_until_ms = NULL
+    settle_reason = excluded.settle_reason, requested_models = excluded.requested_models,
+    attempts = excluded.attempts, failed_attempts = excluded.failed_attempts, job_id = excluded.job_id,
+    lease_owner = NULL, lease_until_ms = NULL
