@@ -9,6 +9,7 @@ mod record;
 mod report;
 mod serve;
 mod sql;
+mod streaming;
 mod verify;
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ pub mod calls;
 mod connect;
 pub mod console;
 pub mod drivers;
+pub mod failures;
 mod error;
 pub mod outbox;
 pub mod progress;

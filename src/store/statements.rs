@@ -80,6 +80,9 @@ statements! {
     DRIVERS_BUCKETS = both "drivers/buckets";
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
+    FAILURES_ERRORS = both "failures/errors";
+    FAILURES_FLAGGED = both "failures/flagged";
+    FAILURES_MODELS = both "failures/models";
     OUTBOX_ATTACH = both "outbox/attach";
     OUTBOX_COMPOSABLE = both "outbox/composable";
     OUTBOX_COUNTS = both "outbox/counts";

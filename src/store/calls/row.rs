@@ -141,16 +141,6 @@ impl CallRow {
         let key = call.key.as_ref();
         let fingerprint = key.and_then(|key| key.fingerprint.as_ref());
         let error = call.error.as_ref();
-        let tags = if call.attribution.tags.is_empty() {
-            None
-        } else {
-            Some(serde_json::to_string(&call.attribution.tags).map_err(StoreError::encoding)?)
-        };
-        let requested_models = if call.requested_models.is_empty() {
-            None
-        } else {
-            Some(serde_json::to_string(&call.requested_models).map_err(StoreError::encoding)?)
-        };
         Ok(Self {
             call_id: call.call_id.to_string(),
             state: call.state.as_str().to_owned(),
@@ -174,7 +164,7 @@ impl CallRow {
             app: text(call.attribution.app.as_ref()),
             end_user: text(call.attribution.user.as_ref()),
             session: text(call.attribution.session.as_ref()),
-            tags,
+            tags: json(&call.attribution.tags, call.attribution.tags.is_empty())?,
             requested_model: text(call.requested_model.as_ref()),
             routing: text(call.routing.as_ref()),
             endpoint: text(call.endpoint.as_ref()),
@@ -213,7 +203,7 @@ impl CallRow {
             settle_due_ms: millis(call.settling.due),
             settle_since_ms: millis(call.settling.since),
             settle_reason: text(call.settling.reason.as_ref()),
-            requested_models,
+            requested_models: json(&call.requested_models, call.requested_models.is_empty())?,
             attempts: *attempts,
             failed_attempts: *failed_attempts,
             job_id: text(job_id.as_ref()),
@@ -309,6 +299,11 @@ impl CallRow {
             record_json: None,
         })
     }
+}
+
+/// The column's JSON text; NULL for what is empty.
+fn json(value: &impl Serialize, empty: bool) -> Result<Option<String>, StoreError> {
+    if empty { Ok(None) } else { serde_json::to_string(value).map(Some).map_err(StoreError::encoding) }
 }
 
 fn flags_to_text(call: &Call) -> String {

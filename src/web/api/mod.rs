@@ -1,5 +1,6 @@
 //! The JSON API under `/tally/v1`, and what operators ask: `/healthz`, `/readyz`, `/metrics`.
 
+mod failures;
 mod health;
 mod record;
 mod spend;
@@ -45,6 +46,8 @@ pub struct ApiState {
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/tally/v1/record", post(record::record))
+        .route("/tally/v1/failures", get(failures::json))
+        .route("/tally/v1/failures.csv", get(failures::csv))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
         .with_state(state)

@@ -10,6 +10,7 @@ use crate::report::words;
 pub(super) enum Page {
     Overview,
     Completions,
+    Failures,
     Budgets,
     Alerts,
     Status,
@@ -18,9 +19,10 @@ pub(super) enum Page {
 }
 
 impl Page {
-    const LISTED: [(Page, &'static str, &'static str); 5] = [
+    const LISTED: [(Page, &'static str, &'static str); 6] = [
         (Self::Overview, "/", "Overview"),
         (Self::Completions, "/completions", "Completions"),
+        (Self::Failures, "/failures", "Failures"),
         (Self::Budgets, "/budgets", "Budgets"),
         (Self::Alerts, "/alerts", "Alerts"),
         (Self::Status, "/status", "Status"),
