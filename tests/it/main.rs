@@ -3,6 +3,7 @@
 
 mod config;
 mod crash;
+mod dialects;
 mod discreet;
 mod exact;
 mod failures;
@@ -10,6 +11,7 @@ mod gateway;
 mod journal;
 mod layering;
 mod mail;
+mod mistakes;
 mod openrouter;
 mod pages;
 mod settle;
