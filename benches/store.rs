@@ -122,6 +122,7 @@ fn call(n: u32) -> Call {
     call.outcome(&Outcome {
         call_id,
         at: at.plus_millis(900),
+        head_at: None,
         ending: Ending::Complete,
         status: Some(200),
         generation_id: format!("gen-{}-{n:020}", at.millis() / 1_000).parse().ok(),

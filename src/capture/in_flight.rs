@@ -44,6 +44,8 @@ pub struct InFlight {
     last_chunk_at: Option<Duration>,
     stalled: bool,
     reply: Option<Reply>,
+    /// The head, until it is recorded.
+    unsaid: Option<Head>,
     ended: bool,
 }
 
@@ -58,13 +60,25 @@ struct Reply {
 impl InFlight {
     /// A call whose sending has been recorded; `sent_at` is the clock's elapsed time then.
     pub fn new(recorder: Recorder, clock: Clock, id: CallId, sent_at: Duration) -> Self {
-        Self { recorder, clock, id, sent_at, first_byte_at: None, last_chunk_at: None, stalled: false, reply: None, ended: false }
+        Self {
+            recorder,
+            clock,
+            id,
+            sent_at,
+            first_byte_at: None,
+            last_chunk_at: None,
+            stalled: false,
+            reply: None,
+            unsaid: None,
+            ended: false,
+        }
     }
 
-    /// The reply's head came: records it, and begins to observe.
+    /// The reply's head came: begins to observe. It is recorded by [`InFlight::say_head`], or with the outcome if that
+    /// comes first.
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap, limits: &ObserveLimits) {
         let generation_id = generation_id(headers);
-        self.recorder.head(Head {
+        self.unsaid = Some(Head {
             call_id: self.id,
             at: self.clock.now(),
             generation_id: generation_id.clone(),
@@ -74,6 +88,13 @@ impl InFlight {
         let provider = headers.get(PROVIDER_NAME).and_then(|name| name.to_str().ok()).and_then(Attribution::label);
         self.reply =
             Some(Reply { status, generation_id, cache_hit, provider, observer: Observer::new(headers, limits) });
+    }
+
+    /// Records the head: the reply is not over with it.
+    pub fn say_head(&mut self) {
+        if let Some(head) = self.unsaid.take() {
+            self.recorder.head(head);
+        }
     }
 
     /// Whether the reply is a stream, which ends upstream when its client leaves.
@@ -119,6 +140,7 @@ impl InFlight {
         let mut outcome = Outcome {
             call_id: self.id,
             at: self.clock.now(),
+            head_at: self.unsaid.take().map(|head| head.at),
             ending,
             status: None,
             generation_id: None,

@@ -138,7 +138,10 @@ pub(super) async fn run(surroundings: &Surroundings, config: &Config, url: &str,
     let parsed = reqwest::Url::parse(&address)
         .with_context(|| format!("{address} is no URL; write one such as http://127.0.0.1:7117/api/v1"))?;
     let mut out = std::io::stdout();
-    writeln!(out, "stream  {address}: {model}, at most {MAX_TOKENS} tokens. With a real key this costs money, with most models less than $0.001; name another with --model")?;
+    writeln!(
+        out,
+        "stream  {address}: {model}, at most {MAX_TOKENS} tokens. With a real key this costs money, with most models less than $0.001; name another with --model"
+    )?;
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(client_config()?)
         .redirect(reqwest::redirect::Policy::none())
@@ -150,7 +153,10 @@ pub(super) async fn run(surroundings: &Surroundings, config: &Config, url: &str,
     });
     let mut request = client.post(parsed.clone()).header("content-type", "application/json").body(body.to_string());
     if let Some(key) = config.openrouter.api_key() {
-        anyhow::ensure!(is_safe(&parsed), "{address} is http beyond this machine: the key would travel readable; use https");
+        anyhow::ensure!(
+            is_safe(&parsed),
+            "{address} is http beyond this machine: the key would travel readable; use https"
+        );
         request = request.bearer_auth(key.expose_secret());
     }
     let sent = clock.elapsed();
@@ -166,7 +172,10 @@ pub(super) async fn run(surroundings: &Surroundings, config: &Config, url: &str,
     let (mut counter, mut arrivals, mut read) = (Counter::default(), Vec::new(), 0);
     while let Some(bytes) = response.chunk().await.context("the stream broke off")? {
         read += bytes.len();
-        anyhow::ensure!(read <= MAX_BYTES, "the stream is longer than {MAX_BYTES} bytes; this is no answer to the question");
+        anyhow::ensure!(
+            read <= MAX_BYTES,
+            "the stream is longer than {MAX_BYTES} bytes; this is no answer to the question"
+        );
         let chunks = counter.push(&bytes);
         if chunks > 0 {
             arrivals.push(Arrival { at: clock.elapsed().saturating_sub(sent), chunks });
@@ -190,7 +199,9 @@ fn tell(out: &mut impl std::io::Write, arrivals: &[Arrival], ended: bool, hints:
     )?;
     let verdict = judge(arrivals);
     match verdict {
-        Verdict::Flows => writeln!(out, "ok     stream: chunks arrive as they are made; nothing on the way holds them back")?,
+        Verdict::Flows => {
+            writeln!(out, "ok     stream: chunks arrive as they are made; nothing on the way holds them back")?
+        }
         Verdict::Held { together, after } => writeln!(
             out,
             "WRONG  stream: {together} of {chunks} chunks came at once, after {} ms: something between here and the model \
@@ -203,10 +214,9 @@ fn tell(out: &mut impl std::io::Write, arrivals: &[Arrival], ended: bool, hints:
             "note   stream: all came within {} ms, too quickly to tell; ask a slower model with --model",
             ms(last)
         )?,
-        Verdict::TooFew => writeln!(
-            out,
-            "note   stream: {chunks} chunks are too few to tell; ask another model with --model"
-        )?,
+        Verdict::TooFew => {
+            writeln!(out, "note   stream: {chunks} chunks are too few to tell; ask another model with --model")?
+        }
     }
     if !ended {
         writeln!(out, "WRONG  stream: it ended without [DONE]: something cut it")?;

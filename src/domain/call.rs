@@ -199,6 +199,7 @@ impl Call {
         if self.under_way_in.take().is_none() {
             return;
         }
+        self.seen_at = outcome.head_at.unwrap_or(self.seen_at);
         self.http_status = outcome.status.or(self.http_status);
         if self.generation_id.is_none() {
             self.generation_id.clone_from(&outcome.generation_id);
@@ -591,6 +592,7 @@ mod tests {
         Outcome {
             call_id: CallId::new(Timestamp(1_000), 1),
             at: Timestamp(3_000),
+            head_at: None,
             ending,
             status,
             generation_id,

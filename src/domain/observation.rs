@@ -112,6 +112,9 @@ pub struct Outcome {
     pub call_id: CallId,
     /// When it was over, by our clock.
     pub at: Timestamp,
+    /// When the head came, where no [`Head`] tells it: the reply came whole, and both would have been synced together.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub head_at: Option<Timestamp>,
     /// How it ended.
     pub ending: Ending,
     /// The HTTP status; `None` when no head came.

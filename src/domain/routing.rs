@@ -83,10 +83,14 @@ fn order(value: &Value, served: &Served<'_>) -> (Effect, String) {
     match names.iter().position(|name| is_provider(name, provider)) {
         _ if names.is_empty() => unknown("It names no provider."),
         Some(0) => (Effect::Kept, format!("{provider}, its first, served.")),
-        Some(nth) => (Effect::Kept, format!("{provider} served, number {} of the order; those before it did not.", nth + 1)),
+        Some(nth) => {
+            (Effect::Kept, format!("{provider} served, number {} of the order; those before it did not.", nth + 1))
+        }
         None => (
             Effect::None,
-            format!("{provider} served, which the order does not name: none of the named did, and fallbacks were allowed."),
+            format!(
+                "{provider} served, which the order does not name: none of the named did, and fallbacks were allowed."
+            ),
         ),
     }
 }
@@ -107,7 +111,9 @@ fn allow_fallbacks(value: &Value, served: &Served<'_>) -> (Effect, String) {
     if value.as_bool() != Some(false) {
         return (Effect::Kept, "Other providers may answer, which is the default.".to_owned());
     }
-    let Some(tried) = served.tried else { return unknown("Which providers were tried is in the record, not read yet.") };
+    let Some(tried) = served.tried else {
+        return unknown("Which providers were tried is in the record, not read yet.");
+    };
     let mut providers: Vec<&str> = tried.iter().filter_map(Option::as_deref).collect();
     providers.dedup();
     match providers.as_slice() {
@@ -136,7 +142,9 @@ fn require_parameters(value: &Value, _: &Served<'_>) -> (Effect, String) {
 
 /// Thresholds prefer by what providers did lately: one call beyond them says what it did, not that they took no effect.
 fn max_latency(value: &Value, served: &Served<'_>) -> (Effect, String) {
-    let Some(latency) = served.latency_ms else { return unknown("The call’s latency is in its record, not read yet.") };
+    let Some(latency) = served.latency_ms else {
+        return unknown("The call’s latency is in its record, not read yet.");
+    };
     unknown(format!(
         "Asked for at most {} of the providers’ recent calls; this call’s was {}.{:03} s.",
         threshold(value, "s"),
@@ -180,7 +188,9 @@ fn is_provider(asked: &str, served: &str) -> bool {
     }
     let (asked, served) = (letters(asked), letters(served));
     // `moonshotai` is Moonshot AI, `together` is Together and was Together AI.
-    !asked.is_empty() && (asked == served || asked.starts_with(&served) || served.starts_with(&asked)) && !served.is_empty()
+    !asked.is_empty()
+        && (asked == served || asked.starts_with(&served) || served.starts_with(&asked))
+        && !served.is_empty()
 }
 
 fn letters(name: &str) -> String {
@@ -262,19 +272,23 @@ mod tests {
     #[test]
     fn a_preference_without_effect_is_told_apart_from_one_that_nobody_can_judge() {
         let tried = [Some("Azure".to_owned()), Some("OpenAI".to_owned())];
-        let served = Served { provider: Some("Azure"), latency_ms: Some(2_040), tried: Some(&tried), ..Served::default() };
+        let served =
+            Served { provider: Some("Azure"), latency_ms: Some(2_040), tried: Some(&tried), ..Served::default() };
         let effects = |routing: &str| {
             judge(routing, &served).into_iter().map(|judged| (judged.name, judged.effect)).collect::<Vec<_>>()
         };
         assert_eq!(effects(r#"{"order":["openai","azure"]}"#), [("order", Effect::Kept)]);
-        assert_eq!(effects(r#"{"order":["openai"],"only":["azure"]}"#), [("order", Effect::None), ("only", Effect::Kept)]);
+        assert_eq!(
+            effects(r#"{"order":["openai"],"only":["azure"]}"#),
+            [("order", Effect::None), ("only", Effect::Kept)]
+        );
         assert_eq!(effects(r#"{"only":["openai"]}"#), [("only", Effect::None)]);
         assert_eq!(effects(r#"{"allow_fallbacks":false}"#), [("allow_fallbacks", Effect::None)]);
         assert_eq!(effects(r#"{"allow_fallbacks":true}"#), [("allow_fallbacks", Effect::Kept)]);
-        assert_eq!(effects(r#"{"sort":"price","require_parameters":true}"#), [
-            ("sort", Effect::Unknown),
-            ("require_parameters", Effect::Unknown)
-        ]);
+        assert_eq!(
+            effects(r#"{"sort":"price","require_parameters":true}"#),
+            [("sort", Effect::Unknown), ("require_parameters", Effect::Unknown)]
+        );
         assert_eq!(effects(r#"{"sort":"cheapest"}"#), [("sort", Effect::None)]);
         let latency = judge(r#"{"preferred_max_latency":{"p50":1.5}}"#, &served).remove(0);
         assert_eq!(latency.effect, Effect::Unknown);

@@ -204,6 +204,7 @@ mod tests {
         Observation::Outcome(Box::new(Outcome {
             call_id: call(n),
             at: Timestamp(3_000),
+            head_at: None,
             ending: Ending::Complete,
             status: Some(200),
             generation_id: None,

@@ -183,8 +183,14 @@ fn grouped(rows: Vec<Errors>) -> Vec<Failure> {
         let cause = Cause::of(&row);
         let good = row.http_status.is_none_or(|status| status < 400);
         let code = row.error_code.filter(|_| good);
-        let key =
-            (cause, row.http_status, code.clone(), row.error_type.clone(), row.endpoint.clone(), row.requested_model.clone());
+        let key = (
+            cause,
+            row.http_status,
+            code.clone(),
+            row.error_type.clone(),
+            row.endpoint.clone(),
+            row.requested_model.clone(),
+        );
         let last = Timestamp(row.last_ms);
         // Rows come most frequent first, so the first message is the most frequent one's.
         let group = groups.entry(key).or_insert_with(|| Failure {
@@ -260,7 +266,9 @@ impl Cause {
             Some(403) if says(&["budget"]) => Self::WorkspaceBudget,
             Some(403) if says(&["moderation", "flagged"]) => Self::Moderation,
             Some(403) => Self::Guardrail,
-            Some(400 | 404) if says(&["not a valid model", "no endpoints found for", "model not found", "does not exist"]) => {
+            Some(400 | 404)
+                if says(&["not a valid model", "no endpoints found for", "model not found", "does not exist"]) =>
+            {
                 Self::UnknownModel
             }
             Some(404 | 503) if says(&["no endpoints", "no allowed providers", "data policy"]) => Self::NoEndpoints,
@@ -318,12 +326,22 @@ impl Cause {
                 "Send `Authorization: Bearer sk-or-v1-…` (on /messages `x-api-key` too): the word Bearer, one space, the \
                  whole key, no quotes, no line end. Then see at openrouter.ai/settings/keys whether the key is there and enabled."
             }
-            Self::Credit => "Add credit at openrouter.ai/settings/credits, or turn on auto top-up there. A negative balance stops free models too.",
-            Self::KeyLimit => "Raise the key’s limit at openrouter.ai/settings/keys, wait for its reset, or use another key.",
-            Self::Preflight => "Set max_tokens to what an answer needs, or add credit. OpenRouter’s message says what can be afforded.",
-            Self::WorkspaceBudget => "Whoever runs the workspace raises it at openrouter.ai, or it resets with its window.",
+            Self::Credit => {
+                "Add credit at openrouter.ai/settings/credits, or turn on auto top-up there. A negative balance stops free models too."
+            }
+            Self::KeyLimit => {
+                "Raise the key’s limit at openrouter.ai/settings/keys, wait for its reset, or use another key."
+            }
+            Self::Preflight => {
+                "Set max_tokens to what an answer needs, or add credit. OpenRouter’s message says what can be afforded."
+            }
+            Self::WorkspaceBudget => {
+                "Whoever runs the workspace raises it at openrouter.ai, or it resets with its window."
+            }
             Self::Moderation => "Change the input, or ask a provider or model that does not moderate.",
-            Self::Guardrail => "Look at the guardrails and the privacy settings of the key’s workspace: allowed models, providers, patterns.",
+            Self::Guardrail => {
+                "Look at the guardrails and the privacy settings of the key’s workspace: allowed models, providers, patterns."
+            }
             Self::UnknownModel => "Write the ID as openrouter.ai/models shows it: author, slash, name.",
             Self::NoEndpoints => {
                 "Loosen provider.only, order with allow_fallbacks false, max_price, require_parameters or zdr; look at \
@@ -331,20 +349,34 @@ impl Cause {
             }
             Self::TooLong => "Shorten the prompt, lower max_tokens, or take a model with a larger context.",
             Self::TooLarge => "Send images and files by URL, or in several calls.",
-            Self::Invalid => "Read OpenRouter’s message: it names the parameter. require_parameters finds providers that take it.",
-            Self::NotFound => "Check the path: the base URL ends in /api/v1 (Anthropic’s SDKs: /api), and nothing stands twice.",
-            Self::FreeLimit => "Buy ten credits once for 1,000 free calls a day, wait for midnight UTC, or take the model without :free.",
+            Self::Invalid => {
+                "Read OpenRouter’s message: it names the parameter. require_parameters finds providers that take it."
+            }
+            Self::NotFound => {
+                "Check the path: the base URL ends in /api/v1 (Anthropic’s SDKs: /api), and nothing stands twice."
+            }
+            Self::FreeLimit => {
+                "Buy ten credits once for 1,000 free calls a day, wait for midnight UTC, or take the model without :free."
+            }
             Self::RateLimit => {
                 "Name fallbacks in models ([\"first\", \"second\"]) and leave provider.allow_fallbacks on; wait as long as \
                  Retry-After says; bring a provider key of your own for more."
             }
-            Self::Timeout => "Stream, lower max_tokens, or prefer fast providers: provider.sort \"throughput\" or the suffix :nitro.",
+            Self::Timeout => {
+                "Stream, lower max_tokens, or prefer fast providers: provider.sort \"throughput\" or the suffix :nitro."
+            }
             Self::Internal => "Try again; if it stays, status.openrouter.ai.",
-            Self::BadGateway => "Try again. If one provider fails often, provider.ignore it, and name fallbacks in models.",
+            Self::BadGateway => {
+                "Try again. If one provider fails often, provider.ignore it, and name fallbacks in models."
+            }
             Self::NoProvider => "Try again, name fallbacks in models, or loosen what the request asks of providers.",
-            Self::Overloaded => "Try again after a while, name fallbacks in models, and leave provider.allow_fallbacks on.",
+            Self::Overloaded => {
+                "Try again after a while, name fallbacks in models, and leave provider.allow_fallbacks on."
+            }
             Self::Unreachable => "Check the network, DNS and openrouter.base_url; `tallyd check` tells more.",
-            Self::NoReply => "Look whether the call was billed before you repeat it; a proxy on the way may close idle connections.",
+            Self::NoReply => {
+                "Look whether the call was billed before you repeat it; a proxy on the way may close idle connections."
+            }
             Self::Filtered => "Change the input, or ask another provider or model.",
             Self::Other => "Read OpenRouter’s message on the row.",
         }

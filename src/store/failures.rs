@@ -45,19 +45,9 @@ pub struct Flagged {
 }
 
 /// Errors in `since..until`, most frequent first, at most `limit` groups.
-pub async fn errors(
-    store: &Store,
-    since: Timestamp,
-    until: Timestamp,
-    limit: u32,
-) -> Result<Vec<Errors>, StoreError> {
+pub async fn errors(store: &Store, since: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Errors>, StoreError> {
     Ok(reading!(store, sql::FAILURES_ERRORS, |text, conn| {
-        sqlx::query_as(text)
-            .bind(since.millis())
-            .bind(until.millis())
-            .bind(i64::from(limit))
-            .fetch_all(conn)
-            .await?
+        sqlx::query_as(text).bind(since.millis()).bind(until.millis()).bind(i64::from(limit)).fetch_all(conn).await?
     }))
 }
 
@@ -69,12 +59,7 @@ pub async fn flagged(
     limit: u32,
 ) -> Result<Vec<Flagged>, StoreError> {
     Ok(reading!(store, sql::FAILURES_FLAGGED, |text, conn| {
-        sqlx::query_as(text)
-            .bind(since.millis())
-            .bind(until.millis())
-            .bind(i64::from(limit))
-            .fetch_all(conn)
-            .await?
+        sqlx::query_as(text).bind(since.millis()).bind(until.millis()).bind(i64::from(limit)).fetch_all(conn).await?
     }))
 }
 

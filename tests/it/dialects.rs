@@ -123,7 +123,8 @@ async fn every_endpoint_is_understood_and_settles_to_what_was_billed() {
     }
     // What the reply itself told, before any record is read.
     let tells = |path: &str, usage: &str| {
-        let none = usage.contains("none") && !matches!(path, "embeddings" | "rerank" | "images" | "audio/transcriptions");
+        let none =
+            usage.contains("none") && !matches!(path, "embeddings" | "rerank" | "images" | "audio/transcriptions");
         !none && path != "audio/speech" && path != "videos"
     };
     for (id, path, streamed, usage) in &calls {
@@ -136,7 +137,8 @@ async fn every_endpoint_is_understood_and_settles_to_what_was_billed() {
     scene.settled().await;
     for (id, path, streamed, usage) in &calls {
         let billed = scene.simulator.truth().get(id).unwrap_or_else(|| panic!("{path} was not billed"));
-        let columns = "cost_picousd, model, provider, finish_reason, native_tokens_prompt, is_byok, flags, state, error_type";
+        let columns =
+            "cost_picousd, model, provider, finish_reason, native_tokens_prompt, is_byok, flags, state, error_type";
         let row = scene.row(id, columns).await;
         let which = format!("{path}, streamed {streamed}, {usage}: {row:?}");
         assert_eq!(number(&row[0]), billed.spend().0, "{which}");
@@ -255,16 +257,21 @@ async fn who_answered_is_told_against_what_was_asked() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         id(&scene.call("/api/v1/chat/completions", behaviour, &body).await)
     };
-    let fallback = chat("fallbacks=1", json!({ "models": ["openai/gpt-4o-mini", "deepseek/deepseek-chat-v3.1"] })).await;
+    let fallback =
+        chat("fallbacks=1", json!({ "models": ["openai/gpt-4o-mini", "deepseek/deepseek-chat-v3.1"] })).await;
     let nitro = chat("", json!({ "model": "openai/gpt-4o-mini:nitro" })).await;
     let free = chat("", json!({ "model": "meta-llama/llama-3.3-70b-instruct:free" })).await;
     let hit = chat("cache_hit=1", json!({})).await;
-    let ordered = chat("provider=openai", json!({ "provider": { "order": ["openai"], "allow_fallbacks": false } })).await;
-    let in_vain =
-        chat("provider=openai", json!({ "provider": { "only": ["azure"], "sort": "price", "preferred_max_latency": 1 } }));
+    let ordered =
+        chat("provider=openai", json!({ "provider": { "order": ["openai"], "allow_fallbacks": false } })).await;
+    let in_vain = chat(
+        "provider=openai",
+        json!({ "provider": { "only": ["azure"], "sort": "price", "preferred_max_latency": 1 } }),
+    );
     let in_vain = in_vain.await;
     let forbidden =
-        chat("provider=azure;fallbacks=1", json!({ "provider": { "order": ["azure"], "allow_fallbacks": false } })).await;
+        chat("provider=azure;fallbacks=1", json!({ "provider": { "order": ["azure"], "allow_fallbacks": false } }))
+            .await;
     let headed = {
         let body = json!({ "model": "openai/gpt-4o-mini", "input": "?" });
         id(&scene.call("/api/v1/responses", "provider_header=1;never=1", &body).await)
@@ -276,7 +283,8 @@ async fn who_answered_is_told_against_what_was_asked() {
     scene.pacer.set_speed(FAST);
     until("every record", async || (scene.at.pending().await == 1).then_some(())).await;
     scene.pacer.set_speed(1);
-    let columns = "flags, requested_model, model, variant, attempts, failed_attempts, requested_models, routing, cost_picousd";
+    let columns =
+        "flags, requested_model, model, variant, attempts, failed_attempts, requested_models, routing, cost_picousd";
     let row = scene.row(&fallback, columns).await;
     assert_eq!(text(&row[0]), Some("fallback_model,fallback_provider"), "{row:?}");
     assert_eq!((text(&row[1]), text(&row[2])), (Some("openai/gpt-4o-mini"), Some("deepseek/deepseek-chat-v3.1")));
@@ -297,7 +305,8 @@ async fn who_answered_is_told_against_what_was_asked() {
     assert_eq!(text(&row[0]), Some("fallback_provider,routing_no_effect"), "{row:?}");
 
     let page = scene.caller.get(&format!("/completions/{in_vain}")).await.text();
-    for said in ["Asked of providers", "served by OpenAI", "OpenAI served, which is not among the allowed", "no effect"] {
+    for said in ["Asked of providers", "served by OpenAI", "OpenAI served, which is not among the allowed", "no effect"]
+    {
         assert!(page.contains(said), "{said}: {page}");
     }
     let page = scene.caller.get(&format!("/completions/{forbidden}")).await.text();

@@ -89,7 +89,10 @@ async fn failures_are_grouped_explained_and_lead_to_their_rows() {
         assert!(rows.contains("<tr id=\"c-"), "{link} leads to no row");
     }
     // Said in the shell and by the API alike.
-    let ended = scene.at.run(&["report", "--failures", "--since", "2026-11-01", "--until", "2026-12-01", "--format", "json"]).await;
+    let ended = scene
+        .at
+        .run(&["report", "--failures", "--since", "2026-11-01", "--until", "2026-12-01", "--format", "json"])
+        .await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let rows: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), wanted.len() + 2);
@@ -135,7 +138,8 @@ async fn silent_mistakes_are_flagged_and_named_with_their_remedy() {
     scene.pacer.set_speed(20);
     let stalled = id(&scene.call("/api/v1/messages", "chunks=6;stall_after=3;stall_ms=50000", &chat(&stream)).await);
     assert_eq!(flags(&scene, &stalled).await, "stalled", "a comment in between does not end it");
-    let slow = id(&scene.call("/api/v1/chat/completions", "chunks=3;stall_after=0;stall_ms=50000", &chat(&stream)).await);
+    let slow =
+        id(&scene.call("/api/v1/chat/completions", "chunks=3;stall_after=0;stall_ms=50000", &chat(&stream)).await);
     assert_eq!(flags(&scene, &slow).await, "", "a late start is no stall between chunks");
     let patient = id(&scene.call("/api/v1/chat/completions", "chunks=5;chunk_ms=9000", &chat(&stream)).await);
     assert_eq!(flags(&scene, &patient).await, "");
@@ -167,8 +171,7 @@ async fn a_client_that_leaves_is_no_mistake_of_anybody() {
     let bearer = format!("Bearer {KEY}");
     let headers = [("authorization", &*bearer), ("x-sim", "chunks=50;chunk_ms=40")];
     let body = chat(&json!({ "stream": true })).to_string();
-    let mut reply =
-        scene.caller.send(Method::POST, "/api/v1/chat/completions", &headers, body).await.unwrap();
+    let mut reply = scene.caller.send(Method::POST, "/api/v1/chat/completions", &headers, body).await.unwrap();
     let left = reply.headers()["x-generation-id"].to_str().unwrap().to_owned();
     reply.body_mut().frame().await.unwrap().unwrap();
     drop(reply);
@@ -194,7 +197,9 @@ async fn buffering_proxy(upstream: std::net::SocketAddr) -> std::net::SocketAddr
                 request.extend_from_slice(&bytes[..read]);
                 let text = String::from_utf8_lossy(&request).into_owned();
                 if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+                    let length = head
+                        .lines()
+                        .find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
                     if length.is_none_or(|length| body.len() >= length.parse().unwrap()) {
                         break body.to_owned();
                     }
@@ -237,10 +242,10 @@ async fn a_stream_that_something_holds_back_is_told_from_one_that_flows() {
     }
     until("both rows", async || (at.number("SELECT COUNT(*) FROM usage").await == 2).then_some(())).await;
     let asked = at.sql("SELECT requested_model FROM usage ORDER BY call_id").await;
-    assert_eq!(asked.iter().map(|row| text(&row[0])).collect::<Vec<_>>(), [
-        Some("openai/gpt-4o-mini"),
-        Some("openai/gpt-4.1")
-    ]);
+    assert_eq!(
+        asked.iter().map(|row| text(&row[0])).collect::<Vec<_>>(),
+        [Some("openai/gpt-4o-mini"), Some("openai/gpt-4.1")]
+    );
     let refused = at.run(&["check", "--stream", "http://192.0.2.1/api/v1"]).await;
     assert_eq!(refused.code, Some(1));
     assert!(refused.err.contains("use https"), "{refused:?}");

@@ -8,6 +8,7 @@ pub mod pacer;
 pub mod process;
 pub mod running;
 pub mod smtp;
+pub mod tap;
 
 use std::time::Duration;
 

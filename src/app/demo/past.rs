@@ -57,6 +57,7 @@ pub(super) fn tell(
     work.observations.push(Observation::Outcome(Box::new(Outcome {
         call_id,
         at: over_at,
+        head_at: None,
         ending: match call.ended {
             Ended::Replied(truth::Outcome::Cancelled) => Ending::ClientLeft,
             Ended::Replied(truth::Outcome::Failed) => Ending::Cut,

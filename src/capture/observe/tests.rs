@@ -176,7 +176,10 @@ fn ends_and_answers_are_told_in_every_dialect() {
         assert!(observed.reading.generation_id.is_some(), "{name}");
     }
     let facts = observe(SSE, "identity", &[&fixture("messages_stream_no_cost.sse.txt")]).reading.facts;
-    assert_eq!((facts.inline_cost, facts.native_tokens_prompt, facts.native_tokens_cached), (None, Some(512), Some(100)));
+    assert_eq!(
+        (facts.inline_cost, facts.native_tokens_prompt, facts.native_tokens_cached),
+        (None, Some(512), Some(100))
+    );
     let error = observe(SSE, "identity", &[&fixture("messages_stream_error.sse.txt")]).reading.error.unwrap();
     assert_eq!(error.error_type.as_deref(), Some("provider_overloaded"));
     let error = observe(SSE, "identity", &[&fixture("responses_stream_error.sse.txt")]).reading.error.unwrap();

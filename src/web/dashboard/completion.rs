@@ -131,7 +131,11 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<Str
         costs: costs(&call, &state),
         attempts: attempts(record.as_ref()),
         routing: routing(&call, record.as_ref()),
-        served: call.facts.provider.clone().map_or_else(|| "who served is not known".to_owned(), |name| format!("served by {name}")),
+        served: call
+            .facts
+            .provider
+            .clone()
+            .map_or_else(|| "who served is not known".to_owned(), |name| format!("served by {name}")),
         tokens: tokens(&call),
         times: times(&call, &state),
         whose: whose(&call),
@@ -261,10 +265,8 @@ fn attempts(record: Option<&Value>) -> Vec<Attempt> {
 
 /// Each preference of the request against the provider that served.
 fn routing(call: &Call, record: Option<&Value>) -> Vec<Asking> {
-    let tried: Option<Vec<Option<String>>> = record
-        .and_then(|record| record.get("provider_responses"))
-        .and_then(Value::as_array)
-        .map(|list| {
+    let tried: Option<Vec<Option<String>>> =
+        record.and_then(|record| record.get("provider_responses")).and_then(Value::as_array).map(|list| {
             let name = |attempt: &Value| attempt.get("provider_name").and_then(Value::as_str).map(str::to_owned);
             list.iter().take(MAX_ATTEMPTS).map(name).collect()
         });

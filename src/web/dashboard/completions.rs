@@ -183,7 +183,9 @@ impl Asked {
                 "requested" => filter.requested_model = text,
                 "flag" => filter.flag = text,
                 "status" => {
-                    let status = value.parse().map_err(|_| format!("“{value}” is no HTTP status; write a number such as 429."))?;
+                    let status = value
+                        .parse()
+                        .map_err(|_| format!("“{value}” is no HTTP status; write a number such as 429."))?;
                     filter.http_status = Some(status);
                 }
                 "state" => {

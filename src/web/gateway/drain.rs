@@ -98,6 +98,7 @@ impl Inner {
 }
 
 async fn discard(mut body: Incoming, mut call: InFlight) {
+    call.say_head();
     while let Some(Ok(frame)) = body.frame().await {
         if let Some(data) = frame.data_ref() {
             call.bytes(data);

@@ -206,12 +206,13 @@ impl Inner {
         let row = key.zip(posted).filter(|_| generation_id(reply.headers()).is_some());
         let Some((key, (attribution, malformed))) = row else {
             let (mut parts, body) = reply.into_parts();
-            let look = endpoint.job.clone().filter(|_| parts.status == StatusCode::OK && !body.is_end_stream()).map(
-                |job| JobLook::new(self.recorder.clone(), self.clock.clone(), job, &parts.headers, &self.observe),
-            );
+            let look =
+                endpoint.job.clone().filter(|_| parts.status == StatusCode::OK && !body.is_end_stream()).map(|job| {
+                    JobLook::new(self.recorder.clone(), self.clock.clone(), job, &parts.headers, &self.observe)
+                });
             headers::to_client(&mut parts.headers);
             let body = match look {
-                Some(look) => ReplyBody::watched(Watched::new(body, Watching::Job(look), Arc::clone(self))),
+                Some(look) => ReplyBody::watched(Watched::begin(body, Watching::Job(look), Arc::clone(self)).await),
                 None => ReplyBody::passing(body),
             };
             return Ok(Response::from_parts(parts, body));
@@ -329,11 +330,7 @@ impl Inner {
         call.head(parts.status, &parts.headers, &self.observe);
         headers::to_client(&mut parts.headers);
         if !body.is_end_stream() {
-            let stream = call.is_stream();
-            let mut watched = Watched::new(body, Watching::Call(call), Arc::clone(self));
-            if !stream {
-                watched.take_first().await;
-            }
+            let watched = Watched::begin(body, Watching::Call(call), Arc::clone(self)).await;
             return Response::from_parts(parts, ReplyBody::watched(watched));
         }
         // No frame will come, so it is the head that shows the end.

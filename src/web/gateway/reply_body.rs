@@ -96,6 +96,13 @@ impl Watching {
         }
     }
 
+    fn is_stream(&self) -> bool {
+        match self {
+            Self::Call(call) => call.is_stream(),
+            Self::Job(_) => false,
+        }
+    }
+
     /// Whether the end waits until what it told is on disk.
     fn holds_its_end(&self) -> bool {
         match self {
@@ -132,13 +139,22 @@ enum Stage {
 }
 
 impl Watched {
-    pub(super) fn new(upstream: Incoming, watching: Watching, gateway: Arc<Inner>) -> Self {
-        Self { upstream: Some(upstream), stage: Stage::Flowing(watching), first: None, gateway }
+    /// A body whose head has come. A reply that came whole with its head leaves whole, after its outcome's sync: one
+    /// record and one write where head and body would be two.
+    pub(super) async fn begin(upstream: Incoming, watching: Watching, gateway: Arc<Inner>) -> Self {
+        let stream = watching.is_stream();
+        let mut watched = Self { upstream: Some(upstream), stage: Stage::Flowing(watching), first: None, gateway };
+        if !stream {
+            watched.take_first().await;
+        }
+        if let Stage::Flowing(Watching::Call(call)) = &mut watched.stage {
+            call.say_head();
+        }
+        watched
     }
 
-    /// Takes what came together with the head. A reply that came whole leaves whole, after its outcome's sync: one write
-    /// and one segment where head and body would be two.
-    pub(super) async fn take_first(&mut self) {
+    /// Takes what came together with the head.
+    async fn take_first(&mut self) {
         let mut looked = false;
         let first = poll_fn(|context| match self.poll_upstream(context) {
             Poll::Ready(frame) => Poll::Ready(frame),
@@ -217,9 +233,8 @@ impl Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         let upstream = self.upstream.as_ref().map_or_else(SizeHint::default, Body::size_hint);
-        let held = match (&self.first, &self.stage) {
-            (Some(Ok(frame)), _) | (None, Stage::Holding(Some(Ok(frame)), _)) => frame,
-            _ => return upstream,
+        let ((Some(Ok(held)), _) | (None, Stage::Holding(Some(Ok(held)), _))) = (&self.first, &self.stage) else {
+            return upstream;
         };
         let held = held.data_ref().map_or(0, |data| data.len() as u64);
         let mut hint = SizeHint::new();

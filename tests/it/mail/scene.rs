@@ -205,6 +205,7 @@ impl Scene {
         call.outcome(&Outcome {
             call_id,
             at,
+            head_at: None,
             ending: Ending::Complete,
             status: Some(200),
             generation_id,

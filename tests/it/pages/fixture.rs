@@ -126,6 +126,7 @@ impl Scene {
         let outcome = Outcome {
             call_id: sent.call_id,
             at: self.now,
+            head_at: None,
             ending: Ending::Complete,
             status: Some(200),
             generation_id: Some("gen-1795098726-hostile".parse::<GenerationId>().unwrap()),
@@ -195,6 +196,7 @@ impl Scene {
         work.observations.push(Observation::Outcome(Box::new(Outcome {
             call_id,
             at: over_at,
+            head_at: None,
             ending: Ending::Complete,
             status: Some(status),
             generation_id: call.id.clone(),
