@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Words;
-use crate::sim::behaviour::{Failure, Usage};
+use crate::sim::behaviour::{Behaviour, Failure, Usage};
 use crate::sim::plan::Plan;
 
 fn usage(plan: &Plan) -> String {
@@ -128,7 +128,8 @@ pub(in crate::sim) fn content(words: &Words, reasoning: bool, nth: u32, out: &mu
 /// Writes the nth event after the content; false when there is none.
 pub(in crate::sim) fn epilogue(plan: &Plan, words: &Words, chunks: u32, nth: u32, out: &mut String) -> bool {
     let sequence = BEFORE + chunks + nth;
-    let text = || words.all(chunks);
+    let silent = Behaviour::on(plan.behaviour.only_reasoning);
+    let text = || if silent { String::new() } else { words.all(chunks) };
     match nth {
         0 => event(
             "response.output_text.done",
