@@ -82,6 +82,7 @@ impl Daemon {
         let board = jobs::start(housekeeping.jobs(), &tasks, &clock, &entropy);
         deliver(config, address, &tasks, &store, &ledger, &metrics, &clock)?;
         let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
+        let recorder = Recorder::new(journal.clone(), metrics.clone());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config.openrouter.clone(),
             settings: config.gateway.clone(),
@@ -89,7 +90,7 @@ impl Daemon {
             open: guard.is_loopback(),
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
-            recorder: Recorder::new(journal.clone(), metrics.clone()),
+            recorder: recorder.clone(),
             admit: {
                 let book = Arc::clone(&book);
                 Arc::new(move |call, now| book.admit(call, now))
@@ -102,6 +103,7 @@ impl Daemon {
             ledger: ledger.clone(),
             store: store.clone(),
             journal: journal.clone(),
+            recorder: recorder.clone(),
             keys: Arc::new(named_keys(config)),
             zone: config.time_zone,
             clock: clock.clone(),
@@ -112,6 +114,8 @@ impl Daemon {
             store: store.clone(),
             ledger: ledger.clone(),
             journal: journal.clone(),
+            recorder,
+            on_ledger_failure: config.journal.on_ledger_failure,
             keyring,
             board,
             clock: clock.clone(),

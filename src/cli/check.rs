@@ -122,8 +122,12 @@ async fn database(config: &Config) -> Finding {
                 Some(Bad(why)) => Bad(why),
                 _ => Note(format!("{} is not there yet; `tallyd serve` makes it", config.database)),
             },
-            Database::Postgres(_) => Note(format!("{} is empty; `tallyd serve` fills it", config.database)),
+            Database::Postgres(_) => Note(format!("{} is not there yet", config.database)),
         },
+        // No version at all: a database that was made for tallyd, and not used yet.
+        Err(StoreError::Older { found: 0, .. }) => {
+            Note(format!("{} is empty; `tallyd serve` fills it", config.database))
+        }
         Err(error) => Bad(error.to_string()),
     }
 }

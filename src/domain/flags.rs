@@ -40,3 +40,5 @@ pub const ZERO_COMPLETION: &str = "zero_completion";
 pub const ROUTING_NO_EFFECT: &str = "routing_no_effect";
 /// The reply's amount does not fit into ±$9.2 million or is no number, and was not taken.
 pub const COST_NOT_READ: &str = "cost_not_read";
+/// The reply or the record counted tokens that no call can have; they were not taken.
+pub const TOKENS_NOT_READ: &str = "tokens_not_read";

@@ -18,6 +18,8 @@ pub enum Verdict {
     Recorded,
     /// The ledger knew it; labels filled gaps, and a given-up row is asked for again.
     Known,
+    /// The database refuses it for good; it is in the file of records set aside.
+    SetAside,
 }
 
 /// A row as it was in the database and as it is to be.

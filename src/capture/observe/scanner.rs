@@ -3,7 +3,7 @@
 use std::io;
 
 use super::sse::{Events, Line};
-use super::wire::{REPLY, Reading, is_keep_alive};
+use super::wire::{REPLY, Reading, generation_id, is_keep_alive};
 use crate::capture::tap::{Kept, Tap};
 use crate::domain::flags;
 
@@ -87,6 +87,11 @@ impl Scanner {
             }
             None => {}
         }
+    }
+
+    /// Whether the text so far names a generation.
+    pub(super) fn names_generation(&self) -> bool {
+        self.reading.generation_id.is_some() || generation_id(&self.kept).is_some()
     }
 
     /// The form it reads.

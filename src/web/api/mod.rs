@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use chrono_tz::Tz;
 use serde_json::json;
 
+use crate::capture::recorder::Recorder;
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -30,6 +31,8 @@ pub struct ApiState {
     pub store: Store,
     /// The journal, to ask how it is.
     pub journal: Journal,
+    /// What writes to it, to ask what it could not write.
+    pub recorder: Recorder,
     /// Keys that told IDs may name.
     pub keys: Arc<NamedKeys>,
     /// The zone of dates in questions.

@@ -455,6 +455,7 @@ fn meaning(flag: &str) -> &'static str {
         flags::ZERO_COMPLETION => "Nothing came, and nothing was charged: OpenRouter’s zero-completion insurance.",
         flags::ROUTING_NO_EFFECT => "A preference about providers took no effect; see “Asked of providers”.",
         flags::COST_NOT_READ => "The reply’s amount was no number, or out of range, and was not taken.",
+        flags::TOKENS_NOT_READ => "The reply or the record counted tokens that no call can have; they were not taken.",
         _ => "A mark of another version.",
     }
 }

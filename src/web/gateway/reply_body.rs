@@ -104,7 +104,7 @@ impl Watching {
     }
 
     /// Whether the end waits until what it told is on disk.
-    fn holds_its_end(&self) -> bool {
+    fn holds_its_end(&mut self) -> bool {
         match self {
             Self::Call(call) => call.holds_its_end(),
             Self::Job(_) => true,
