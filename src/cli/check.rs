@@ -20,12 +20,22 @@ const LITTLE_SPACE: u64 = 1 << 30;
 /// A clock this far from OpenRouter's is wrong enough to put rows into the wrong window, in milliseconds.
 const CLOCK_OFF_MS: i64 = 60_000;
 
+/// Cheap, quick, and there for years.
+const STREAM_MODEL: &str = "openai/gpt-4o-mini";
+
 /// Check configuration, database, OpenRouter key, mail server, clock and disk.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Send a test mail to this address
     #[arg(long, value_name = "ADDR")]
     send_test_mail: Option<String>,
+    /// Send one stream through the running daemon, or to this base URL, and tell whether something on the way holds
+    /// chunks back. Checks nothing else. Needs a model: with a real key it costs money, as a rule less than $0.001
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "send_test_mail")]
+    stream: Option<String>,
+    /// The model of --stream: a cheap or free one
+    #[arg(long, default_value = STREAM_MODEL, requires = "stream")]
+    model: String,
 }
 
 /// What a look at one thing gave.
@@ -47,6 +57,9 @@ impl Check {
             }
         };
         let config = &loaded.config;
+        if let Some(url) = &self.stream {
+            return super::streaming::run(&surroundings, config, url, &self.model).await;
+        }
         let source = loaded
             .origin
             .as_ref()

@@ -14,6 +14,7 @@ pub mod tally_key;
 pub mod time;
 
 // Local time, and what stands on it.
+pub mod routing;
 pub mod schedule;
 pub mod window;
 pub mod zone;

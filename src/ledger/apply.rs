@@ -150,7 +150,8 @@ impl Applier {
             }
         }
         let (calls, generations) = touched(work, replay);
-        let loaded = store::calls::load(&mut tx, &calls, &generations).await?;
+        let mut loaded = store::calls::load(&mut tx, &calls, &generations).await?;
+        loaded.extend(store::calls::of_jobs(&mut tx, &jobs(work)).await?);
         let mut fold = Fold::new(&self.journal_id, loaded);
         for observation in &work.observations {
             fold.observe(observation);
@@ -263,7 +264,7 @@ fn touched(work: &Work, replay: bool) -> (Vec<CallId>, Vec<GenerationId>) {
             }
             Observation::Head(head) => generations.extend(head.generation_id.clone()),
             Observation::Outcome(outcome) => generations.extend(outcome.generation_id.clone()),
-            Observation::Sent(_) | Observation::NotSynced { .. } | Observation::Refused(_) => {}
+            Observation::Sent(_) | Observation::NotSynced { .. } | Observation::Refused(_) | Observation::Job(_) => {}
         }
         if let Some(id) = observation.call_id().filter(|id| !begun.contains(id)) {
             calls.insert(id);
@@ -272,4 +273,14 @@ fn touched(work: &Work, replay: bool) -> (Vec<CallId>, Vec<GenerationId>) {
     generations.extend(work.told.iter().map(|told| told.generation_id.clone()));
     calls.extend(work.readings.iter().map(|reading| reading.call_id));
     (calls.into_iter().collect(), generations.into_iter().collect())
+}
+
+/// The jobs that `work` tells of.
+fn jobs(work: &Work) -> Vec<String> {
+    let job = |observation: &Observation| match observation {
+        Observation::Job(seen) => Some(seen.job_id.clone()),
+        _ => None,
+    };
+    let jobs: std::collections::BTreeSet<String> = work.observations.iter().filter_map(job).collect();
+    jobs.into_iter().collect()
 }

@@ -44,16 +44,26 @@ pub struct Fold<'a> {
     journal_id: &'a str,
     rows: HashMap<CallId, Row>,
     by_generation: HashMap<GenerationId, CallId>,
+    by_job: HashMap<String, CallId>,
     refused: Vec<Refused>,
 }
 
 impl<'a> Fold<'a> {
     /// Starts from the rows that the batch may touch; `journal_id` names the journal whose calls run here.
     pub fn new(journal_id: &'a str, loaded: Vec<Call>) -> Self {
-        let mut fold = Self { journal_id, rows: HashMap::new(), by_generation: HashMap::new(), refused: Vec::new() };
+        let mut fold = Self {
+            journal_id,
+            rows: HashMap::new(),
+            by_generation: HashMap::new(),
+            by_job: HashMap::new(),
+            refused: Vec::new(),
+        };
         for call in loaded {
             if let Some(id) = &call.generation_id {
                 fold.by_generation.insert(id.clone(), call.call_id);
+            }
+            if let Some(job) = &call.facts.job_id {
+                fold.by_job.insert(job.clone(), call.call_id);
             }
             fold.rows.insert(call.call_id, Row { before: Some(call.clone()), after: Some(call) });
         }
@@ -74,6 +84,15 @@ impl<'a> Fold<'a> {
             }
             Observation::Outcome(outcome) => {
                 self.change(outcome.call_id, |call| call.outcome(outcome));
+                if let Some(job) = &outcome.facts.job_id {
+                    self.by_job.entry(job.clone()).or_insert(outcome.call_id);
+                }
+            }
+            Observation::Job(seen) => {
+                // A job that no call here opened is none of the ledger's.
+                if let Some(call_id) = self.by_job.get(&seen.job_id).copied() {
+                    self.change(call_id, |call| call.job(seen));
+                }
             }
             Observation::NotSynced { call_id } => self.change(*call_id, Call::not_synced),
             Observation::Refused(refused) => self.refused.push((**refused).clone()),
@@ -173,6 +192,7 @@ mod tests {
             tally_key: None,
             attribution: Attribution::default(),
             requested_model: None,
+            models: Vec::new(),
             routing: None,
             streamed: None,
             flags: Vec::new(),

@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod burn;
+pub mod failures;
 pub mod format;
 pub mod output;
 pub mod overview;

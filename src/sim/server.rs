@@ -23,7 +23,7 @@ use super::endpoint::Endpoint;
 use super::exchange::Tape;
 use super::picos::Notation;
 use super::plan::Account;
-use super::truth::Reading;
+use super::truth::{Billed, Reading};
 use super::wire::refusal::Refusal;
 use super::wire::{account, others, record};
 use super::{Shared, Target, inference};
@@ -225,14 +225,24 @@ async fn generation(shared: &Shared, caller: &Account, call: &Call) -> Result<St
     if nth < garbled {
         return Ok(GARBAGE.to_owned());
     }
-    Ok(record::whole(&billed, &behaviour, nth < unready))
+    let unready = nth < unready || !is_made(shared, &billed, &behaviour);
+    Ok(record::whole(&billed, &behaviour, unready))
 }
 
 /// The film of `videos/{job}`, if it is the caller's.
 fn video(shared: &Shared, caller: &Account, path: &str) -> Option<String> {
     let job = path.strip_prefix("videos/")?;
-    let billed = shared.truth.get(&job.replacen("job-", "gen-", 1)).filter(|billed| billed.key == caller.key)?;
-    Some(others::video(job, &billed.cost.json(Notation::JavaScript), billed.is_byok))
+    let id = job.replacen("job-", "gen-", 1);
+    let (billed, behaviour) = shared.truth.find(&id).filter(|(billed, _)| billed.key == caller.key)?;
+    let cost = billed.cost.json(behaviour.notation.unwrap_or(Notation::JavaScript));
+    let bill = is_made(shared, &billed, &behaviour).then_some((&*cost, billed.is_byok));
+    Some(others::video(job, &id, bill))
+}
+
+/// Whether a film is made; everything else is, when it is billed.
+fn is_made(shared: &Shared, billed: &Billed, behaviour: &Behaviour) -> bool {
+    let made_at = i64::try_from(behaviour.job_ms.unwrap_or(0)).unwrap_or(i64::MAX);
+    shared.clock.now().millis().saturating_sub(billed.billed_at.millis()) >= made_at
 }
 
 /// What looks like a record and is none.

@@ -12,6 +12,7 @@ mod connect;
 pub mod console;
 pub mod drivers;
 mod error;
+pub mod failures;
 pub mod outbox;
 pub mod progress;
 pub mod refusals;

@@ -78,6 +78,7 @@ statements! {
     CALLS_DELETE_RECORDS = both "calls/delete_records";
     CALLS_FIND = both "calls/find";
     CALLS_LOAD = locked "calls/load";
+    CALLS_OF_JOBS = locked "calls/of_jobs";
     CALLS_PAGE = both "calls/page";
     CALLS_RECORD = both "calls/record";
     CALLS_SAVE_RECORDS = apart "calls/save_records";
@@ -87,6 +88,9 @@ statements! {
     DRIVERS_BUCKETS = both "drivers/buckets";
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
+    FAILURES_ERRORS = both "failures/errors";
+    FAILURES_FLAGGED = both "failures/flagged";
+    FAILURES_MODELS = both "failures/models";
     OUTBOX_ATTACH = both "outbox/attach";
     OUTBOX_COMPOSABLE = both "outbox/composable";
     OUTBOX_COUNTS = both "outbox/counts";

@@ -4,6 +4,7 @@
 mod clients;
 mod config;
 mod crash;
+mod dialects;
 mod discreet;
 mod edges;
 mod exact;
@@ -14,6 +15,7 @@ mod keys;
 mod layering;
 mod ledger;
 mod mail;
+mod mistakes;
 mod openrouter;
 mod pages;
 mod settle;

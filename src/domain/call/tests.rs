@@ -18,6 +18,7 @@ fn sent() -> Sent {
         tally_key: None,
         attribution: Attribution { app: Some("bot".to_owned()), ..Attribution::default() },
         requested_model: Some("openai/gpt-4o-mini".to_owned()),
+        models: Vec::new(),
         routing: None,
         streamed: Some(true),
         flags: Vec::new(),

@@ -1,5 +1,6 @@
 //! The JSON API under `/tally/v1`, and what operators ask: `/healthz`, `/readyz`, `/metrics`.
 
+mod failures;
 mod health;
 mod keys;
 mod record;
@@ -56,6 +57,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/tally/v1/keys", get(keys::list).post(keys::create))
         .route("/tally/v1/keys.csv", get(keys::csv))
         .route("/tally/v1/keys/{name}", delete(keys::revoke))
+        .route("/tally/v1/failures", get(failures::json))
+        .route("/tally/v1/failures.csv", get(failures::csv))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
         .with_state(state)

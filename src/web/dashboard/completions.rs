@@ -22,8 +22,9 @@ use crate::store::rollups::{self, Sums, TotalsQuery};
 const PATH: &str = "/completions";
 
 /// What rows can be filtered by, as URLs and people name it.
-const FILTERS: [(&str, &str); 12] = [
+const FILTERS: [(&str, &str); 15] = [
     ("model", "model"),
+    ("requested", "model asked for"),
     ("app", "app"),
     ("key", "key"),
     ("provider", "provider"),
@@ -32,6 +33,8 @@ const FILTERS: [(&str, &str); 12] = [
     ("state", "state"),
     ("endpoint", "endpoint"),
     ("error", "error type"),
+    ("status", "HTTP status"),
+    ("flag", "flag"),
     ("tag", "tag (name=value)"),
     ("since", "from"),
     ("until", "until"),
@@ -45,7 +48,7 @@ const STATES: [(&str, &str); 5] =
     [("", "all"), ("settled", "settled"), ("pending", "pending"), ("unsettled", "unsettled"), ("failed", "failed")];
 
 /// Most filters a URL is read for.
-const MAX_FILTERS: usize = 16;
+const MAX_FILTERS: usize = 20;
 
 /// A cell whose absence has a word of its own.
 pub(super) struct Line {
@@ -177,6 +180,14 @@ impl Asked {
                 "session" => filter.session = text,
                 "endpoint" => filter.endpoint = text,
                 "error" => filter.error_type = text,
+                "requested" => filter.requested_model = text,
+                "flag" => filter.flag = text,
+                "status" => {
+                    let status = value
+                        .parse()
+                        .map_err(|_| format!("“{value}” is no HTTP status; write a number such as 429."))?;
+                    filter.http_status = Some(status);
+                }
                 "state" => {
                     let state = CallState::parse(value).filter(|state| *state != CallState::Open);
                     filter.state = Some(state.ok_or_else(|| {

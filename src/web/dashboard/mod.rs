@@ -12,6 +12,7 @@ mod chart;
 mod completion;
 mod completions;
 mod events;
+mod failures;
 mod frame;
 mod keys;
 pub mod login;
@@ -110,6 +111,7 @@ pub fn router(state: DashboardState) -> Router {
         .route("/", get(overview::page))
         .route("/completions", get(completions::page))
         .route("/completions/{id}", get(completion::page))
+        .route("/failures", get(failures::page))
         .route("/budgets", get(budgets::page))
         .route("/budgets/{name}", get(budget::page))
         .route("/alerts", get(alerts::page))

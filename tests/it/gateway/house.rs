@@ -241,7 +241,7 @@ impl House {
                     Observation::Head(head) => rows.entry(head.call_id).or_default().heads.push(head),
                     Observation::Outcome(outcome) => rows.entry(outcome.call_id).or_default().outcomes.push(*outcome),
                     // A disk that is slow today; what is tested here holds all the same.
-                    Observation::NotSynced { .. } => {}
+                    Observation::NotSynced { .. } | Observation::Job(_) => {}
                     Observation::Refused(refused) => refusals.push(*refused),
                 }
             }
