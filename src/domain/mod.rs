@@ -12,6 +12,11 @@ pub mod settling;
 pub mod table;
 pub mod time;
 
+// What models cost by OpenRouter's own list, and what OpenRouter counted beside us.
+pub mod catalogue;
+pub mod comparison;
+pub mod price;
+
 // Local time, and what stands on it.
 pub mod schedule;
 pub mod window;
