@@ -106,6 +106,8 @@ pub struct Call {
     pub attribution_provenance: AttributionProvenance,
     /// The request's model.
     pub requested_model: Option<String>,
+    /// The catalogue's ID of the permaslug; `None` while no catalogue knew one of another name, or a reply named the model.
+    pub catalogue_model: Option<String>,
     /// What was asked of providers, as JSON text.
     pub routing: Option<String>,
     /// The path below `/api/v1/`; `None` where the call did not pass through us.
@@ -145,6 +147,7 @@ impl Call {
             attribution: Attribution::default(),
             attribution_provenance: AttributionProvenance::default(),
             requested_model: None,
+            catalogue_model: None,
             routing: None,
             endpoint: None,
             http_status: None,
@@ -378,6 +381,7 @@ impl Call {
         self.generation_id = self.generation_id.take().or(other.generation_id);
         self.key = self.key.take().or(other.key);
         self.requested_model = self.requested_model.take().or(other.requested_model);
+        self.catalogue_model = self.catalogue_model.take().or(other.catalogue_model);
         self.routing = self.routing.take().or(other.routing);
         self.endpoint = self.endpoint.take().or(other.endpoint);
         self.http_status = self.http_status.or(other.http_status);
@@ -400,9 +404,23 @@ impl Call {
         self.facts.created_at.unwrap_or(self.seen_at)
     }
 
-    /// The model shown and summed: the reply's ID where known, else the record's permaslug.
+    /// The model shown and summed: the reply's ID where known, else the catalogue's ID of the record's permaslug, else
+    /// the permaslug.
     pub fn model(&self) -> Option<&str> {
-        self.facts.reply_model.as_deref().or(self.facts.permaslug.as_deref())
+        let facts = &self.facts;
+        facts.reply_model.as_deref().or(self.catalogue_model.as_deref()).or(facts.permaslug.as_deref())
+    }
+
+    /// Gives the call the ID that `id_of` has for its permaslug. One that has an ID keeps it: what was counted under a
+    /// name stays there, whatever the catalogue says later.
+    pub fn name_model(&mut self, id_of: impl Fn(&str) -> Option<String>) {
+        if self.facts.reply_model.is_some() {
+            self.catalogue_model = None;
+        } else if self.catalogue_model.is_none()
+            && let Some(permaslug) = &self.facts.permaslug
+        {
+            self.catalogue_model = id_of(permaslug).filter(|id| id != permaslug);
+        }
     }
 
     /// What OpenRouter charged: settled, else inline; `None` if unknown. A failed call was charged nothing.
@@ -555,6 +573,24 @@ mod tests {
         call.read(&Reading::NotYet, Timestamp(3_000 + GIVE_UP), GIVE_UP);
         assert_eq!(call.state, CallState::Failed);
         assert_eq!(call.error.unwrap().error_type.as_deref(), Some("provider_unavailable"));
+    }
+
+    #[test]
+    fn the_model_is_the_replys_else_the_catalogues_else_the_permaslug() {
+        let mut call = Call::sent(&sent(), "j");
+        let id_of = |permaslug: &str| (permaslug == "acme/one-20260101").then(|| "acme/one".to_owned());
+        call.name_model(id_of);
+        assert_eq!(call.model(), None);
+        call.facts.permaslug = Some("acme/one-20260101".to_owned());
+        call.name_model(|_| None);
+        assert_eq!(call.model(), Some("acme/one-20260101"));
+        call.name_model(id_of);
+        assert_eq!(call.model(), Some("acme/one"));
+        call.name_model(|_| Some("acme/renamed".to_owned()));
+        assert_eq!(call.model(), Some("acme/one"), "history keeps its name");
+        call.facts.reply_model = Some("acme/one:free".to_owned());
+        call.name_model(id_of);
+        assert_eq!((call.model(), call.catalogue_model.as_deref()), (Some("acme/one:free"), None));
     }
 
     #[test]

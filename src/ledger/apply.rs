@@ -7,6 +7,7 @@ use super::Work;
 use super::fold::{Fold, Move, Verdict};
 use super::tracking::Tracker;
 use crate::budget::Book;
+use crate::catalogue::Shelf;
 use crate::domain::budget::Budget;
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
@@ -56,12 +57,19 @@ pub(super) struct Applier {
     journal_id: String,
     book: Arc<Book>,
     tracker: Tracker,
+    catalogue: Shelf,
     give_up_after_ms: i64,
 }
 
 impl Applier {
-    pub(super) fn new(store: Store, journal_id: String, book: Arc<Book>, give_up_after_ms: i64) -> Self {
-        Self { store, journal_id, book, tracker: Tracker::default(), give_up_after_ms }
+    pub(super) fn new(
+        store: Store,
+        journal_id: String,
+        book: Arc<Book>,
+        catalogue: Shelf,
+        give_up_after_ms: i64,
+    ) -> Self {
+        Self { store, journal_id, book, tracker: Tracker::default(), catalogue, give_up_after_ms }
     }
 
     /// How far the journal had been drained at the last commit.
@@ -105,6 +113,7 @@ impl Applier {
         for reading in &work.readings {
             fold.read(reading.call_id, &reading.reading, reading.at, self.give_up_after_ms);
         }
+        fold.name_models(&self.catalogue.load());
         let (moves, refused) = fold.finish();
         let judged_at = work.as_of.unwrap_or(now);
         let mut applied = self.write(&mut tx, &moves, judged_at).await?;
@@ -135,6 +144,7 @@ impl Applier {
             for id in &ids {
                 fold.interrupt(*id, now);
             }
+            fold.name_models(&self.catalogue.load());
             let (moves, _) = fold.finish();
             let (tracker, _) = self.write(&mut tx, &moves, now).await?;
             self.commit(tx).await?;
@@ -209,5 +219,6 @@ fn touched(work: &Work, replay: bool) -> (Vec<CallId>, Vec<GenerationId>) {
     }
     generations.extend(work.told.iter().map(|told| told.generation_id.clone()));
     calls.extend(work.readings.iter().map(|reading| reading.call_id));
+    calls.extend(&work.renamed);
     (calls.into_iter().collect(), generations.into_iter().collect())
 }

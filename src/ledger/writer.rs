@@ -19,6 +19,7 @@ use super::apply::{Applied, Applier, ApplyError};
 use super::fold::Verdict;
 use super::{COMMAND_QUEUE, Command, Health, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work};
 use crate::budget::Book;
+use crate::catalogue::Shelf;
 use crate::clock::Clock;
 use crate::domain::budget::Budget;
 use crate::domain::observation::Observation;
@@ -47,6 +48,8 @@ pub struct WriterOptions {
     pub give_up_after_ms: i64,
     /// The file that records nobody can understand go to.
     pub aside: PathBuf,
+    /// What models are called.
+    pub catalogue: Shelf,
     /// Where rows are counted.
     pub metrics: Metrics,
 }
@@ -110,7 +113,8 @@ impl Writer {
         clock: Clock,
         options: WriterOptions,
     ) -> Result<Opened, OpenError> {
-        let mut applier = Applier::new(store, journal.id().to_string(), book, options.give_up_after_ms);
+        let catalogue = options.catalogue.clone();
+        let mut applier = Applier::new(store, journal.id().to_string(), book, catalogue, options.give_up_after_ms);
         let drained = applier.drained_to().await?;
         let StartedJournal { journal, reader, watch, damage, torn_tail } = journal.start(clock.clone(), drained)?;
         if let Some(position) = torn_tail {
@@ -388,11 +392,12 @@ impl Gathered {
     }
 
     fn command(&mut self, command: Command) {
-        let Work { observations, told, readings, as_of } = command.work;
+        let Work { observations, told, readings, renamed, as_of } = command.work;
         self.answers.push((told.len(), command.answer));
         self.work.observations.extend(observations);
         self.work.told.extend(told);
         self.work.readings.extend(readings);
+        self.work.renamed.extend(renamed);
         self.work.as_of = as_of;
     }
 }
