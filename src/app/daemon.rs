@@ -14,7 +14,7 @@ use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
-use crate::jobs::{self, Housekeeping};
+use crate::jobs::{self, Housekeeping, Upstream};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Opened};
 use crate::lock::OwnerLock;
@@ -63,7 +63,7 @@ impl Daemon {
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { clock, entropy, warnings } = surroundings;
         let metrics = super::metrics();
-        let OpenLedger { store, opened, book, lock } = open(config, &metrics, &clock, &entropy).await?;
+        let OpenLedger { store, opened, book, catalogue, lock } = open(config, &metrics, &clock, &entropy).await?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen { address: config.listen, error })?;
         let Opened { writer, ledger, journal, watch } = opened;
@@ -72,14 +72,27 @@ impl Daemon {
         tasks.spawn_sink_thread("ledger writer", writer.run(drain));
         tasks.spawn_sink("journal watch", watch.run());
         let keyring = Arc::new(Keyring::new(config.openrouter.keys.clone()));
-        settle(config, &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy)?;
+        let client = client(config, &clock)?;
+        settle(config, client.clone(), &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy);
         let housekeeping = Housekeeping {
             store: store.clone(),
             readings: ledger.readings(),
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
-        let board = jobs::start(housekeeping.jobs(), &tasks, &clock, &entropy);
+        let upstream = Upstream {
+            store: store.clone(),
+            client,
+            ledger: ledger.clone(),
+            journal: journal.clone(),
+            shelf: catalogue.clone(),
+            keys: config.openrouter.keys.clone(),
+            management_key: config.openrouter.management_key.clone(),
+            clock: clock.clone(),
+        };
+        let table = housekeeping.jobs().into_iter().chain(upstream.jobs(&config.catalogue)).collect();
+        let board = jobs::start(table, &tasks, &clock, &entropy);
+        let management_key = super::management_key(config);
         deliver(config, address, &tasks, &store, &ledger, &metrics, &clock)?;
         let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
         let gateway = Gateway::new(GatewaySetup {
@@ -103,6 +116,8 @@ impl Daemon {
             store: store.clone(),
             journal: journal.clone(),
             keys: Arc::new(named_keys(config)),
+            catalogue: catalogue.clone(),
+            management_key: management_key.clone(),
             zone: config.time_zone,
             clock: clock.clone(),
             entropy,
@@ -113,6 +128,9 @@ impl Daemon {
             ledger: ledger.clone(),
             journal: journal.clone(),
             keyring,
+            catalogue,
+            reads_catalogue: config.catalogue.enabled,
+            management_key,
             board,
             clock: clock.clone(),
             zone: config.time_zone,
@@ -182,6 +200,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 #[expect(clippy::too_many_arguments, reason = "the composition root hands each part what it needs")]
 fn settle(
     config: &Config,
+    client: Client,
     tasks: &Tasks,
     store: &Store,
     ledger: &Ledger,
@@ -189,9 +208,7 @@ fn settle(
     metrics: &Metrics,
     clock: &Clock,
     entropy: &Entropy,
-) -> Result<(), StartError> {
-    let timeouts = Timeouts { connect: config.openrouter.connect_timeout, reading: config.settle.timeout };
-    let client = Client::new(&config.openrouter.base_url, timeouts, clock.clone())?;
+) {
     let settler = Settler {
         store: store.clone(),
         client,
@@ -208,7 +225,11 @@ fn settle(
         },
     };
     tasks.spawn("settler", settler.run(tasks.stop_token()));
-    Ok(())
+}
+
+fn client(config: &Config, clock: &Clock) -> Result<Client, StartError> {
+    let timeouts = Timeouts { connect: config.openrouter.connect_timeout, reading: config.settle.timeout };
+    Ok(Client::new(&config.openrouter.base_url, timeouts, clock.clone())?)
 }
 
 fn deliver(

@@ -71,6 +71,12 @@ fn metrics() -> Metrics {
     Metrics::new(Registry::with_prefix("tallyd"))
 }
 
+/// The SHA-256 of the management key; `None`: none is configured.
+fn management_key(config: &Config) -> Option<String> {
+    use secrecy::ExposeSecret as _;
+    config.openrouter.management_key.as_ref().map(|key| KeyFingerprint::of(key.expose_secret()).sha256)
+}
+
 /// The configured keys by name, as told IDs may name them.
 fn named_keys(config: &Config) -> NamedKeys {
     use secrecy::ExposeSecret as _;

@@ -150,6 +150,12 @@ pub struct Ledger {
     clock: crate::clock::Clock,
 }
 
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").finish_non_exhaustive()
+    }
+}
+
 impl Ledger {
     /// Writes `work` and says what became of each told ID, once it is committed.
     ///

@@ -16,7 +16,7 @@ use crate::domain::ids::KeyFingerprint;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::openrouter::{Client, ReadError};
-use crate::store::{self, Store, StoreError, calls, comparisons};
+use crate::store::{Store, StoreError, calls, comparisons};
 
 /// Rows of unknown cost that are estimated one by one for one comparison; beyond it they count as waiting.
 const MAX_ESTIMATED: u32 = 10_000;
@@ -52,13 +52,13 @@ pub enum CompareError {
 
 /// Compares `key`, which is called `name`, for the UTC day it is. `caught_up` returns once the ledger holds everything
 /// that was journalled before it was called, or says that it does not.
-pub async fn compare(
+pub async fn compare<C: Future<Output = bool>>(
     client: &Client,
     store: &Store,
     catalogue: &Catalogue,
     (name, key): (&str, &SecretString),
     clock: &Clock,
-    mut caught_up: impl AsyncFnMut() -> bool,
+    caught_up: impl Fn() -> C,
 ) -> Result<KeyDay, CompareError> {
     for _ in 0..ATTEMPTS {
         let day = day_of(clock.now());
@@ -149,10 +149,3 @@ pub async fn ask_balance(client: &Client, key: &SecretString) -> Result<Balance,
     Ok(client.credits(key).await?)
 }
 
-/// The balance that the configured management key was last told; `None` without such a key, or before the first time.
-pub async fn last_balance(store: &Store, key: Option<&SecretString>) -> Result<Option<Balance>, StoreError> {
-    match key {
-        Some(key) => store::comparisons::balance(store, &KeyFingerprint::of(key.expose_secret()).sha256).await,
-        None => Ok(None),
-    }
-}

@@ -1,6 +1,7 @@
 //! The JSON API under `/tally/v1`, and what operators ask: `/healthz`, `/readyz`, `/metrics`.
 
 mod health;
+mod reconciliation;
 mod record;
 mod spend;
 
@@ -13,6 +14,7 @@ use axum::routing::{get, post};
 use chrono_tz::Tz;
 use serde_json::json;
 
+use crate::catalogue::Shelf;
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -31,6 +33,10 @@ pub struct ApiState {
     pub journal: Journal,
     /// Keys that told IDs may name.
     pub keys: Arc<NamedKeys>,
+    /// The list of models.
+    pub catalogue: Shelf,
+    /// SHA-256 of the key that is told the balance; `None`: none is configured.
+    pub management_key: Option<String>,
     /// The zone of dates in questions.
     pub zone: Tz,
     /// The time.
@@ -45,6 +51,7 @@ pub struct ApiState {
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/tally/v1/record", post(record::record))
+        .route("/tally/v1/reconciliation", get(reconciliation::json))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
         .with_state(state)

@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::capture::keys::Keyring;
+use crate::catalogue::Shelf;
 use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::jobs::Board;
@@ -51,6 +52,12 @@ pub struct DashboardState {
     pub journal: Journal,
     /// The keys that are held; only names and last characters are shown.
     pub keyring: Arc<Keyring>,
+    /// The list of models.
+    pub catalogue: Shelf,
+    /// Whether that list is read from OpenRouter.
+    pub reads_catalogue: bool,
+    /// SHA-256 of the key that is told the balance; `None`: none is configured.
+    pub management_key: Option<String>,
     /// How the periodic jobs are doing.
     pub board: Board,
     /// The time.
