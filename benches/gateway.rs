@@ -22,7 +22,7 @@ const RUNS: usize = 5;
 /// How long after the end the last row may take.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
-const BODY: &str = r#"{\"id\":\"gen-1789000122-$request_id\",\"object\":\"chat.completion\",\"created\":1789000122,\"model\":\"openai/gpt-4o-mini\",\"provider\":\"OpenAI\",\"choices\":[{\"index\":0,\"finish_reason\":\"stop\",\"native_finish_reason\":\"stop\",\"message\":{\"role\":\"assistant\",\"content\":\"Budget alerts fire when spend crosses a threshold, once for each threshold and window, whatever restarts come between.\",\"refusal\":null}}],\"usage\":{\"prompt_tokens\":212,\"completion_tokens\":87,\"total_tokens\":299,\"cost\":0.00008316,\"is_byok\":false,\"prompt_tokens_details\":{\"cached_tokens\":0},\"cost_details\":{\"upstream_inference_cost\":0.000084},\"completion_tokens_details\":{\"reasoning_tokens\":0}}}"#;
+const BODY: &str = r#"{\"id\":\"gen-$sec-$request_id\",\"object\":\"chat.completion\",\"created\":1789000122,\"model\":\"openai/gpt-4o-mini\",\"provider\":\"OpenAI\",\"choices\":[{\"index\":0,\"finish_reason\":\"stop\",\"native_finish_reason\":\"stop\",\"message\":{\"role\":\"assistant\",\"content\":\"Budget alerts fire when spend crosses a threshold, once for each threshold and window, whatever restarts come between.\",\"refusal\":null}}],\"usage\":{\"prompt_tokens\":212,\"completion_tokens\":87,\"total_tokens\":299,\"cost\":0.00008316,\"is_byok\":false,\"prompt_tokens_details\":{\"cached_tokens\":0},\"cost_details\":{\"upstream_inference_cost\":0.000084},\"completion_tokens_details\":{\"reasoning_tokens\":0}}}"#;
 
 struct Nginx(Child);
 
@@ -125,11 +125,11 @@ fn wait_until_empty(daemon: &Daemon, limit: Duration) -> bool {
 fn nginx(folder: &Path, upstream: u16, through: u16) -> Nginx {
     let config = format!(
         "daemon off;\nworker_processes 2;\npid {0}/nginx.pid;\nerror_log stderr crit;\nevents {{ worker_connections 4096; }}\nhttp {{\n\
-         access_log off;\nkeepalive_requests 100000000;\nclient_body_temp_path {0}/body;\nproxy_temp_path {0}/proxy;\nfastcgi_temp_path {0}/f;\nuwsgi_temp_path {0}/u;\nscgi_temp_path {0}/s;\n\
+         access_log off;\nmap $msec $sec {{ \"~^(?<whole>\\d+)\" $whole; }}\nkeepalive_requests 100000000;\nclient_body_temp_path {0}/body;\nproxy_temp_path {0}/proxy;\nfastcgi_temp_path {0}/f;\nuwsgi_temp_path {0}/u;\nscgi_temp_path {0}/s;\n\
          upstream origin {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 100000000; }}\n\
          server {{ listen 127.0.0.1:{upstream}; default_type application/json;\n\
          location = /api/v1/generation {{ return 404 '{{\"error\":{{\"message\":\"not found\",\"code\":404}}}}'; }}\n\
-         location / {{ add_header X-Generation-Id gen-1789000122-$request_id; return 200 \"{BODY}\"; }} }}\n\
+         location / {{ add_header X-Generation-Id gen-$sec-$request_id; return 200 \"{BODY}\"; }} }}\n\
          server {{ listen 127.0.0.1:{through}; location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_buffering off; }} }}\n}}\n",
         folder.display()
     );

@@ -74,11 +74,10 @@ where
 }
 
 /// Whether a line may be written at all: the finer lines of libraries can hold headers and statements with what is in
-/// them, so whatever `log.level` says they stay away. That a writer waits its turn for SQLite's one writing connection
-/// is no news either; a database that is in trouble is told by the ledger.
+/// them, so whatever `log.level` says they stay away.
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
     let ours = metadata.target().starts_with(env!("CARGO_PKG_NAME"));
-    ours || (*metadata.level() <= Level::INFO && metadata.target() != "sqlx::pool::acquire")
+    ours || *metadata.level() <= Level::INFO
 }
 
 /// A panic's message can quote the text it stumbled over, so only its place is told.
@@ -105,6 +104,10 @@ pub struct Metrics {
     pub journal_segments: Gauge,
     /// Replies whose end was let go before their record was synced.
     pub journal_unsynced: Counter,
+    /// Calls that passed without a record: the journal was full.
+    pub calls_uncounted: Counter,
+    /// Observations that the journal did not take: each is a gap in the ledger.
+    pub observations_lost: Counter,
     drain_lag: Gauge<f64, AtomicU64>,
     /// Rows whose generation record is due to be read.
     pub settle_due: Gauge,
@@ -149,6 +152,8 @@ impl Metrics {
             journal_size: add_in(to, Unit::Bytes, "journal_size", "Journal records not yet in the ledger"),
             journal_segments: add(to, "journal_segments", "Journal segments on disk"),
             journal_unsynced: add(to, "journal_unsynced", "Replies let go before their record was synced"),
+            calls_uncounted: add(to, "calls_uncounted", "Calls passed without a record: the journal was full"),
+            observations_lost: add(to, "observations_lost", "Observations the journal did not take"),
             drain_lag: add_in(to, Unit::Seconds, "ledger_drain_lag", "Age of the oldest record not in the ledger"),
             settle_due: add(to, "settle_due", "Rows whose generation record is due to be read"),
             settle_lag: add_in(to, Unit::Seconds, "settle_lag", "How long the longest-due row has waited"),

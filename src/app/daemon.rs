@@ -95,6 +95,7 @@ impl Daemon {
         let management_key = super::management_key(config);
         deliver(config, address, &tasks, &store, &ledger, &metrics, &clock)?;
         let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
+        let recorder = Recorder::new(journal.clone(), metrics.clone());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config.openrouter.clone(),
             settings: config.gateway.clone(),
@@ -102,7 +103,7 @@ impl Daemon {
             open: guard.is_loopback(),
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
-            recorder: Recorder::new(journal.clone(), metrics.clone()),
+            recorder: recorder.clone(),
             admit: {
                 let book = Arc::clone(&book);
                 Arc::new(move |call, now| book.admit(call, now))
@@ -115,6 +116,7 @@ impl Daemon {
             ledger: ledger.clone(),
             store: store.clone(),
             journal: journal.clone(),
+            recorder: recorder.clone(),
             keys: Arc::new(named_keys(config)),
             catalogue: catalogue.clone(),
             management_key: management_key.clone(),
@@ -127,6 +129,8 @@ impl Daemon {
             store: store.clone(),
             ledger: ledger.clone(),
             journal: journal.clone(),
+            recorder,
+            on_ledger_failure: config.journal.on_ledger_failure,
             keyring,
             catalogue,
             reads_catalogue: config.catalogue.enabled,

@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StartError;
@@ -22,8 +22,13 @@ const JOURNAL_RESERVE: u64 = 64 << 20;
 /// Bytes of records that may be in memory while the disk hangs.
 const JOURNAL_MEMORY: u64 = 64 << 20;
 
-/// The file beside the journal that records go to which nobody can read.
+/// Its name, beside the journal.
 const ASIDE: &str = "set-aside.ndjson";
+
+/// Where records go that the database refuses for good or nobody can read.
+pub fn set_aside_file(config: &Config) -> PathBuf {
+    config.journal_dir.join(ASIDE)
+}
 
 /// Everything that writes, ready to run.
 pub(super) struct OpenLedger {
@@ -70,7 +75,7 @@ pub(super) async fn open(
         batch_rows: config.ledger.batch_rows,
         batch_wait: config.ledger.batch_wait,
         give_up_after_ms: i64::try_from(config.settle.give_up_after.as_millis()).unwrap_or(i64::MAX),
-        aside: config.journal_dir.join(ASIDE),
+        aside: set_aside_file(config),
         metrics: metrics.clone(),
     };
     let opened =

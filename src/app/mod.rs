@@ -2,12 +2,14 @@
 
 mod daemon;
 pub mod demo;
+pub mod handles;
 mod ledger;
 pub mod offline;
 
 use prometheus_client::registry::Registry;
 
 pub use self::daemon::{Daemon, Surroundings};
+pub use self::ledger::set_aside_file;
 use crate::config::Config;
 use crate::domain::ids::KeyFingerprint;
 use crate::ledger::intake::NamedKeys;

@@ -57,14 +57,61 @@ pub fn attribute(headers: &HeaderMap, asked: Option<&Asked>, messages: bool) -> 
 }
 
 fn fill_from_body(attribution: &mut Attribution, asked: &Asked, messages: bool) {
-    let anthropic_user = asked.metadata.get("user_id").filter(|_| messages);
-    attribution.user = attribution.user.take().or_else(|| asked.user.clone()).or_else(|| anthropic_user.cloned());
-    attribution.session = attribution.session.take().or_else(|| asked.session.clone());
+    let anthropic = asked.metadata.get("user_id").filter(|_| messages).map(|text| MessagesUser::of(text));
+    let (user, session) = anthropic.map_or((None, None), |named| (named.user, named.session));
+    attribution.user = attribution.user.take().or_else(|| asked.user.clone()).or(user);
+    attribution.session = attribution.session.take().or_else(|| asked.session.clone()).or(session);
     for (name, value) in &asked.metadata {
         if attribution.tags.len() < MAX_TAGS && !(messages && name == "user_id") {
             attribution.tags.entry(name.clone()).or_insert_with(|| value.clone());
         }
     }
+}
+
+/// Whom `metadata.user_id` of `/messages` names.
+struct MessagesUser {
+    user: Option<String>,
+    session: Option<String>,
+}
+
+/// What Claude Code writes into `metadata.user_id`, as JSON text (since its 2.1.78).
+#[derive(serde::Deserialize)]
+struct ClaudeCodeUser {
+    #[serde(default)]
+    account_uuid: String,
+    #[serde(default)]
+    device_id: String,
+    session_id: String,
+}
+
+impl MessagesUser {
+    /// Claude Code puts user and session into one text, which is then another for each session: such a text is taken
+    /// apart. The account is the user, and where there is none (it was called with a key), the installation. Any other
+    /// text is the user as it is.
+    fn of(text: &str) -> Self {
+        let (account, device, session) = if let Ok(named) = serde_json::from_str::<ClaudeCodeUser>(text) {
+            (named.account_uuid, named.device_id, named.session_id)
+        } else if let Some((account, device, session)) = joined(text) {
+            (account.to_owned(), device.to_owned(), session.to_owned())
+        } else {
+            return Self { user: Some(text.to_owned()), session: None };
+        };
+        let user = Attribution::label(&account).or_else(|| Attribution::label(&device));
+        match (user, Attribution::label(&session)) {
+            (Some(user), session) => Self { user: Some(user), session },
+            (None, _) => Self { user: Some(text.to_owned()), session: None },
+        }
+    }
+}
+
+/// Claude Code's older form, `user_<hex>_account_<uuid>_session_<uuid>`: account, installation and session.
+fn joined(text: &str) -> Option<(&str, &str, &str)> {
+    let (device, rest) = text.strip_prefix("user_")?.split_once("_account_")?;
+    let (account, session) = rest.split_once("_session_")?;
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let uuid = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    (!device.is_empty() && hex(device) && uuid(account) && !session.is_empty() && uuid(session))
+        .then_some((account, device, session))
 }
 
 fn app(headers: &HeaderMap) -> Option<String> {
@@ -148,6 +195,44 @@ mod tests {
         assert_eq!((attribution.user.as_deref(), attribution.tags.len()), (Some("u"), 0));
         let (attribution, _) = attribute(&HeaderMap::new(), Some(&asked), false);
         assert_eq!((attribution.user, attribution.tags.len()), (None, 1));
+    }
+
+    #[test]
+    fn claude_codes_user_is_parted_from_its_session() {
+        let of = |text: &str| {
+            let asked = Asked { metadata: [("user_id".to_owned(), text.to_owned())].into(), ..Asked::default() };
+            let (attribution, malformed) = attribute(&HeaderMap::new(), Some(&asked), true);
+            assert!(!malformed && attribution.tags.is_empty());
+            (attribution.user.unwrap(), attribution.session)
+        };
+        let (device, account) = ("5dd07c33da27e6d2968d94ea20bf47a7", "0f0e0d0c-0b0a-4909-8807-060504030201");
+        let session = "d2e70091-3007-41a3-a916-cb8b0d3098de";
+        let named = |user: &str| (user.to_owned(), Some(session.to_owned()));
+        let json = |account: &str| {
+            format!(r#"{{"device_id":"{device}","account_uuid":"{account}","session_id":"{session}","more":1}}"#)
+        };
+        assert_eq!(of(&json(account)), named(account));
+        assert_eq!(of(&json("")), named(device));
+        assert_eq!(of(&format!("user_{device}_account_{account}_session_{session}")), named(account));
+        assert_eq!(of(&format!("user_{device}_account__session_{session}")), named(device));
+        for other in [
+            "lena",
+            "user_lena_account_x_session_y",
+            "user_abc_account_",
+            r#"{"team":"a"}"#,
+            r#"{"session_id":"s"}"#,
+            r#"{"session_id":7,"device_id":"a"}"#,
+        ] {
+            assert_eq!(of(other), (other.to_owned(), None));
+        }
+        // What is said otherwise is stronger.
+        let asked = Asked {
+            session: Some("mine".to_owned()),
+            metadata: [("user_id".to_owned(), json(account))].into(),
+            ..Asked::default()
+        };
+        let (attribution, _) = attribute(&headers(&[("x-tally-user", "lena")]), Some(&asked), true);
+        assert_eq!((attribution.user.as_deref(), attribution.session.as_deref()), (Some("lena"), Some("mine")));
     }
 
     #[test]

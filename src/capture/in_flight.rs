@@ -77,10 +77,12 @@ impl InFlight {
     }
 
     /// Whether the end of the reply waits for the outcome's sync: not where nothing was spent.
-    pub fn holds_its_end(&self) -> bool {
-        self.reply.as_ref().is_some_and(|reply| {
+    pub fn holds_its_end(&mut self) -> bool {
+        self.reply.as_mut().is_some_and(|reply| {
             let spent_nothing = matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-                || (reply.generation_id.is_none() && reply.status.as_u16() >= 400);
+                || (reply.status.as_u16() >= 400
+                    && reply.generation_id.is_none()
+                    && !reply.observer.names_generation());
             !spent_nothing
         })
     }

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use crate::domain::ids::CallId;
@@ -19,7 +18,6 @@ pub struct Recorder(Arc<Inner>);
 struct Inner {
     journal: Journal,
     metrics: Metrics,
-    lost: AtomicU64,
 }
 
 /// Resolves when an outcome is on disk, or when that has been given up (`journal.sync_timeout`).
@@ -44,7 +42,7 @@ impl Future for Written {
 impl Recorder {
     /// A recorder to this journal, counted in these metrics.
     pub fn new(journal: Journal, metrics: Metrics) -> Self {
-        Self(Arc::new(Inner { journal, metrics, lost: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { journal, metrics }))
     }
 
     /// False once the journal has reached its limit or cannot be written: what `journal.on_ledger_failure` is about.
@@ -52,9 +50,29 @@ impl Recorder {
         self.0.journal.accepts_new_calls()
     }
 
+    /// False once what room the journal has is needed by the calls under way: a new call is then either refused or passes
+    /// uncounted.
+    pub fn has_room_for_new_calls(&self) -> bool {
+        self.0.journal.has_room_for_new_calls()
+    }
+
     /// Observations that the journal did not take, since the start: each is a gap in the ledger.
     pub fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Relaxed)
+        self.0.metrics.observations_lost.get()
+    }
+
+    /// Calls that passed without a record, since the start: they are in no sum and no budget.
+    pub fn uncounted_calls(&self) -> u64 {
+        self.0.metrics.calls_uncounted.get()
+    }
+
+    /// A call passes without a record.
+    pub fn uncounted(&self) {
+        let uncounted = self.0.metrics.calls_uncounted.inc() + 1;
+        // Said at 1, 2, 4, 8 … so that an hour of it does not fill the log.
+        if uncounted.is_power_of_two() {
+            tracing::error!(uncounted, "the journal has no room for new calls; they pass without a record");
+        }
     }
 
     /// The request is about to go upstream. Its call is under way until its outcome.
@@ -82,9 +100,12 @@ impl Recorder {
         }
     }
 
-    /// tallyd itself refused a call; `cause` is the one it names.
+    /// tallyd itself refused a call; `cause` is the one it names. It takes no room from the calls under way.
     pub fn refused(&self, cause: &'static str, refused: Refused) {
         self.0.metrics.refused(cause);
+        if !self.has_room_for_new_calls() {
+            return self.count_lost(crate::journal::Refused::Full);
+        }
         self.append(&Observation::Refused(Box::new(refused)));
     }
 
@@ -95,10 +116,10 @@ impl Recorder {
     }
 
     fn count_lost(&self, refused: crate::journal::Refused) {
-        let lost = self.0.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        let lost = self.0.metrics.observations_lost.inc() + 1;
         // Said at 1, 2, 4, 8 … so that an hour of it does not fill the log.
         if lost.is_power_of_two() {
-            tracing::error!(lost, %refused, "the journal does not take observations; calls pass uncounted");
+            tracing::error!(lost, %refused, "the journal does not take observations; the ledger has a gap for each");
         }
     }
 }

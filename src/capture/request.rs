@@ -54,6 +54,8 @@ pub struct Asked {
     pub model: Option<String>,
     /// `models`: the fallbacks.
     pub models: Vec<String>,
+    /// `models` holds more than was read of it: any model may answer.
+    pub models_unread: bool,
     /// Whether a stream was asked for.
     pub streamed: bool,
     /// `user`.
@@ -92,9 +94,12 @@ impl RequestReader {
             return None;
         }
         let kept = &self.kept;
+        let (models, models_unread) = models(kept);
         let mut asked = Asked {
             model: kept.text(MODEL).and_then(|model| Attribution::label(&model)),
-            models: models(kept),
+            models,
+            models_unread,
+            malformed: [USER, SESSION, METADATA, MODELS].into_iter().any(|field| kept.is_passed_over(field)),
             streamed: kept.raw(STREAM) == Some("true"),
             routing: kept.raw(PROVIDER).and_then(routing),
             ..Asked::default()
@@ -134,10 +139,18 @@ impl Asked {
     }
 }
 
-fn models(kept: &Kept) -> Vec<String> {
-    let models: Vec<&RawValue> = kept.raw(MODELS).and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
+/// The fallbacks, and whether there are more than these.
+fn models(kept: &Kept) -> (Vec<String>, bool) {
+    if kept.is_passed_over(MODELS) {
+        return (Vec::new(), true);
+    }
+    let Some(raw) = kept.raw(MODELS) else { return (Vec::new(), false) };
+    let Ok(named) = serde_json::from_str::<Vec<&RawValue>>(raw) else { return (Vec::new(), true) };
     let text = |raw: &&RawValue| serde_json::from_str::<String>(raw.get()).ok().filter(|text| text.len() <= MAX_LABEL);
-    models.iter().filter_map(text).filter_map(|model| Attribution::label(&model)).take(MAX_MODELS).collect()
+    let models: Vec<String> =
+        named.iter().filter_map(text).filter_map(|model| Attribution::label(&model)).take(MAX_MODELS).collect();
+    let unread = models.len() < named.len();
+    (models, unread)
 }
 
 fn routing(raw: &str) -> Option<String> {
@@ -172,10 +185,25 @@ mod tests {
         .unwrap();
         assert_eq!(asked.model.as_deref(), Some("openai/gpt-4o:nitro"));
         assert_eq!(asked.models, ["a/b", "c/d"]);
+        assert!(asked.models_unread, "3 is no model we know");
         assert!(asked.streamed && asked.malformed);
         assert_eq!((asked.user.as_deref(), asked.session.as_deref()), (Some("uü"), Some("s")));
         assert_eq!(asked.metadata.into_iter().collect::<Vec<_>>(), [("team".to_owned(), "a".to_owned())]);
         assert_eq!(asked.routing.as_deref(), Some(r#"{"order":["OpenAI"],"sort":"price"}"#));
+    }
+
+    #[test]
+    fn what_is_too_long_to_keep_is_told() {
+        let long = "x".repeat(crate::capture::tap::MAX_VALUE);
+        let asked = read(&format!(r#"{{"model":"a/b","metadata":{{"team":"a","note":"{long}"}}}}"#)).unwrap();
+        assert!(asked.malformed && asked.metadata.is_empty() && !asked.models_unread);
+        let asked = read(&format!(r#"{{"model":"a/b","models":["c/d","{long}"]}}"#)).unwrap();
+        assert!(asked.malformed && asked.models_unread && asked.models.is_empty());
+        let many = vec![r#""a/b""#; MAX_MODELS + 1].join(",");
+        let asked = read(&format!(r#"{{"models":[{many}]}}"#)).unwrap();
+        assert_eq!((asked.models.len(), asked.models_unread, asked.malformed), (MAX_MODELS, true, false));
+        let asked = read(r#"{"models":["a/b"]}"#).unwrap();
+        assert!(!asked.models_unread && !asked.malformed);
     }
 
     #[test]

@@ -66,6 +66,8 @@ impl Node {
 pub(super) struct Kept {
     bytes: Vec<u8>,
     spans: [Option<(u32, u32)>; MAX_FIELDS],
+    /// A bit for each field whose value was there and too long to keep.
+    passed_over: u32,
 }
 
 impl Kept {
@@ -73,6 +75,12 @@ impl Kept {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.spans = [None; MAX_FIELDS];
+        self.passed_over = 0;
+    }
+
+    /// Whether a value was there and is not kept, for its length.
+    pub(super) fn is_passed_over(&self, field: u8) -> bool {
+        self.passed_over & (1 << field) != 0
     }
 
     /// The value's own JSON text (empty for a marked object or array); `None` when it was absent or null.
@@ -261,6 +269,9 @@ impl Tap {
         if kept.bytes.len() - from + bytes.len() > MAX_VALUE || kept.bytes.len() + bytes.len() > MAX_KEPT {
             kept.bytes.truncate(from);
             self.keeping = None;
+            if let Some(field) = self.node.and_then(|node| node.field) {
+                kept.passed_over |= 1 << field;
+            }
             return;
         }
         kept.bytes.extend_from_slice(bytes);

@@ -117,8 +117,12 @@ async fn database(config: &Config) -> Finding {
                 Some(Bad(why)) => Bad(why),
                 _ => Note(format!("{} is not there yet; `tallyd serve` makes it", config.database)),
             },
-            Database::Postgres(_) => Note(format!("{} is empty; `tallyd serve` fills it", config.database)),
+            Database::Postgres(_) => Note(format!("{} is not there yet", config.database)),
         },
+        // No version at all: a database that was made for tallyd, and not used yet.
+        Err(StoreError::Older { found: 0, .. }) => {
+            Note(format!("{} is empty; `tallyd serve` fills it", config.database))
+        }
         Err(error) => Bad(error.to_string()),
     }
 }
@@ -184,9 +188,10 @@ async fn account(config: &Config, surroundings: &Surroundings) -> Vec<(&'static 
         findings.push((
             "balance",
             match reconcile::ask_balance(&client, key).await {
-                Ok(balance) if balance.left() <= Money::ZERO => {
-                    Bad(format!("{} of credits are left; buy more at https://openrouter.ai/settings/credits", format::usd(balance.left())))
-                }
+                Ok(balance) if balance.left() <= Money::ZERO => Bad(format!(
+                    "{} of credits are left; buy more at https://openrouter.ai/settings/credits",
+                    format::usd(balance.left())
+                )),
                 Ok(balance) => Good(format!("{} of credits are left", format::usd(balance.left()))),
                 Err(error) => Bad(error.to_string()),
             },

@@ -11,6 +11,8 @@ mod serve;
 mod sql;
 mod verify;
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -107,8 +109,8 @@ pub fn run() -> ExitCode {
         }
     };
     if let (Some(Command::Demo(_)), true) = (&arguments.command, arguments.global.is_given()) {
-        eprintln!(
-            "tallyd: the demo takes no settings; it finds a free port and a temporary folder itself. Run `tallyd demo` alone"
+        say_beside(
+            "tallyd: the demo takes no settings; it finds a free port and a temporary folder itself. Run `tallyd demo` alone",
         );
         return ExitCode::from(2);
     }
@@ -122,8 +124,9 @@ pub fn run() -> ExitCode {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Found) => ExitCode::from(1),
         Ok(Ending::Usage) => ExitCode::from(2),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tallyd: {}", sentence(&error));
+            say_beside(format_args!("tallyd: {}", sentence(&error)));
             ExitCode::from(1)
         }
     }
@@ -144,6 +147,17 @@ fn execute(command: Command, flags: Flags) -> Outcome {
             Command::Verify => verify::run(surroundings).await,
         }
     })
+}
+
+/// Whether whoever reads the results (`| head -1`) has had enough of them, which is no failure. Connections that break
+/// come with words of ours around them.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Says something beside the results, on standard error; if nobody listens there, it stays unsaid.
+fn say_beside(words: impl Display) {
+    let _ = writeln!(io::stderr(), "{words}");
 }
 
 /// The whole chain of an error in one sentence, without saying the same thing twice.

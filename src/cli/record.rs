@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::daemon::{self, Asked};
-use super::{Ending, Outcome, Surroundings};
+use super::{Ending, Outcome, Surroundings, say_beside};
 use crate::app::offline;
 use crate::ledger::intake::{MAX_ITEMS, Summary};
 
@@ -62,7 +62,7 @@ impl Record {
             summary.refused.len()
         )?;
         for refused in &summary.refused {
-            eprintln!("refused: {} ({})", refused.id.as_deref().unwrap_or("item"), refused.reason);
+            say_beside(format_args!("refused: {} ({})", refused.id.as_deref().unwrap_or("item"), refused.reason));
         }
         Ok(if summary.refused.is_empty() { Ending::Done } else { Ending::Found })
     }

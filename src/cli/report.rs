@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::Args;
 
-use super::{Ending, Outcome, Surroundings};
+use super::{Ending, Outcome, Surroundings, say_beside};
 use crate::report::output::{self, Format};
 use crate::report::spend::{self, Question, SpendError};
 
@@ -33,7 +33,7 @@ impl Report {
         let question = match Question::parse(&self.by, self.since.as_deref(), self.until.as_deref(), zone, now) {
             Ok(question) => question,
             Err(error @ (SpendError::Question(_) | SpendError::Span(_))) => {
-                eprintln!("tallyd: {error}");
+                say_beside(format_args!("tallyd: {error}"));
                 return Ok(Ending::Usage);
             }
             Err(error) => return Err(error.into()),
@@ -41,10 +41,16 @@ impl Report {
         let store = super::daemon::open_read_only(&config).await?;
         let answer = spend::answer(&store, &question).await?;
         let mut out = std::io::stdout().lock();
-        output::write(&answer.table, self.format, &mut out)?;
         match self.format {
-            Format::Table => writeln!(out, "{}", answer.closing())?,
-            Format::Json | Format::Csv => eprintln!("{}", answer.closing()),
+            Format::Table => {
+                output::write(&answer.for_people(), self.format, &mut out)?;
+                writeln!(out, "{}", answer.closing())?;
+            }
+            Format::Json | Format::Csv => {
+                output::write(&answer.table, self.format, &mut out)?;
+                out.flush()?;
+                say_beside(answer.closing());
+            }
         }
         Ok(Ending::Done)
     }

@@ -9,8 +9,9 @@ use crate::shutdown::Signals;
 use crate::telemetry;
 
 pub(super) async fn run(surroundings: Surroundings) -> Outcome {
-    let Loaded { config, origin, warnings } = surroundings.load()?;
+    let Loaded { config, origin, mut warnings } = surroundings.load()?;
     telemetry::init(&config.log)?;
+    warnings.extend(app::handles::raise_limit(config.gateway.max_connections));
     let signals = Signals::of_process().context("signals can not be listened to")?;
     for warning in &warnings {
         tracing::warn!("{warning}");

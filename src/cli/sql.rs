@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{Ending, Outcome, Surroundings};
+use super::{Ending, Outcome, Surroundings, say_beside};
 use crate::report::output::{self, Format};
 use crate::store::console::{self, SqlLimits};
 
@@ -39,7 +39,7 @@ impl Sql {
         output::write(&table, self.format, &mut out)?;
         out.flush()?;
         if let Some(cut) = &table.cut {
-            eprintln!("tallyd: {cut}");
+            say_beside(format_args!("tallyd: {cut}"));
         }
         Ok(Ending::Done)
     }

@@ -7,9 +7,7 @@ use std::str::FromStr;
 
 use chrono_tz::Tz;
 
-use crate::domain::budget::{
-    Budget, BudgetError, BudgetName, BudgetSpec, Origin as Owner, Threshold, WhenExceeded, parse_limit,
-};
+use crate::domain::budget::{Budget, BudgetError, BudgetName, BudgetSpec, Origin as Owner, Threshold, parse_limit};
 use crate::domain::scope::{Glob, Scope};
 use crate::domain::zone;
 
@@ -76,25 +74,26 @@ impl Entry<'_, '_> {
         let Kind::Table(table) = &element.kind else {
             return self.reader.wrong(&element.origin, self.place, "write each budget under a line [[budgets]]");
         };
-        if let Some((field, value)) = table.iter().find(|(field, _)| !FIELDS.contains(&field.as_str())) {
-            let near = nearest(field, FIELDS).unwrap_or_default();
-            return self.wrong(value, field, format!("there is no such setting; the nearest is {}.{near}", self.place));
-        }
+        // Everything is read before anything is given up, so that one start tells all that is wrong.
+        let known = self.known_fields(table);
+        let name = self.required(element, table, "name");
+        let scope = self.scope(table);
+        let window = self.required(element, table, "window");
+        let time_zone = self.optional(table, "time_zone", zone::parse);
+        let limit_usd = self.limit(element, table);
+        let alert_at = self.list(table, "alert_at", str::parse);
+        let notify = self.list(table, "notify", parse_address);
+        let when_exceeded = self.optional(table, "when_exceeded", str::parse);
+        known?;
         let spec = BudgetSpec {
-            name: self.required(element, table, "name")?,
-            scope: self.scope(table)?,
-            window: self.required(element, table, "window")?,
-            time_zone: match table.get("time_zone") {
-                Some(value) => Some(self.parsed("time_zone", value, zone::parse)?),
-                None => None,
-            },
-            limit_usd: self.limit(element, table)?,
-            alert_at: self.list(table, "alert_at", str::parse)?.unwrap_or_else(|| Threshold::DEFAULT.to_vec()),
-            notify: self.list(table, "notify", parse_address)?.unwrap_or_default(),
-            when_exceeded: match table.get("when_exceeded") {
-                Some(value) => self.parsed("when_exceeded", value, str::parse)?,
-                None => WhenExceeded::default(),
-            },
+            name: name?,
+            scope: scope?,
+            window: window?,
+            time_zone: time_zone?,
+            limit_usd: limit_usd?,
+            alert_at: alert_at?.unwrap_or_else(|| Threshold::DEFAULT.to_vec()),
+            notify: notify?.unwrap_or_default(),
+            when_exceeded: when_exceeded?.unwrap_or_default(),
         };
         match spec.into_budget(Owner::File, default_zone) {
             Ok(budget) => Ok(budget),
@@ -103,6 +102,25 @@ impl Entry<'_, '_> {
                 self.wrong(table.get(field).unwrap_or(element), field, error)
             }
         }
+    }
+
+    fn known_fields(&mut self, table: &Table) -> Read<()> {
+        let mut all_known = Ok(());
+        for (field, value) in table.iter().filter(|(field, _)| !FIELDS.contains(&field.as_str())) {
+            let near = nearest(field, FIELDS).unwrap_or_default();
+            let message = format!("there is no such setting; the nearest is {}.{near}", self.place);
+            all_known = self.wrong(value, field, message);
+        }
+        all_known
+    }
+
+    fn optional<T, E: Display>(
+        &mut self,
+        table: &Table,
+        field: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Read<Option<T>> {
+        table.get(field).map(|value| self.parsed(field, value, parse)).transpose()
     }
 
     fn wrong<T>(&mut self, value: &Value, field: &str, message: impl Display) -> Read<T> {
@@ -175,10 +193,14 @@ impl Entry<'_, '_> {
             return self.wrong(value, "scope", "write { app = \"name\", model = \"vendor/*\" }, or {} for everything");
         };
         let mut scope = Scope::default();
+        let mut all_read = Ok(());
         for (field, value) in fields {
             let place = format!("scope.{field}");
             if field == "tag" {
-                scope.tags = self.tags(&place, value)?;
+                match self.tags(&place, value) {
+                    Ok(tags) => scope.tags = tags,
+                    Err(noted) => all_read = Err(noted),
+                }
                 continue;
             }
             let slot = match field.as_str() {
@@ -192,12 +214,16 @@ impl Entry<'_, '_> {
                     let near = nearest(field, SCOPE_FIELDS).unwrap_or_default();
                     let known = SCOPE_FIELDS.join(", ");
                     let message = format!("a scope has no such field; the nearest is {near} (of {known}, tag.NAME)");
-                    return self.wrong(value, &place, message);
+                    all_read = self.wrong(value, &place, message);
+                    continue;
                 }
             };
-            *slot = Some(self.parsed::<Glob, _>(&place, value, str::parse)?);
+            match self.parsed::<Glob, _>(&place, value, str::parse) {
+                Ok(glob) => *slot = Some(glob),
+                Err(noted) => all_read = Err(noted),
+            }
         }
-        Ok(scope)
+        all_read.map(|()| scope)
     }
 
     fn tags(&mut self, place: &str, value: &Value) -> Read<BTreeMap<String, Glob>> {
@@ -205,10 +231,14 @@ impl Entry<'_, '_> {
             return self.wrong(value, place, "name the tag: tag.team = \"search\"");
         };
         let mut globs = BTreeMap::new();
+        let mut all_read = Ok(());
         for (name, value) in tags {
-            globs.insert(name.clone(), self.parsed(&format!("{place}.{name}"), value, str::parse)?);
+            match self.parsed(&format!("{place}.{name}"), value, str::parse) {
+                Ok(glob) => drop(globs.insert(name.clone(), glob)),
+                Err(noted) => all_read = Err(noted),
+            }
         }
-        Ok(globs)
+        all_read.map(|()| globs)
     }
 }
 

@@ -18,8 +18,7 @@ impl Catalogue {
         Ok(Self {
             enabled: reader.boolean("catalogue.enabled")?,
             // OpenRouter's own cache of the list lasts five minutes: asking more often tells nothing new.
-            refresh: reader
-                .duration("catalogue.refresh", Duration::from_mins(10)..=Duration::from_hours(24 * 7))?,
+            refresh: reader.duration("catalogue.refresh", Duration::from_mins(10)..=Duration::from_hours(24 * 7))?,
         })
     }
 }

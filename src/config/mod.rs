@@ -122,6 +122,7 @@ impl Config {
         warnings.extend(layers.warnings.iter().cloned());
         if let Ok(config) = &config {
             warnings.extend(config.unsendable());
+            warnings.extend(config.open_to_the_proxys_callers());
         }
         match config {
             Ok(config) if problems.is_empty() => {
@@ -142,6 +143,19 @@ impl Config {
         let names: Vec<&str> = notifying.map(|budget| budget.name.as_str()).collect();
         (self.smtp.url.is_none() && !names.is_empty())
             .then(|| format!("smtp.url (SMTP_URL) is not set: the mails of {} wait in the outbox", names.join(", ")))
+    }
+
+    /// The warning that a proxy may stand before a listener that spends for whoever brings no key.
+    fn open_to_the_proxys_callers(&self) -> Option<String> {
+        let host = self.allowed_hosts.first()?;
+        let open = !self.is_open_to_network() && self.openrouter.api_key().is_some();
+        open.then(|| {
+            format!(
+                "allowed_hosts names {host} on a loopback listener, where a call without a key spends with openrouter.api_key: \
+                 whoever the reverse proxy lets through to /api spends with it. Let the proxy ask who is there, or \
+                 configure no api_key"
+            )
+        })
     }
 
     /// Reads every section before it gives up, so that one start tells all that is wrong.

@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
         self.list_of(key, value, parse)
     }
 
-    /// The strings of `value`, each of which `parse` understands; an error names the element.
+    /// The strings of `value`, each of which `parse` understands; an error names its element, and all are told.
     pub(super) fn list_of<T, E: Display>(
         &mut self,
         key: &str,
@@ -182,17 +182,19 @@ impl<'a> Reader<'a> {
             return self.wrong(&value.origin, key, "write a list of strings: [\"one\", \"two\"]");
         };
         let mut parsed = Vec::with_capacity(elements.len());
+        let mut all_parsed = Ok(());
         for (index, element) in elements.iter().enumerate() {
             let place = format!("{key}[{index}]");
             let Kind::Text(text) = &element.kind else {
-                return self.wrong(&element.origin, &place, "write a string, in quotation marks");
+                all_parsed = self.wrong(&element.origin, &place, "write a string, in quotation marks");
+                continue;
             };
             match parse(text) {
                 Ok(value) => parsed.push(value),
-                Err(message) => return self.wrong(&element.origin, &place, message),
+                Err(message) => all_parsed = self.wrong(&element.origin, &place, message),
             }
         }
-        Ok(parsed)
+        all_parsed.map(|()| parsed)
     }
 
     /// A secret; `None` inside when it is not set.

@@ -3,8 +3,6 @@
 //! The caller keeps what was told and what is armed, and writes a crossing in the same transaction
 //! as the spend that caused it; deciding again from what was written then tells nothing twice.
 
-use serde::{Deserialize, Serialize};
-
 use super::budget::{Budget, BudgetName, Threshold};
 use super::money::{Money, Total};
 use super::time::{BUCKET_MS, DAY_MS, Timestamp};
@@ -79,8 +77,7 @@ pub enum Delivery {
 }
 
 /// Why a crossing is not mailed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotMailed {
     /// Its window ended over [`MAILS_AFTER_END_MS`] ago.
     WindowLongClosed,
@@ -204,32 +201,6 @@ impl Evaluation<'_> {
     }
 }
 
-/// What is kept of a crossing beside its figures, for its mail and for history.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct CrossingDetails {
-    /// The part of the spend that was not yet settled, in pico-dollars.
-    pub inline_picos: i64,
-    /// Calls of the window whose cost was unknown.
-    pub unknown: i64,
-    /// Why it is not mailed; `None` when it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_mailed: Option<NotMailed>,
-}
-
-impl CrossingDetails {
-    /// The JSON text that is stored.
-    pub fn to_json(&self) -> String {
-        // Serialising numbers and a word cannot fail.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
-    /// Reads the stored text; what can not be read says nothing.
-    pub fn from_json(text: &str) -> Self {
-        serde_json::from_str(text).unwrap_or_default()
-    }
-}
-
 impl Crossing {
     /// Whether the window had ended when the crossing was decided; its mail says so.
     pub fn is_late(&self) -> bool {
@@ -243,17 +214,6 @@ impl CrossingKind {
         match self {
             Self::Crossed => "crossed",
             Self::Found => "found",
-        }
-    }
-}
-
-impl NotMailed {
-    /// The reason as it is stored.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::WindowLongClosed => "window_long_closed",
-            Self::Imported => "imported",
-            Self::NoRecipients => "no_recipients",
         }
     }
 }

@@ -202,7 +202,7 @@ impl Call {
         if self.generation_id.is_none() {
             self.generation_id.clone_from(&outcome.generation_id);
         }
-        self.facts.merge(&mut self.provenance, &outcome.facts, Source::Reply);
+        self.learn(&outcome.facts, Source::Reply);
         self.first_byte_ms = outcome.first_byte_ms;
         self.duration_ms = Some(outcome.duration_ms);
         self.error = outcome.error.clone().or(self.error.take());
@@ -225,7 +225,8 @@ impl Call {
         } else {
             self.state = match (outcome.ending, self.http_status) {
                 (Ending::NeverSent, _) => CallState::Failed,
-                (_, Some(status)) if status >= 400 => CallState::Failed,
+                // An error, or a redirect, which sends the client elsewhere: nothing was generated.
+                (_, Some(status)) if status >= 300 => CallState::Failed,
                 // Answered well (or not at all) and without an ID: what it cost can not be asked for.
                 _ => CallState::Unsettled,
             };
@@ -326,9 +327,18 @@ impl Call {
         }
     }
 
+    /// Takes what a source says, but for what can not be.
+    fn learn(&mut self, facts: &Facts, source: Source) {
+        let mut facts = facts.clone();
+        if facts.forget_absurd_tokens() {
+            self.flag(flags::TOKENS_NOT_READ);
+        }
+        self.facts.merge(&mut self.provenance, &facts, source);
+    }
+
     fn settle(&mut self, record: &super::facts::GenerationRecord, now: Timestamp) {
         let before = self.facts.inline_cost;
-        self.facts.merge(&mut self.provenance, &record.facts, Source::Record);
+        self.learn(&record.facts, Source::Record);
         let filler = Attribution {
             user: record.external_user.clone(),
             session: record.session_id.clone(),
@@ -493,173 +503,4 @@ pub fn error_type_of(status: Option<u16>) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::facts::GenerationRecord;
-    use crate::domain::rollup::Deltas;
-    use proptest::prelude::*;
-
-    const GIVE_UP: i64 = 72 * 3_600_000;
-
-    fn id() -> GenerationId {
-        "gen-1789000001-A1b2C3d4E5f6G7h8I9j0".parse().unwrap()
-    }
-
-    fn sent() -> Sent {
-        Sent {
-            call_id: CallId::new(Timestamp(1_000), 1),
-            at: Timestamp(1_000),
-            endpoint: "chat/completions".to_owned(),
-            key: KeyRef { name: "default".to_owned(), fingerprint: None },
-            attribution: Attribution { app: Some("bot".to_owned()), ..Attribution::default() },
-            requested_model: Some("openai/gpt-4o-mini".to_owned()),
-            routing: None,
-            streamed: Some(true),
-            flags: Vec::new(),
-        }
-    }
-
-    fn outcome(ending: Ending, status: Option<u16>, generation_id: Option<GenerationId>) -> Outcome {
-        Outcome {
-            call_id: CallId::new(Timestamp(1_000), 1),
-            at: Timestamp(3_000),
-            head_at: None,
-            ending,
-            status,
-            generation_id,
-            facts: Facts::default(),
-            error: None,
-            first_byte_ms: None,
-            duration_ms: 2_000,
-            response_cache_hit: false,
-            flags: Vec::new(),
-        }
-    }
-
-    fn record(cost: i64) -> Reading {
-        let facts = Facts {
-            settled_cost: Some(Money::from_picos(cost)),
-            native_tokens_prompt: Some(cost / 10),
-            permaslug: Some("openai/gpt-4o-mini-2024-07-18".to_owned()),
-            ..Facts::default()
-        };
-        Reading::Record(Box::new(GenerationRecord {
-            facts,
-            external_user: Some("u".to_owned()),
-            ..GenerationRecord::default()
-        }))
-    }
-
-    #[test]
-    fn a_call_without_an_id_is_failed_only_when_it_can_not_have_cost_anything() {
-        for (ending, status, state) in [
-            (Ending::Complete, Some(400), CallState::Failed),
-            (Ending::NeverSent, None, CallState::Failed),
-            (Ending::NoReply, None, CallState::Unsettled),
-            (Ending::Complete, Some(200), CallState::Unsettled),
-        ] {
-            let mut call = Call::sent(&sent(), "j");
-            call.outcome(&outcome(ending, status, None));
-            assert_eq!(call.state, state, "{ending:?} {status:?}");
-            assert_eq!(call.cost().is_some(), state == CallState::Failed);
-        }
-    }
-
-    #[test]
-    fn an_error_status_whose_id_never_shows_is_failed_at_give_up() {
-        let mut call = Call::sent(&sent(), "j");
-        call.outcome(&outcome(Ending::Complete, Some(502), Some(id())));
-        assert_eq!(call.state, CallState::Pending);
-        call.read(&Reading::NotYet, Timestamp(3_000 + GIVE_UP), GIVE_UP);
-        assert_eq!(call.state, CallState::Failed);
-        assert_eq!(call.error.unwrap().error_type.as_deref(), Some("provider_unavailable"));
-    }
-
-    #[test]
-    fn the_model_is_the_replys_else_the_catalogues_else_the_permaslug() {
-        let mut call = Call::sent(&sent(), "j");
-        let id_of = |permaslug: &str| (permaslug == "acme/one-20260101").then(|| "acme/one".to_owned());
-        call.name_model(id_of);
-        assert_eq!(call.model(), None);
-        call.facts.permaslug = Some("acme/one-20260101".to_owned());
-        call.name_model(|_| None);
-        assert_eq!(call.model(), Some("acme/one-20260101"));
-        call.name_model(id_of);
-        assert_eq!(call.model(), Some("acme/one"));
-        call.name_model(|_| Some("acme/renamed".to_owned()));
-        assert_eq!(call.model(), Some("acme/one"), "history keeps its name");
-        call.facts.reply_model = Some("acme/one:free".to_owned());
-        call.name_model(id_of);
-        assert_eq!((call.model(), call.catalogue_model.as_deref()), (Some("acme/one:free"), None));
-    }
-
-    #[test]
-    fn byok_costs_the_fee_and_the_upstream_and_is_unknown_without_it() {
-        let mut call = Call::sent(&sent(), "j");
-        let mut over = outcome(Ending::Complete, Some(200), Some(id()));
-        over.facts.inline_cost = Some(Money::from_picos(5));
-        over.facts.inline_upstream_cost = Some(Money::from_picos(7));
-        call.outcome(&over);
-        assert_eq!(call.cost(), Some(Money::from_picos(5)), "upstream is not added unless the caller's key paid it");
-        call.facts.is_byok = Some(true);
-        assert_eq!(call.cost(), Some(Money::from_picos(12)));
-        call.facts.inline_upstream_cost = None;
-        assert_eq!(call.cost(), None);
-    }
-
-    proptest! {
-        /// Whatever the order in which the gateway, a told ID and the record arrive, the row and the sums are the same.
-        #[test]
-        fn every_order_gives_the_same_row(order in Just([0_usize, 1, 2]).prop_shuffle(), told_twice in any::<bool>()) {
-            let told = Told {
-                call_id: CallId::new(Timestamp(900), 9),
-                at: Timestamp(900),
-                generation_id: id(),
-                key: None,
-                attribution: Attribution { app: Some("other".to_owned()), session: Some("s".to_owned()), ..Attribution::default() },
-            };
-            let mut gateway: Option<Call> = None;
-            let mut row: Option<Call> = None;
-            let mut deltas = Deltas::default();
-            for step in order {
-                let before = row.clone();
-                match step {
-                    0 => {
-                        let mut call = Call::sent(&sent(), "j");
-                        let mut over = outcome(Ending::Complete, Some(200), Some(id()));
-                        over.facts.inline_cost = Some(Money::from_picos(100));
-                        over.facts.reply_model = Some("openai/gpt-4o-mini".to_owned());
-                        call.outcome(&over);
-                        if let Some(known) = row.take() { call.absorb(known); }
-                        gateway = Some(call.clone());
-                        row = Some(call);
-                    }
-                    1 => for _ in 0..=u8::from(told_twice) {
-                        match row.as_mut() {
-                            Some(call) => call.told_again(&told),
-                            None => row = Some(Call::told(&told)),
-                        }
-                    },
-                    _ => {
-                        if row.is_none() { row = Some(Call::told(&told)); }
-                        row.as_mut().unwrap().read(&record(90), Timestamp(9_000), GIVE_UP);
-                    }
-                }
-                deltas.moved(before.as_ref(), row.as_ref());
-            }
-            let call = row.unwrap();
-            prop_assert!(gateway.is_some());
-            prop_assert_eq!(call.state, CallState::Settled);
-            prop_assert_eq!(call.cost(), Some(Money::from_picos(90)));
-            prop_assert_eq!(call.facts.inline_cost, Some(Money::from_picos(100)));
-            prop_assert_eq!(call.attribution.app.as_deref(), Some("bot"));
-            prop_assert_eq!(call.attribution.user.as_deref(), Some("u"));
-            prop_assert_eq!(call.attribution.session.as_deref(), Some("s"));
-            prop_assert_eq!(call.model(), Some("openai/gpt-4o-mini"));
-            prop_assert_eq!(call.captured_by, CapturedBy::Gateway);
-            let mut total = crate::domain::rollup::Amounts::default();
-            for (_, amounts) in deltas.iter() { total.add(amounts); }
-            prop_assert_eq!((total.completions, total.cost_picos, total.inline), (1, 90, 0));
-        }
-    }
-}
+mod tests;

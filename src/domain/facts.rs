@@ -51,6 +51,9 @@ impl Source {
     }
 }
 
+/// Most tokens that a source is believed to count for one call: far beyond any, and far below where sums overflow.
+pub const MAX_TOKENS: i64 = 1_000_000_000_000;
+
 macro_rules! facts {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
         /// What one source says of a generation; `None` is "not said".
@@ -131,6 +134,29 @@ facts! {
     latency_ms: i64,
     /// Generation time as OpenRouter reports it, in milliseconds.
     generation_time_ms: i64,
+}
+
+impl Facts {
+    /// Forgets counts of tokens that no call can have: below zero, or above [`MAX_TOKENS`]. Whether there were any.
+    pub(super) fn forget_absurd_tokens(&mut self) -> bool {
+        let counts = [
+            &mut self.tokens_prompt,
+            &mut self.tokens_completion,
+            &mut self.native_tokens_prompt,
+            &mut self.native_tokens_completion,
+            &mut self.native_tokens_reasoning,
+            &mut self.native_tokens_cached,
+            &mut self.cache_write_tokens,
+        ];
+        let mut any = false;
+        for count in counts {
+            if count.is_some_and(|count| !(0..=MAX_TOKENS).contains(&count)) {
+                *count = None;
+                any = true;
+            }
+        }
+        any
+    }
 }
 
 /// Which source named each field of a [`Facts`]; one letter a field in the database.

@@ -26,3 +26,5 @@ pub const NOT_SYNCED: &str = "not_synced";
 pub const ZERO_RECORD: &str = "zero_record";
 /// The reply's amount does not fit into ±$9.2 million or is no number, and was not taken.
 pub const COST_NOT_READ: &str = "cost_not_read";
+/// The reply or the record counted tokens that no call can have; they were not taken.
+pub const TOKENS_NOT_READ: &str = "tokens_not_read";

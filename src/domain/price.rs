@@ -261,13 +261,18 @@ mod tests {
         list.discount = UnitPrice::parse("0.01");
         assert_eq!(list.cost(&usage(1, 0)), Money::parse("0.0000057915").ok());
         list.discount = UnitPrice::parse("1");
-        assert_eq!(list.cost(&usage(1, 0)), Money::parse("0.00000585").ok(), "a whole discount is no discount of theirs");
+        assert_eq!(
+            list.cost(&usage(1, 0)),
+            Money::parse("0.00000585").ok(),
+            "a whole discount is no discount of theirs"
+        );
     }
 
     #[test]
     fn a_list_reads_back_from_its_text() {
         let mut list = pricing(&[("prompt", "0.00000015"), ("completion", "6e-7")]);
-        list.overrides = vec![Override { min_prompt_tokens: Some(1), utc_minutes: Some((1, 2)), ..Override::default() }];
+        list.overrides =
+            vec![Override { min_prompt_tokens: Some(1), utc_minutes: Some((1, 2)), ..Override::default() }];
         let text = serde_json::to_string(&list).unwrap();
         assert!(text.contains(r#""completion":"0.0000006""#), "{text}");
         assert_eq!(serde_json::from_str::<Pricing>(&text).unwrap(), list);

@@ -43,37 +43,50 @@ macro_rules! amounts {
     };
 }
 
-amounts! {
-    /// Sums of rows; each may go down again when a row moves or settles lower.
-    Amounts {
-    /// Calls that are not failed.
-    completions,
-    /// Failed calls.
-    failures,
-    /// Completions whose cost is unknown.
-    unknown,
-    /// Completions whose cost is the reply's and not yet settled.
-    inline,
-    /// Cost (charged + upstream) in pico-dollars, unknown ones left out.
-    cost_picos,
-    /// The part of the cost that is the reply's and not yet settled, in pico-dollars.
-    inline_picos,
-    /// Charged by OpenRouter, in pico-dollars.
-    charged_picos,
-    /// Saved by prompt caches, in pico-dollars; may be negative.
-    cache_discount_picos,
-    /// Normalised prompt tokens.
-    tokens_prompt,
-    /// Normalised completion tokens.
-    tokens_completion,
-    /// Native prompt tokens.
-    native_tokens_prompt,
-    /// Native completion tokens.
-    native_tokens_completion,
-    /// Native reasoning tokens.
-    native_tokens_reasoning,
-    /// Native cached prompt tokens.
-    native_tokens_cached,
+/// The one list of what is summed over rows. Calls the macro `$then` with it: each sum's name is that of its column.
+macro_rules! summed {
+    ($then:ident! { $($before:tt)* }) => {
+        $then! {
+            $($before)* {
+                /// Calls that are not failed.
+                completions,
+                /// Failed calls.
+                failures,
+                /// Completions whose cost is unknown.
+                unknown,
+                /// Completions whose cost is the reply's and not yet settled.
+                inline_completions,
+                /// Cost (charged + upstream) in pico-dollars, unknown ones left out.
+                cost_picos,
+                /// The part of the cost that is the reply's and not yet settled, in pico-dollars.
+                inline_picos,
+                /// Charged by OpenRouter, in pico-dollars.
+                charged_picos,
+                /// Saved by prompt caches, in pico-dollars; may be negative.
+                cache_discount_picos,
+                /// Normalised prompt tokens.
+                tokens_prompt,
+                /// Normalised completion tokens.
+                tokens_completion,
+                /// Native prompt tokens.
+                native_tokens_prompt,
+                /// Native completion tokens.
+                native_tokens_completion,
+                /// Native reasoning tokens.
+                native_tokens_reasoning,
+                /// Native cached prompt tokens.
+                native_tokens_cached,
+            }
+        }
+    };
+}
+
+pub(crate) use summed;
+
+summed! {
+    amounts! {
+        /// Sums of rows; each may go down again when a row moves or settles lower.
+        Amounts
     }
 }
 
@@ -114,7 +127,7 @@ pub fn contribution(call: &Call) -> Option<(BucketKey, Amounts)> {
         completions: 1,
         failures: 0,
         unknown: i64::from(cost.is_none()),
-        inline: i64::from(call.is_inline()),
+        inline_completions: i64::from(call.is_inline()),
         cost_picos: picos(cost),
         inline_picos: if call.is_inline() { picos(cost) } else { 0 },
         charged_picos: picos(call.charged()),

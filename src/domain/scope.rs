@@ -174,6 +174,8 @@ pub struct AdmissionSubject<'a> {
     pub model: Option<&'a str>,
     /// The body's `models`: the fallbacks, of which any may answer.
     pub models: &'a [String],
+    /// `models` holds more than was read: any model may answer.
+    pub models_unread: bool,
     /// The tags: by key label or header, else by the body.
     pub tags: &'a BTreeMap<String, String>,
     /// The body was not read (too large, multipart): what it may have named is unknown.
@@ -237,6 +239,7 @@ impl AdmissionSubject<'_> {
     fn may_be(&self, glob: &Glob) -> bool {
         let mut asked = self.model.into_iter().chain(self.models.iter().map(String::as_str)).peekable();
         self.opaque_body
+            || self.models_unread
             || asked.peek().is_none()
             || asked.any(|model| names_any_model(model) || glob.matches(without_suffix(model)))
     }
@@ -315,6 +318,7 @@ mod tests {
             session: None,
             model,
             models,
+            models_unread: false,
             tags,
             opaque_body: false,
         }
@@ -373,6 +377,9 @@ mod tests {
         ] {
             assert!(claude.may_match(&call(Some(any), &[], &tags)), "{any}");
         }
+        let unread = AdmissionSubject { models_unread: true, ..call(Some("openai/gpt-4o"), &[], &tags) };
+        assert!(claude.may_match(&unread), "a fallback that was not read may be any");
+        assert!(!scope(r#"{"user":"u"}"#).may_match(&unread), "the rest of the body was read");
         assert!(claude.may_match(&call(None, &[], &tags)), "the account's default model may be any");
     }
 

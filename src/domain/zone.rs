@@ -71,7 +71,7 @@ pub(super) fn first_showing(zone: Tz, local: NaiveDateTime) -> Timestamp {
 }
 
 /// The first instant of a local date: the date's midnight, or the end of the gap that skips it.
-pub(super) fn first_of_date(zone: Tz, date: NaiveDate) -> Timestamp {
+pub fn first_of_date(zone: Tz, date: NaiveDate) -> Timestamp {
     first_showing(zone, date.and_time(NaiveTime::MIN))
 }
 

@@ -6,14 +6,14 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::JournalError;
-use super::disk::{Disk, read_chunk};
+use super::disk::{Disk, DiskFile, read_chunk};
 use super::format::SegmentHeader;
 use super::position::JournalId;
 use crate::clock::Entropy;
 use crate::lock::{LockError, OwnerLock};
 
 const LOCK_NAME: &str = "lock";
-const ID_NAME: &str = "id";
+pub(super) const ID_NAME: &str = "id";
 const ID_DRAFT_NAME: &str = "id.new";
 const SPARE_NAME: &str = "spare.seg";
 const SEGMENT_SUFFIX: &str = ".seg";
@@ -42,12 +42,9 @@ impl FolderLock {
 /// either, the journal is new and gets one.
 pub(super) fn load_id(disk: &dyn Disk, folder: &Path, entropy: &Entropy) -> io::Result<JournalId> {
     let path = folder.join(ID_NAME);
-    match disk.open(&path).and_then(|file| read_chunk(&*file, 0, 64)) {
-        Ok(bytes) => {
-            if let Some(id) = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()) {
-                return Ok(id);
-            }
-        }
+    match disk.open(&path).and_then(|file| read_id(&*file)) {
+        Ok(Some(id)) => return Ok(id),
+        Ok(None) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
@@ -66,6 +63,12 @@ pub(super) fn load_id(disk: &dyn Disk, folder: &Path, entropy: &Entropy) -> io::
     disk.rename(&draft, &path)?;
     disk.sync_folder(folder)?;
     Ok(id)
+}
+
+/// The ID in its file; `None` if it is spoilt.
+pub(super) fn read_id(file: &dyn DiskFile) -> io::Result<Option<JournalId>> {
+    let bytes = read_chunk(file, 0, 64)?;
+    Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()))
 }
 
 fn id_from_segments(disk: &dyn Disk, folder: &Path) -> io::Result<Option<JournalId>> {

@@ -16,6 +16,7 @@ mod format;
 mod group;
 mod health;
 mod outgoing;
+pub mod peek;
 mod position;
 mod reader;
 mod recover;
@@ -258,6 +259,12 @@ impl Journal {
     /// False once the limit is reached or the disk cannot be written: what `on_ledger_failure` is about. Cheap.
     pub fn accepts_new_calls(&self) -> bool {
         self.0.shared.accepts_new_calls()
+    }
+
+    /// False once limit, or half the memory for records that the disk does not take, is used up: the rest is for calls
+    /// under way. Cheap.
+    pub fn has_room_for_new_calls(&self) -> bool {
+        self.0.shared.has_room_for_new_calls()
     }
 
     /// Everything appended has been committed by the reader.

@@ -30,6 +30,7 @@ pub(super) struct Shared {
     /// True once the writer has left for good.
     pub(super) closed: watch::Sender<bool>,
     accepts_new_calls: AtomicBool,
+    has_room_for_new_calls: AtomicBool,
 }
 
 impl Shared {
@@ -44,6 +45,7 @@ impl Shared {
             readable: Notify::new(),
             closed: watch::Sender::new(false),
             accepts_new_calls: AtomicBool::new(false),
+            has_room_for_new_calls: AtomicBool::new(false),
         };
         shared.admit(&shared.lock());
         shared
@@ -76,12 +78,19 @@ impl Shared {
 
     /// Decides anew whether new calls are accepted.
     pub(super) fn admit(&self, state: &State) {
-        let accepts = self.would_admit(state);
-        self.accepts_new_calls.store(accepts, Ordering::Release);
+        let room = self.would_have_room(state);
+        self.has_room_for_new_calls.store(room, Ordering::Release);
+        self.accepts_new_calls.store(room && state.is_writable(), Ordering::Release);
     }
 
-    fn would_admit(&self, state: &State) -> bool {
-        state.is_writable() && state.life == Life::Open && state.held_bytes() < self.options.limit_bytes
+    fn would_have_room(&self, state: &State) -> bool {
+        state.life == Life::Open
+            && state.held_bytes() < self.options.limit_bytes
+            && state.memory_bytes <= self.options.memory_bytes / 2
+    }
+
+    pub(super) fn has_room_for_new_calls(&self) -> bool {
+        self.has_room_for_new_calls.load(Ordering::Acquire)
     }
 
     pub(super) fn accepts_new_calls(&self) -> bool {

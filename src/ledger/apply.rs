@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Work;
 use super::fold::{Fold, Move, Verdict};
-use super::tracking::Tracker;
+use super::tracking::{Fill, Tracker};
 use crate::budget::Book;
 use crate::catalogue::Shelf;
 use crate::domain::budget::Budget;
@@ -24,17 +24,29 @@ const CLOSE_AT_ONCE: u32 = 2_000;
 /// Why a transaction did not go through.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The database said no.
+    /// No transaction could be begun: nothing of the work was looked at.
+    #[error(transparent)]
+    Begin(StoreError),
+    /// The database said no to what was to be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database said no to what the budgets made of it.
+    #[error("the budgets can not be counted: {0}")]
+    Budgets(StoreError),
+    /// The commit was asked for and the answer was none: it may have gone through.
+    #[error("whether a transaction went through is not known: {0}")]
+    Commit(StoreError),
 }
 
 impl ApplyError {
-    /// Whether the same transaction may go through later.
-    pub fn retryable(&self) -> bool {
-        match self {
-            Self::Store(error) => error.retryable(),
-        }
+    /// Whether something in the work is at fault, so that there is no use in trying it again.
+    pub fn blames_data(&self) -> bool {
+        matches!(self, Self::Store(error) if error.blames_data())
+    }
+
+    /// Whether another writer was faster, or so it seems.
+    pub fn is_race(&self) -> bool {
+        matches!(self, Self::Store(error) | Self::Budgets(error) | Self::Commit(error) if error.is_race())
     }
 }
 
@@ -59,6 +71,10 @@ pub(super) struct Applier {
     tracker: Tracker,
     catalogue: Shelf,
     give_up_after_ms: i64,
+    /// The number of the last transaction that is known to be committed.
+    transaction: u64,
+    /// What the next one came to, when it is not known whether its commit went through.
+    unsure: Option<(Tracker, Applied)>,
 }
 
 impl Applier {
@@ -69,7 +85,8 @@ impl Applier {
         catalogue: Shelf,
         give_up_after_ms: i64,
     ) -> Self {
-        Self { store, journal_id, book, tracker: Tracker::default(), catalogue, give_up_after_ms }
+        let tracker = Tracker::default();
+        Self { store, journal_id, book, tracker, catalogue, give_up_after_ms, transaction: 0, unsure: None }
     }
 
     /// How far the journal had been drained at the last commit.
@@ -78,31 +95,68 @@ impl Applier {
         Ok(stored.map(|drained| Position { segment: drained.segment, offset: drained.offset }))
     }
 
-    /// Counts `budgets` from now on; those that are new, or whose scope changed, are filled from the rows.
+    /// Counts `budgets` from now on; those that are new, or whose scope changed, are filled from the rows before.
+    ///
+    /// Filling takes a transaction for each page of rows, so that nobody waits long for the database. Nothing else counts
+    /// meanwhile; a fill that is cut begins anew at the next start.
     pub(super) async fn track(&mut self, budgets: Vec<Budget>, now: Timestamp) -> Result<usize, ApplyError> {
+        let mut tx = self.begin().await?;
+        store::budgets::sync(&mut tx, &budgets, now).await?;
+        let mut fill = Fill::of(store::budgets::load(&mut tx).await?);
+        tx.commit().await.map_err(ApplyError::Commit)?;
+        while !fill.is_done() {
+            let mut tx = self.begin().await?;
+            fill.page(&mut tx).await?;
+            tx.commit().await.map_err(ApplyError::Commit)?;
+        }
         let mut tracker = Tracker::default();
-        let mut tx = self.store.write().await?;
-        let alerts = tracker.start(&mut tx, budgets, now).await?;
-        tx.commit().await?;
+        let mut tx = self.begin().await?;
+        let alerts = tracker.start(&mut tx, &fill, now).await?;
+        store::progress::number_transaction(&mut tx, &self.journal_id, self.transaction).await?;
+        tx.commit().await.map_err(ApplyError::Commit)?;
         self.tracker = tracker;
         self.book.publish(self.tracker.standings());
         Ok(alerts)
     }
 
+    /// Whether there is nothing to be done, so that no transaction need be begun.
+    pub(super) fn is_idle(&self, work: &Work, end: Option<Position>, now: Timestamp) -> bool {
+        work.is_empty() && end.is_none() && !self.tracker.is_due(now) && !self.is_unsure()
+    }
+
+    /// Whether it is not known if the last transaction went through. Only the same work may be applied next.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.unsure.is_some()
+    }
+
+    /// Begins a transaction, for [`Applier::apply`].
+    pub(super) async fn begin(&self) -> Result<Tx, ApplyError> {
+        self.store.write().await.map_err(ApplyError::Begin)
+    }
+
     /// Writes `work` and how far the journal is drained, or nothing at all.
     ///
-    /// `replay` tells that the journal may repeat what an earlier commit holds.
+    /// `replay` tells that the journal may repeat what an earlier commit holds. After [`ApplyError::Commit`] the same
+    /// work is to be applied again: it is found out first whether it is in the database already.
     pub(super) async fn apply(
         &mut self,
+        mut tx: Tx,
         work: &Work,
         end: Option<Position>,
         now: Timestamp,
         replay: bool,
     ) -> Result<Applied, ApplyError> {
-        if work.is_empty() && end.is_none() && !self.tracker.is_due(now) {
-            return Ok(Applied::default());
+        let number = self.transaction + 1;
+        if self.unsure.is_some() {
+            let last = store::progress::last_transaction(&mut tx, &self.journal_id).await?;
+            let unsure = self.unsure.take();
+            if let (Some(done), true) = (unsure, last == Some(number)) {
+                tracing::info!("the answer to a commit was lost; it had gone through");
+                // Nothing was written in it; where its end does not arrive, the connection's does.
+                let _ = tx.rollback().await;
+                return Ok(self.adopt(done));
+            }
         }
-        let mut tx = self.store.write().await?;
         let (calls, generations) = touched(work, replay);
         let loaded = store::calls::load(&mut tx, &calls, &generations).await?;
         let mut fold = Fold::new(&self.journal_id, loaded);
@@ -116,7 +170,8 @@ impl Applier {
         fold.name_models(&self.catalogue.load());
         let (moves, refused) = fold.finish();
         let judged_at = work.as_of.unwrap_or(now);
-        let mut applied = self.write(&mut tx, &moves, judged_at).await?;
+        let (tracker, mut applied) = self.write(&mut tx, &moves, judged_at).await?;
+        applied.verdicts = verdicts;
         if !refused.is_empty() {
             store::refusals::add(&mut tx, &refused.iter().collect::<Vec<_>>()).await?;
         }
@@ -124,17 +179,28 @@ impl Applier {
             let drained = Drained { segment: end.segment, offset: end.offset };
             store::progress::set(&mut tx, &self.journal_id, drained).await?;
         }
-        self.commit(tx).await?;
-        applied.1.verdicts = verdicts;
-        self.tracker = applied.0;
+        store::progress::number_transaction(&mut tx, &self.journal_id, number).await?;
+        match tx.commit().await {
+            Ok(()) => Ok(self.adopt((tracker, applied))),
+            Err(error) => {
+                self.unsure = Some((tracker, applied));
+                Err(ApplyError::Commit(error))
+            }
+        }
+    }
+
+    /// A transaction is in the database: what it came to is what holds.
+    fn adopt(&mut self, (tracker, applied): (Tracker, Applied)) -> Applied {
+        self.transaction += 1;
+        self.tracker = tracker;
         self.book.publish(self.tracker.standings());
-        Ok(applied.1)
+        applied
     }
 
     /// Closes the calls that a daemon with this journal left under way; the journal has been applied before.
     pub(super) async fn close_interrupted(&mut self, now: Timestamp) -> Result<(), ApplyError> {
         loop {
-            let mut tx = self.store.write().await?;
+            let mut tx = self.begin().await?;
             let left = store::calls::under_way(&mut tx, &self.journal_id, None, CLOSE_AT_ONCE).await?;
             if left.is_empty() {
                 return Ok(());
@@ -147,7 +213,7 @@ impl Applier {
             fold.name_models(&self.catalogue.load());
             let (moves, _) = fold.finish();
             let (tracker, _) = self.write(&mut tx, &moves, now).await?;
-            self.commit(tx).await?;
+            tx.commit().await.map_err(ApplyError::Commit)?;
             self.tracker = tracker;
             self.book.publish(self.tracker.standings());
             tracing::warn!(
@@ -155,10 +221,6 @@ impl Applier {
                 "calls were under way when the daemon stopped; they settle by their IDs where they have one"
             );
         }
-    }
-
-    async fn commit(&self, tx: Tx) -> Result<(), ApplyError> {
-        Ok(tx.commit().await?)
     }
 
     /// Rows, records, sums, budgets and alerts of one transaction; the tracker as it is once committed.
@@ -187,7 +249,7 @@ impl Applier {
         }
         store::rollups::add(tx, &deltas).await?;
         let mut tracker = self.tracker.clone();
-        let alerts = tracker.count(tx, moves, now).await?;
+        let alerts = tracker.count(tx, moves, now).await.map_err(ApplyError::Budgets)?;
         let mut entered = BTreeMap::new();
         for change in moves {
             let before = change.before.as_ref().map(|call| call.state);

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use crate::domain::catalogue::Catalogue;
 use crate::domain::call::{Call, CallState, CapturedBy};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::flags;
 use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::{Observation, Reading, Refused, Told};
@@ -19,6 +19,8 @@ pub enum Verdict {
     Recorded,
     /// The ledger knew it; labels filled gaps, and a given-up row is asked for again.
     Known,
+    /// The database refuses it for good; it is in the file of records set aside.
+    SetAside,
 }
 
 /// A row as it was in the database and as it is to be.

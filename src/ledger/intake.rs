@@ -77,10 +77,12 @@ pub async fn take(
 ) -> Result<Summary, LedgerError> {
     let mut summary = Summary::default();
     let mut told = Vec::with_capacity(items.len());
+    let mut asked = Vec::with_capacity(items.len());
     let now = clock.now();
     for (index, item) in items.iter().enumerate() {
         match read(item, keys, labels) {
             Ok((generation_id, key, attribution)) => {
+                asked.push((index, generation_id.clone()));
                 told.push(Told { call_id: entropy.call_id(now), at: now, generation_id, key, attribution });
             }
             Err(reason) => {
@@ -92,12 +94,18 @@ pub async fn take(
     if told.is_empty() {
         return Ok(summary);
     }
-    for verdict in ledger.submit(Work { told, ..Work::default() }, PATIENCE).await? {
+    let verdicts = ledger.submit(Work { told, ..Work::default() }, PATIENCE).await?;
+    for ((index, id), verdict) in asked.into_iter().zip(verdicts) {
         match verdict {
             Verdict::Recorded => summary.recorded += 1,
             Verdict::Known => summary.known += 1,
+            Verdict::SetAside => {
+                let reason = "the database refuses it; the daemon's log says why".to_owned();
+                summary.refused.push(RefusedItem { index, id: Some(id.to_string()), reason });
+            }
         }
     }
+    summary.refused.sort_by_key(|item| item.index);
     Ok(summary)
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use self::apply::{Applied, ApplyError};
 pub use self::fold::Verdict;
@@ -29,6 +29,10 @@ use crate::domain::time::Timestamp;
 
 /// Commands waiting for the writer before callers are held back.
 pub const COMMAND_QUEUE: usize = 64;
+
+/// Items of commands that wait for the writer or are being written, before callers are held back: some 50 MiB at worst.
+/// A command with more of them waits until no other is there.
+pub const COMMAND_ITEMS: u32 = 32_768;
 
 /// Readings waiting for the writer before the settler is held back.
 pub const READING_QUEUE: usize = 1_024;
@@ -68,6 +72,11 @@ impl Work {
     /// Whether there is nothing left to part.
     fn is_single(&self) -> bool {
         self.pieces() < 2
+    }
+
+    /// How much of [`COMMAND_ITEMS`] it takes.
+    fn room(&self) -> u32 {
+        u32::try_from(self.pieces()).unwrap_or(COMMAND_ITEMS).clamp(1, COMMAND_ITEMS)
     }
 
     fn pieces(&self) -> usize {
@@ -138,12 +147,15 @@ pub enum LedgerError {
 struct Command {
     work: Work,
     answer: oneshot::Sender<Vec<Verdict>>,
+    /// Its share of [`COMMAND_ITEMS`], given back when it is done with or dropped.
+    room: OwnedSemaphorePermit,
 }
 
 /// A handle to the writer.
 #[derive(Clone)]
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
+    room: Arc<Semaphore>,
     readings: mpsc::Sender<ReadingOf>,
     health: Arc<ArcSwap<Health>>,
     wakes: Arc<Wakes>,
@@ -159,12 +171,15 @@ impl std::fmt::Debug for Ledger {
 impl Ledger {
     /// Writes `work` and says what became of each told ID, once it is committed.
     ///
-    /// After `patience` the answer is [`LedgerError::Unavailable`]; the work may still be committed
-    /// later, which is harmless, as telling twice changes nothing.
+    /// After `patience` the answer is [`LedgerError::Unavailable`], and what was told is dropped by the writer. Only
+    /// where the end of patience falls into the transaction itself it is committed all the same, which is harmless, as
+    /// telling twice changes nothing.
     pub async fn submit(&self, work: Work, patience: Duration) -> Result<Vec<Verdict>, LedgerError> {
         let (answer, verdicts) = oneshot::channel();
         let exchange = async {
-            self.commands.send(Command { work, answer }).await.map_err(|_| LedgerError::Stopping)?;
+            let room = Arc::clone(&self.room).acquire_many_owned(work.room()).await;
+            let room = room.map_err(|_| LedgerError::Stopping)?;
+            self.commands.send(Command { work, answer, room }).await.map_err(|_| LedgerError::Stopping)?;
             verdicts.await.map_err(|_| LedgerError::Stopping)
         };
         self.clock.timeout(patience, exchange).await.unwrap_or(Err(LedgerError::Unavailable))

@@ -9,20 +9,18 @@ use std::sync::Arc;
 
 use super::fold::Move;
 use crate::budget::Standing;
-use crate::domain::alert::{
-    AlertKey, Arm, BudgetState, Cause, Crossing, CrossingDetails, Delivery, Evaluation, NotMailed, Told,
-};
-use crate::domain::budget::Budget;
+use crate::domain::alert::{AlertKey, Arm, BudgetState, Cause, Crossing, Delivery, Evaluation, Told};
+use crate::domain::budget::{Budget, BudgetName, WhenExceeded};
 use crate::domain::money::{Money, Total};
 use crate::domain::rollup::{self, Share};
 use crate::domain::time::Timestamp;
 use crate::domain::window::Window;
 use crate::store::alerts::Alert;
-use crate::store::budgets::{BudgetStatus, SpendDelta, Spent};
+use crate::store::budgets::{BudgetStatus, SpendDelta, Spent, StoredBudget};
 use crate::store::calls::Cursor;
 use crate::store::{self, StoreError, Tx};
 
-/// Rows looked at in one piece when a new budget is filled.
+/// Rows looked at in one transaction when new budgets are filled.
 const FILL_PAGE: u32 = 5_000;
 
 /// One budget and what it stands at.
@@ -32,6 +30,8 @@ struct Tracked {
     defined_at: Timestamp,
     window: Window,
     spent: Spent,
+    /// What each bucket of the window cost, for a rolling budget that blocks: says when it lets calls go again.
+    costs: BTreeMap<Timestamp, Money>,
     told: Vec<Told>,
     arms: Vec<Arm>,
 }
@@ -43,29 +43,25 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    /// Takes over `budgets`, fills the counters of new ones, and tells what they find passed already.
-    pub(super) async fn start(
-        &mut self,
-        tx: &mut Tx,
-        budgets: Vec<Budget>,
-        now: Timestamp,
-    ) -> Result<usize, StoreError> {
-        store::budgets::sync(tx, &budgets, now).await?;
+    /// Takes over the budgets in force, whose counters are filled, and tells what they find passed already.
+    pub(super) async fn start(&mut self, tx: &mut Tx, filled: &Fill, now: Timestamp) -> Result<usize, StoreError> {
+        filled.note(tx).await?;
         let mut alerts = 0;
         for stored in store::budgets::load(tx).await? {
             let budget = stored.budget;
-            if stored.counted_from.is_none() {
-                fill(tx, &budget).await?;
-            }
             let window = budget.window.window_at(budget.zone, now);
             let spent = store::budgets::spent(tx, &budget.name, window.start, window.end).await?;
             let arms = store::budgets::arms(tx, &budget).await?;
             // A rolling threshold armed long ago is told under that instant; a calendar one under its window's start.
             let since = if budget.window.is_rolling() { stored.defined_at } else { window.start };
             let told = store::alerts::told(tx, &budget.name, budget.limit, since).await?;
+            // One whose fill was cut by the end of an earlier start is still as new as it was.
+            let is_new = stored.defined_at == now || filled.holds(&budget.name);
+            let cause = if is_new { Cause::Definition } else { Cause::Spend };
+            let costs = costs(tx, &budget, &window).await?;
             let budget = Arc::new(budget);
-            let mut tracked = Tracked { budget, defined_at: stored.defined_at, window, spent, told, arms };
-            let cause = if stored.defined_at == now { Cause::Definition } else { Cause::Spend };
+            let mut tracked = Tracked { budget, defined_at: stored.defined_at, window, spent, costs, told, arms };
+            tracked.rearm(tx, now).await?;
             alerts += tracked.judge(tx, window, spent.cost, cause, now).await?;
             tracked.save(tx, now).await?;
             self.budgets.push(tracked);
@@ -113,6 +109,7 @@ impl Tracker {
                 budget: Arc::clone(&tracked.budget),
                 window: tracked.window,
                 spent: tracked.spent.cost,
+                frees_at: crate::budget::frees_at(&tracked.budget, tracked.spent.cost, &tracked.costs),
                 inline: tracked.spent.inline,
                 unknown: tracked.spent.unknown,
             })
@@ -151,6 +148,10 @@ impl Tracked {
                 self.spent.cost += Total::from(Money::from_picos(share.cost_picos));
                 self.spent.inline += Total::from(Money::from_picos(share.inline_picos));
                 self.spent.unknown += share.unknown;
+                if asks_when_free(&self.budget) {
+                    let cost = self.costs.entry(*bucket).or_insert(Money::ZERO);
+                    *cost = cost.saturating_add(Money::from_picos(share.cost_picos));
+                }
             }
         }
     }
@@ -158,26 +159,32 @@ impl Tracked {
     /// The window has ended (a rolling one has moved on): the one that holds `now` is summed from the buckets.
     async fn turn(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
         let budget = Arc::clone(&self.budget);
-        if budget.window.is_rolling() {
-            let step = now.bucket();
-            let before = budget.window.window_at(budget.zone, step.plus_millis(-1));
-            let spent = store::budgets::spent(tx, &budget.name, before.start, before.end).await?;
-            let armed = self.evaluation(&budget).rearm(step, spent.cost);
-            if !armed.is_empty() {
-                for arm in &armed {
-                    store::budgets::set_arm(tx, &budget.name, arm).await?;
-                }
-                self.arms
-                    .retain(|old| !armed.iter().any(|new| new.threshold == old.threshold && new.limit == old.limit));
-                self.arms.extend(armed);
-            }
-        }
+        self.rearm(tx, now).await?;
         self.window = budget.window.window_at(budget.zone, now);
         self.spent = store::budgets::spent(tx, &budget.name, self.window.start, self.window.end).await?;
+        self.costs = costs(tx, &budget, &self.window).await?;
         if !budget.window.is_rolling() {
             // Only what may still be asked is kept in memory: this window's; closed ones are asked of the database.
             self.told.retain(|told| told.key.window_key >= self.window.start);
         }
+        Ok(())
+    }
+
+    /// Arms the thresholds of a rolling budget that spend was well below in the step before this one.
+    async fn rearm(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+        let budget = Arc::clone(&self.budget);
+        if !budget.window.is_rolling() {
+            return Ok(());
+        }
+        let step = now.bucket();
+        let before = budget.window.window_at(budget.zone, step.plus_millis(-1));
+        let spent = store::budgets::spent(tx, &budget.name, before.start, before.end).await?;
+        let armed = self.evaluation(&budget).rearm(step, spent.cost);
+        for arm in &armed {
+            store::budgets::set_arm(tx, &budget.name, arm).await?;
+        }
+        self.arms.retain(|old| !armed.iter().any(|new| new.threshold == old.threshold && new.limit == old.limit));
+        self.arms.extend(armed);
         Ok(())
     }
 
@@ -224,14 +231,9 @@ impl Tracked {
     }
 
     async fn raise(&mut self, tx: &mut Tx, crossing: &Crossing) -> Result<(), StoreError> {
-        let (recipients, not_mailed): (&[String], Option<NotMailed>) = match crossing.delivery {
-            Delivery::Mail => (&self.budget.notify, None),
-            Delivery::NotMailed(reason) => (&[], Some(reason)),
-        };
-        let details = CrossingDetails {
-            inline_picos: i64::try_from(self.spent.inline.picos()).unwrap_or(i64::MAX),
-            unknown: self.spent.unknown,
-            not_mailed,
+        let recipients: &[String] = match crossing.delivery {
+            Delivery::Mail => &self.budget.notify,
+            Delivery::NotMailed(_) => &[],
         };
         let alert = Alert {
             alert_id: alert_id(&crossing.key),
@@ -244,7 +246,6 @@ impl Tracked {
             crossed_at: crossing.crossed_at,
             limit: crossing.key.limit,
             spent: crossing.spent,
-            details: details.to_json(),
         };
         if !store::alerts::insert(tx, &alert, recipients).await? {
             return Ok(());
@@ -296,20 +297,67 @@ fn deltas(budget: &Budget, changes: &BTreeMap<Timestamp, Share>) -> Vec<SpendDel
         .collect()
 }
 
-/// Fills a budget's counters from the rows, once.
-async fn fill(tx: &mut Tx, budget: &Budget) -> Result<(), StoreError> {
-    let mut cursor = None;
-    loop {
-        let page = store::calls::scan(tx, Timestamp(0), cursor, FILL_PAGE).await?;
-        let Some(last) = page.last() else { break };
-        cursor = Some(Cursor::after(last));
-        let mut buckets: BTreeMap<Timestamp, Share> = BTreeMap::new();
-        for (bucket, share) in page.iter().filter_map(|call| rollup::share(&budget.scope, call)) {
-            buckets.entry(bucket).or_default().add(&share);
-        }
-        if !buckets.is_empty() {
-            store::budgets::add_spend(tx, &deltas(budget, &buckets)).await?;
-        }
+/// Whether somebody may be told when the budget's spend falls below its limit again.
+fn asks_when_free(budget: &Budget) -> bool {
+    budget.window.is_rolling() && budget.when_exceeded == WhenExceeded::Block
+}
+
+/// What each bucket of the window cost, if that is asked for.
+async fn costs(tx: &mut Tx, budget: &Budget, window: &Window) -> Result<BTreeMap<Timestamp, Money>, StoreError> {
+    let Some(end) = window.end.filter(|_| asks_when_free(budget)) else { return Ok(BTreeMap::new()) };
+    let counters = store::budgets::counters(tx, &budget.name, window.start, end).await?;
+    Ok(counters.into_iter().map(|counter| (counter.bucket, Money::from_picos(counter.cost_picos))).collect())
+}
+
+/// Fills the counters of new budgets from the rows: all of them in one pass, a page of rows in each transaction.
+#[derive(Debug)]
+pub(super) struct Fill {
+    budgets: Vec<Budget>,
+    cursor: Option<Cursor>,
+    done: bool,
+}
+
+impl Fill {
+    /// Of those among `stored` whose counters are empty and to be filled.
+    pub(super) fn of(stored: Vec<StoredBudget>) -> Self {
+        let unfilled = stored.into_iter().filter(|stored| stored.counted_from.is_none());
+        let budgets: Vec<Budget> = unfilled.map(|stored| stored.budget).collect();
+        Self { done: budgets.is_empty(), budgets, cursor: None }
     }
-    store::budgets::set_counted_from(tx, &budget.name, Timestamp(0)).await
+
+    /// Whether every row has been counted.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Counts the next rows.
+    pub(super) async fn page(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let page = store::calls::scan(tx, Timestamp(0), self.cursor, FILL_PAGE).await?;
+        let Some(last) = page.last() else {
+            self.done = true;
+            return Ok(());
+        };
+        self.cursor = Some(Cursor::after(last));
+        let mut all = Vec::new();
+        for budget in &self.budgets {
+            let mut buckets: BTreeMap<Timestamp, Share> = BTreeMap::new();
+            for (bucket, share) in page.iter().filter_map(|call| rollup::share(&budget.scope, call)) {
+                buckets.entry(bucket).or_default().add(&share);
+            }
+            all.extend(deltas(budget, &buckets));
+        }
+        store::budgets::add_spend(tx, &all).await
+    }
+
+    /// Notes that the counters hold every row.
+    async fn note(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        for budget in &self.budgets {
+            store::budgets::set_counted_from(tx, &budget.name, Timestamp(0)).await?;
+        }
+        Ok(())
+    }
+
+    fn holds(&self, name: &BudgetName) -> bool {
+        self.budgets.iter().any(|budget| budget.name == *name)
+    }
 }

@@ -4,20 +4,21 @@
 //! will never take is parted in halves until the one bad record is found, which is set aside in a file.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Applied, Applier, ApplyError};
 use super::fold::Verdict;
-use super::{COMMAND_QUEUE, Command, Health, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work};
+use super::{COMMAND_ITEMS, COMMAND_QUEUE, Command, Health, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work};
 use crate::budget::Book;
 use crate::catalogue::Shelf;
 use crate::clock::Clock;
@@ -30,6 +31,10 @@ use crate::telemetry::Metrics;
 /// First and longest wait before the database is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(5);
+
+/// How often work is tried that meets a row of another writer. Where there is no other one, the row stays, and waiting
+/// for it would hold up everything behind it: the work is parted like one that the database refuses.
+const RACE_TRIES: u32 = 6;
 
 /// Budget windows turn, rolling ones move, at most this late when nothing else happens.
 const TURN_EVERY: Duration = Duration::from_secs(5);
@@ -90,14 +95,56 @@ pub enum OpenError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] crate::journal::JournalError),
+    /// The file of records set aside.
+    #[error("a record can not be set aside in {path}: {error}. Give tallyd a folder it may write to, with room in it")]
+    Aside {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+/// Why work is not written at present.
+#[derive(Debug, thiserror::Error)]
+enum Stall {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("a record can not be set aside: {0}")]
+    Aside(#[from] io::Error),
+}
+
+/// What goes into one transaction.
+#[derive(Default)]
+struct Piece {
+    work: Work,
+    /// Which caller told each of `work.told`.
+    told_by: Vec<usize>,
+    /// Journal records that nobody can read, to be set aside before the journal is committed past them.
+    unreadable: Vec<Bytes>,
+    mark: Option<Mark>,
+    /// It is a part of one that met a row of another writer once too often.
+    raced: bool,
+}
+
+/// Who waits for what was told.
+struct Caller {
+    answer: oneshot::Sender<Vec<Verdict>>,
+    verdicts: Vec<Verdict>,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Work and who waits for it.
 #[derive(Default)]
 struct Gathered {
-    work: Work,
-    answers: Vec<(usize, tokio::sync::oneshot::Sender<Vec<Verdict>>)>,
-    mark: Option<Mark>,
+    piece: Piece,
+    callers: Vec<Caller>,
+}
+
+/// How the tries of one piece went so far.
+struct Tries {
+    wait: Duration,
+    races: u32,
 }
 
 impl Writer {
@@ -124,10 +171,12 @@ impl Writer {
         applier.track(budgets, clock.now()).await?;
         let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (reading_sender, readings) = mpsc::channel(READING_QUEUE);
+        let room = usize::try_from(COMMAND_ITEMS).unwrap_or(Semaphore::MAX_PERMITS);
         let health = Arc::new(ArcSwap::from_pointee(Health::default()));
         let wakes = Arc::new(Wakes::default());
         let ledger = Ledger {
             commands: command_sender,
+            room: Arc::new(Semaphore::new(room)),
             readings: reading_sender,
             health: Arc::clone(&health),
             wakes: Arc::clone(&wakes),
@@ -153,13 +202,17 @@ impl Writer {
                 () = stop.cancelled() => break,
             };
             if !gathered.is_history() {
-                if !gathered.is_empty() && gathered.work.observations.len() < self.options.batch_rows {
+                if !gathered.is_empty() && gathered.piece.work.observations.len() < self.options.batch_rows {
                     // A little patience lets many calls share the transaction.
                     self.clock.sleep(self.options.batch_wait).await;
                 }
                 self.add_waiting(&mut gathered);
             }
             if !self.commit(gathered, &stop).await {
+                // The next start drains what the journal brings to its disk now.
+                if !self.journal.close().await {
+                    tracing::error!("neither the journal's disk nor the database took everything that was seen");
+                }
                 return;
             }
         }
@@ -169,7 +222,7 @@ impl Writer {
         loop {
             let mut gathered = Gathered::default();
             match self.reader.next_batch(self.options.batch_rows, BATCH_BYTES).await {
-                Some(batch) => self.take(&mut gathered, batch),
+                Some(batch) => gathered.take(batch),
                 None if self.commands.is_empty() && self.readings.is_empty() && self.held.is_none() => return,
                 None => {}
             }
@@ -184,18 +237,17 @@ impl Writer {
     }
 
     /// Applies what the journal held when it was opened, then closes the calls nobody will hear of again.
-    async fn replay(&mut self) -> Result<(), ApplyError> {
+    async fn replay(&mut self) -> Result<(), OpenError> {
         while !self.journal.is_empty() {
             let Some(batch) = self.reader.next_batch(self.options.batch_rows, BATCH_BYTES).await else { break };
             let mut gathered = Gathered::default();
-            self.take(&mut gathered, batch);
-            let position = gathered.mark.map(Mark::position);
-            self.applier.apply(&gathered.work, position, self.clock.now(), true).await?;
-            if let Some(mark) = gathered.mark {
-                self.reader.committed(mark);
-            }
+            gathered.take(batch);
+            self.write(gathered, None).await.map_err(|stall| match stall {
+                Stall::Apply(error) => OpenError::Apply(error),
+                Stall::Aside(error) => OpenError::Aside { path: self.options.aside.clone(), error },
+            })?;
         }
-        self.applier.close_interrupted(self.clock.now()).await
+        Ok(self.applier.close_interrupted(self.clock.now()).await?)
     }
 
     /// The first piece of work; every branch is cancel-safe.
@@ -206,22 +258,22 @@ impl Writer {
             return gathered;
         }
         tokio::select! {
-            Some(batch) = self.reader.next_batch(self.options.batch_rows, BATCH_BYTES) => self.take(&mut gathered, batch),
+            Some(batch) = self.reader.next_batch(self.options.batch_rows, BATCH_BYTES) => gathered.take(batch),
             Some(command) = self.commands.recv() => gathered.command(command),
-            Some(reading) = self.readings.recv() => gathered.work.readings.push(reading),
+            Some(reading) = self.readings.recv() => gathered.piece.work.readings.push(reading),
         }
         gathered
     }
 
     /// Adds what already waits, without waiting for more.
     fn add_waiting(&mut self, gathered: &mut Gathered) {
-        let room = self.options.batch_rows.saturating_sub(gathered.work.observations.len());
+        let room = self.options.batch_rows.saturating_sub(gathered.piece.work.observations.len());
         if room > 0
             && let Some(Some(batch)) = self.reader.next_batch(room, BATCH_BYTES).now_or_never()
         {
-            self.take(gathered, batch);
+            gathered.take(batch);
         }
-        while self.held.is_none() && gathered.work.told.len() < self.options.batch_rows {
+        while self.held.is_none() && gathered.piece.work.told.len() < self.options.batch_rows {
             let Ok(command) = self.commands.try_recv() else { break };
             if command.work.as_of.is_some() {
                 // History is judged at its own time, so it gets a transaction of its own.
@@ -230,85 +282,91 @@ impl Writer {
                 gathered.command(command);
             }
         }
-        while gathered.work.readings.len() < READING_QUEUE
+        while gathered.piece.work.readings.len() < READING_QUEUE
             && let Ok(reading) = self.readings.try_recv()
         {
-            gathered.work.readings.push(reading);
+            gathered.piece.work.readings.push(reading);
         }
     }
 
-    fn take(&self, gathered: &mut Gathered, batch: Batch) {
-        tell_damage(&batch.damage);
-        gathered.mark = Some(batch.mark);
-        gathered.work.observations.reserve(batch.records.len());
-        for record in batch.records {
-            match Observation::decode(&record) {
-                Ok(observation) => gathered.work.observations.push(observation),
-                Err(error) => {
-                    tracing::error!(error = %error, "a journal record can not be understood; it is set aside");
-                    let _ = self.set_aside(&record);
-                }
-            }
-        }
-    }
-
-    /// Commits, however long the database takes to come back. Returns `false` when stopping and it does not.
+    /// Commits, however long the database takes to come back. Returns `false` when stopping and it does not: the
+    /// journal keeps what it holds, and the next start drains it.
     async fn commit(&mut self, gathered: Gathered, stop: &CancellationToken) -> bool {
-        let Gathered { work, answers, mark } = gathered;
-        let mut verdicts = Vec::with_capacity(work.told.len());
-        let mut pieces = VecDeque::from([(work, mark)]);
-        while let Some((work, mark)) = pieces.pop_front() {
-            let mut wait = RETRY_FIRST;
+        self.write(gathered, Some(stop)).await.is_ok()
+    }
+
+    /// Commits everything, in parts where a part is refused. What the database does not take at present is waited for
+    /// until `stop`, and not at all without one, when the journal of an earlier life is replayed.
+    async fn write(&mut self, gathered: Gathered, stop: Option<&CancellationToken>) -> Result<(), Stall> {
+        let Gathered { piece, mut callers } = gathered;
+        let mut pieces = VecDeque::from([piece]);
+        while let Some(mut piece) = pieces.pop_front() {
+            let mut tries = Tries { wait: RETRY_FIRST, races: 0 };
             loop {
-                match self.applier.apply(&work, mark.map(Mark::position), self.clock.now(), false).await {
+                let mut stall = match self.attempt(&mut piece, &callers, stop.is_none()).await {
                     Ok(applied) => {
-                        self.committed(&applied, mark);
-                        verdicts.extend(applied.verdicts);
+                        self.committed(&applied, piece.mark);
+                        tell(&mut callers, &piece.told_by, applied.verdicts);
                         break;
                     }
-                    Err(error) if error.retryable() => {
-                        self.troubled(&error);
-                        if stop.is_cancelled() {
-                            // The journal keeps what it holds; the next start drains it.
-                            return false;
-                        }
-                        tokio::select! {
-                            () = self.clock.sleep(wait) => {}
-                            () = stop.cancelled() => {}
-                        }
-                        wait = (wait * 2).min(RETRY_LAST);
+                    Err(stall) => stall,
+                };
+                if !piece.work.is_empty() && tries.are_in_vain(&stall, &piece) {
+                    if !piece.work.is_single() {
+                        tracing::warn!(error = %stall, "a transaction was refused for good; looking for the record that is to blame");
+                        piece.raced = tries.races > 0;
+                        let (first, second) = piece.halves();
+                        pieces.push_front(second);
+                        pieces.push_front(first);
+                        break;
                     }
-                    Err(error) if work.is_single() => {
-                        if self.set_aside_work(&work, &error, mark) {
+                    // Where neither the database nor the file takes it, the journal keeps it, and both are tried again.
+                    match self.set_aside_work(&piece, &stall) {
+                        Ok(()) => {
+                            tell(&mut callers, &piece.told_by, vec![Verdict::SetAside; piece.told_by.len()]);
                             break;
                         }
-                        // Neither the database nor the file takes it: the journal keeps it, and both are tried again.
-                        self.troubled(&error);
-                        if stop.is_cancelled() {
-                            return false;
-                        }
-                        tokio::select! {
-                            () = self.clock.sleep(wait) => {}
-                            () = stop.cancelled() => {}
-                        }
-                        wait = (wait * 2).min(RETRY_LAST);
-                    }
-                    Err(error) => {
-                        tracing::warn!(error = %error, "a transaction was refused for good; looking for the record that is to blame");
-                        let (first, second) = work.halves();
-                        pieces.push_front((second, mark));
-                        pieces.push_front((first, None));
-                        break;
+                        Err(error) => stall = error.into(),
                     }
                 }
+                self.troubled(&stall);
+                match stop {
+                    Some(stop) if stop.is_cancelled() => return Err(stall),
+                    None if tries.races == 0 => return Err(stall),
+                    Some(stop) => {
+                        tokio::select! {
+                            () = self.clock.sleep(tries.wait) => {}
+                            () = stop.cancelled() => {}
+                        }
+                    }
+                    None => self.clock.sleep(tries.wait).await,
+                }
+                tries.wait = (tries.wait * 2).min(RETRY_LAST);
             }
         }
-        let mut verdicts = verdicts.into_iter();
-        for (told, answer) in answers {
-            // The caller may have stopped waiting; what it told is committed all the same.
-            let _ = answer.send(verdicts.by_ref().take(told).collect());
+        for caller in callers {
+            // The caller may have stopped waiting during the last transaction; what it told is committed all the same.
+            let _ = caller.answer.send(caller.verdicts);
         }
-        true
+        Ok(())
+    }
+
+    /// One try.
+    async fn attempt(&mut self, piece: &mut Piece, callers: &[Caller], replay: bool) -> Result<Applied, Stall> {
+        while let Some(record) = piece.unreadable.last() {
+            self.set_aside(record)?;
+            piece.unreadable.pop();
+        }
+        let (end, now) = (piece.mark.map(Mark::position), self.clock.now());
+        if self.applier.is_idle(&piece.work, end, now) {
+            return Ok(Applied::default());
+        }
+        let tx = self.applier.begin().await?;
+        if !self.applier.is_unsure() {
+            // It may have taken long to get here. Who is gone was told that nothing was recorded, and so it shall be.
+            piece.forget_gone(callers);
+        }
+        Ok(self.applier.apply(tx, &piece.work, end, now, replay).await?)
     }
 
     fn committed(&mut self, applied: &Applied, mark: Option<Mark>) {
@@ -338,7 +396,7 @@ impl Writer {
         }
     }
 
-    fn troubled(&self, error: &ApplyError) {
+    fn troubled(&self, error: &Stall) {
         let before = self.health.load();
         let since = before.trouble.as_ref().map_or_else(|| self.clock.now(), |trouble| trouble.since);
         if before.trouble.is_none() {
@@ -348,57 +406,124 @@ impl Writer {
         self.health.store(Arc::new(Health { trouble, ..(**before).clone() }));
     }
 
-    /// Whether everything in `work` is in the file, so that the journal may forget it.
-    fn set_aside_work(&mut self, work: &Work, error: &ApplyError, mark: Option<Mark>) -> bool {
-        tracing::error!(error = %error, file = %self.options.aside.display(), "the database refuses a record for good; it is set aside");
+    /// Puts everything in the piece into the file, so that the journal may forget it.
+    fn set_aside_work(&mut self, piece: &Piece, stall: &Stall) -> io::Result<()> {
+        let work = &piece.work;
+        tracing::error!(error = %stall, file = %self.options.aside.display(), "the database refuses a record for good; it is set aside");
         let observed = work.observations.iter().map(Observation::encode);
         let told = work.told.iter().map(|told| format!("{{\"told\":\"{}\"}}", told.generation_id).into_bytes());
-        let kept = observed.chain(told).all(|record| self.set_aside(&record));
+        for record in observed.chain(told) {
+            self.set_aside(&record)?;
+        }
         for reading in &work.readings {
             // Nothing is lost: its row is leased for a while, and is read again when the lease has run out.
             tracing::error!(call_id = %reading.call_id, "a reading of this row's record is not taken; it is read again");
         }
-        if let (true, Some(mark)) = (kept, mark) {
+        if let Some(mark) = piece.mark {
             self.reader.committed(mark);
         }
-        kept
+        Ok(())
     }
 
-    /// Whether the record is in the file, synced.
-    fn set_aside(&self, bytes: &[u8]) -> bool {
-        let written = std::fs::OpenOptions::new()
+    /// Puts the record into the file, synced.
+    fn set_aside(&self, bytes: &[u8]) -> io::Result<()> {
+        std::fs::OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
             .open(&self.options.aside)
-            .and_then(|mut file| file.write_all(&[bytes, b"\n"].concat()).and_then(|()| file.sync_data()));
-        if let Err(error) = written {
-            tracing::error!(error = %error, file = %self.options.aside.display(), "a record could not be set aside");
-            return false;
-        }
+            .and_then(|mut file| file.write_all(&[bytes, b"\n"].concat()).and_then(|()| file.sync_data()))
+            .inspect_err(|error| {
+                tracing::error!(error = %error, file = %self.options.aside.display(), "a record could not be set aside");
+            })?;
         let before = self.health.load();
         self.health.store(Arc::new(Health { set_aside: before.set_aside + 1, ..(**before).clone() }));
-        true
+        Ok(())
+    }
+}
+
+impl Tries {
+    /// Whether there is no use in another one.
+    fn are_in_vain(&mut self, stall: &Stall, piece: &Piece) -> bool {
+        let Stall::Apply(error) = stall else { return false };
+        self.races = if error.is_race() { self.races + 1 } else { 0 };
+        // On the way to the record that is to blame each part is tried once; the record itself has every try.
+        let most = if piece.raced && !piece.work.is_single() { 1 } else { RACE_TRIES };
+        error.blames_data() || self.races >= most
+    }
+}
+
+impl Piece {
+    /// Two halves that hold the same in the same order; the mark is the second's.
+    fn halves(mut self) -> (Self, Self) {
+        let (first, second) = self.work.halves();
+        let told_by = self.told_by.split_off(first.told.len());
+        let unreadable = Vec::new();
+        (
+            Self { work: first, told_by: self.told_by, unreadable: self.unreadable, mark: None, raced: self.raced },
+            Self { work: second, told_by, unreadable, mark: self.mark, raced: self.raced },
+        )
+    }
+
+    /// Drops what was told by those who wait no longer.
+    fn forget_gone(&mut self, callers: &[Caller]) {
+        let stays = |caller: &usize| !callers.get(*caller).is_some_and(|caller| caller.answer.is_closed());
+        let mut told_by = self.told_by.iter();
+        self.work.told.retain(|_| told_by.next().is_none_or(stays));
+        self.told_by.retain(stays);
     }
 }
 
 impl Gathered {
     fn is_empty(&self) -> bool {
-        self.work.is_empty() && self.answers.is_empty() && self.mark.is_none()
+        self.piece.work.is_empty()
+            && self.piece.unreadable.is_empty()
+            && self.piece.mark.is_none()
+            && self.callers.is_empty()
     }
 
     fn is_history(&self) -> bool {
-        self.work.as_of.is_some()
+        self.piece.work.as_of.is_some()
+    }
+
+    fn take(&mut self, batch: Batch) {
+        tell_damage(&batch.damage);
+        let piece = &mut self.piece;
+        piece.mark = Some(batch.mark);
+        piece.work.observations.reserve(batch.records.len());
+        for record in batch.records {
+            match Observation::decode(&record) {
+                Ok(observation) => piece.work.observations.push(observation),
+                Err(error) => {
+                    tracing::error!(error = %error, "a journal record can not be understood; it is set aside");
+                    piece.unreadable.push(record);
+                }
+            }
+        }
     }
 
     fn command(&mut self, command: Command) {
+        if command.answer.is_closed() {
+            return;
+        }
         let Work { observations, told, readings, renamed, as_of } = command.work;
-        self.answers.push((told.len(), command.answer));
-        self.work.observations.extend(observations);
-        self.work.told.extend(told);
-        self.work.readings.extend(readings);
-        self.work.renamed.extend(renamed);
-        self.work.as_of = as_of;
+        let work = &mut self.piece.work;
+        self.piece.told_by.extend(std::iter::repeat_n(self.callers.len(), told.len()));
+        self.callers.push(Caller { answer: command.answer, verdicts: Vec::new(), _room: command.room });
+        work.observations.extend(observations);
+        work.told.extend(told);
+        work.readings.extend(readings);
+        work.renamed.extend(renamed);
+        work.as_of = as_of;
+    }
+}
+
+/// Notes for each caller what became of what it told.
+fn tell(callers: &mut [Caller], told_by: &[usize], verdicts: Vec<Verdict>) {
+    for (caller, verdict) in told_by.iter().zip(verdicts) {
+        if let Some(caller) = callers.get_mut(*caller) {
+            caller.verdicts.push(verdict);
+        }
     }
 }
 

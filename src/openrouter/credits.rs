@@ -26,7 +26,12 @@ mod tests {
     fn the_balance_is_what_was_bought_less_what_was_used() {
         let balance = decode(include_bytes!("../../tests/fixtures/payloads/credits.json"), Timestamp(7)).unwrap();
         assert_eq!((balance.left().to_decimal().as_str(), balance.as_of), ("11.012694569", Timestamp(7)));
-        for body in [&b"<html>"[..], b"{}", br#"{"data":{"total_credits":1}}"#, br#"{"data":{"total_credits":1e9,"total_usage":0}}"#] {
+        for body in [
+            &b"<html>"[..],
+            b"{}",
+            br#"{"data":{"total_credits":1}}"#,
+            br#"{"data":{"total_credits":1e9,"total_usage":0}}"#,
+        ] {
             assert!(decode(body, Timestamp(0)).is_err());
         }
     }

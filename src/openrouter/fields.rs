@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::domain::attribution::Attribution;
+use crate::domain::facts::MAX_TOKENS;
 use crate::domain::money::{Money, MoneyError};
 
 /// Most fields of one object looked at; today's records have about 45.
@@ -19,7 +20,7 @@ const MAX_FIELDS: usize = 256;
 const MAX_NUMBER: usize = 64;
 
 /// Largest count (tokens, milliseconds) believed: far beyond any call, far below where sums overflow.
-const MAX_COUNT: i64 = 1_000_000_000_000;
+const MAX_COUNT: i64 = MAX_TOKENS;
 
 /// The fields of one JSON object; the last of equal names counts, a `null` is no field.
 pub(super) struct Fields<'a>(BTreeMap<String, &'a RawValue>);
@@ -74,19 +75,36 @@ impl<'a> Fields<'a> {
         self.decimal(name, |number| number.fract() == 0.0)
     }
 
+    /// A count of tokens, as [`Fields::count`] reads it. One beyond belief is the greatest number there is, so that
+    /// whoever takes it can say that it was.
+    pub(super) fn tokens(&self, name: &str) -> Option<i64> {
+        let count = self.count(name);
+        if count.is_some() {
+            return count;
+        }
+        let number: f64 = self.digits(name)?.trim().parse().ok()?;
+        (number > 1e12).then_some(i64::MAX)
+    }
+
     /// A time in milliseconds, rounded to whole ones; `None` if it is negative or beyond belief.
     pub(super) fn millis(&self, name: &str) -> Option<i64> {
         self.decimal(name, |_| true)
     }
 
-    fn decimal(&self, name: &str, fits: impl Fn(f64) -> bool) -> Option<i64> {
+    /// The text of a number, or of a text that may hold one.
+    fn digits(&self, name: &str) -> Option<String> {
         let value = self.value(name)?;
         let text = match number(value) {
             Some(text) => text.to_owned(),
             None => string(value)?,
         };
+        (text.trim().len() <= MAX_NUMBER).then_some(text)
+    }
+
+    fn decimal(&self, name: &str, fits: impl Fn(f64) -> bool) -> Option<i64> {
+        let text = self.digits(name)?;
         let text = text.trim();
-        if text.is_empty() || text.len() > MAX_NUMBER {
+        if text.is_empty() {
             return None;
         }
         let count = match text.parse::<i64>() {
@@ -185,6 +203,8 @@ mod tests {
         for name in ["e", "f", "g", "h", "i", "j", "k", "nowhere"] {
             assert_eq!(count(name), None, "{name}");
         }
+        assert_eq!([fields.tokens("a"), fields.tokens("j")], [Some(13), Some(i64::MAX)]);
+        assert_eq!([fields.tokens("f"), fields.tokens("h"), fields.tokens("nowhere")], [None; 3]);
         assert_eq!(fields.millis("e"), Some(13));
         assert_eq!((fields.boolean("k"), fields.boolean("l"), fields.boolean("a")), (Some(true), Some(false), None));
         assert_eq!(fields.money("m"), Some(Ok(Money::from_picos(84_100_500))));

@@ -44,7 +44,9 @@ pub(super) fn decode(body: &[u8]) -> Result<Listing, ReadError> {
     let links = envelope.value("links").and_then(Fields::of_value);
     let next = links.and_then(|links| string(links.value("next")?)).filter(|next| !next.is_empty());
     match next {
-        Some(next) if next.len() > MAX_LINK => Err(ReadError::garbled("the link to the next page of models is too long")),
+        Some(next) if next.len() > MAX_LINK => {
+            Err(ReadError::garbled("the link to the next page of models is too long"))
+        }
         next => Ok(Listing { listed, next }),
     }
 }
@@ -121,7 +123,8 @@ mod tests {
 
     #[test]
     fn models_are_read_with_every_price_and_routers_without_any() {
-        let Listing { listed, next } = decode(include_bytes!("../../tests/fixtures/payloads/models_excerpt.json")).unwrap();
+        let Listing { listed, next } =
+            decode(include_bytes!("../../tests/fixtures/payloads/models_excerpt.json")).unwrap();
         assert!(listed.len() >= 4);
         let model = |id: &str| listed.iter().find(|model| model.id == id).unwrap();
         let sonnet = model("anthropic/claude-sonnet-4");

@@ -96,10 +96,8 @@ async fn sum(
         None => named.unwrap_or(DEFAULT_KEY_NAME) == name,
     };
     let until = day.plus_millis(DAY_MS);
-    let (charged, unknown) = tokio::try_join!(
-        comparisons::charged(store, day),
-        calls::unknown(store, day, until, MAX_ESTIMATED)
-    )?;
+    let (charged, unknown) =
+        tokio::try_join!(comparisons::charged(store, day), calls::unknown(store, day, until, MAX_ESTIMATED))?;
     let mut found = KeyDay {
         key_name: name.to_owned(),
         key_sha256: fingerprint.sha256.clone(),
@@ -148,4 +146,3 @@ pub async fn ask_balance(client: &Client, key: &SecretString) -> Result<Balance,
     }
     Ok(client.credits(key).await?)
 }
-

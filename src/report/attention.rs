@@ -282,11 +282,17 @@ mod tests {
         assert_eq!(found[4].level, Level::Warning);
         assert_eq!(found[4].head, "Used elsewhere or not captured: $2.50 today (key default).");
         assert!(found[4].detail.ends_with("last asked 20 minutes ago"), "{}", found[4].detail);
-        assert_eq!((found[5].head.as_str(), found[5].detail.as_str()), ("$11.50 of credits are left.", "read 5 minutes ago"));
+        assert_eq!(
+            (found[5].head.as_str(), found[5].detail.as_str()),
+            ("$11.50 of credits are left.", "read 5 minutes ago")
+        );
         let open = of(vec![compared("default", "3.5", 1)]);
         assert_eq!(open[4].level, Level::Calm);
         assert!(open[4].head.contains("$2.50") && open[4].head.contains("may be it"), "{}", open[4].head);
-        assert_eq!(of(vec![compared("default", "1", 0)])[4].head, "OpenRouter counted nothing today (UTC) that is not here.");
+        assert_eq!(
+            of(vec![compared("default", "1", 0)])[4].head,
+            "OpenRouter counted nothing today (UTC) that is not here."
+        );
     }
 
     #[test]

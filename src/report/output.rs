@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::domain::table::{Cell, Table};
 
 /// Integers beyond ±(2⁵³ − 1) lose digits in many JSON readers; they are written as strings.
-const SAFE_INTEGER: i64 = (1 << 53) - 1;
+const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// What a spreadsheet takes for the beginning of a formula.
 const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
@@ -46,7 +46,7 @@ pub fn json(table: &Table) -> Vec<serde_json::Map<String, Value>> {
 fn json_value(cell: &Cell) -> Value {
     match cell {
         Cell::Null => Value::Null,
-        Cell::Integer(number) if number.abs() <= SAFE_INTEGER => Value::from(*number),
+        Cell::Integer(number) if number.unsigned_abs() <= SAFE_INTEGER => Value::from(*number),
         Cell::Integer(number) => Value::String(number.to_string()),
         Cell::Real(number) => serde_json::Number::from_f64(*number).map_or(Value::Null, Value::Number),
         Cell::Decimal(text) | Cell::Text(text) => Value::String(text.clone()),
@@ -57,14 +57,23 @@ fn json_value(cell: &Cell) -> Value {
 /// Writes CSV with a head line (RFC 4180).
 pub fn csv(table: &Table, out: &mut impl Write) -> io::Result<()> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-    writer.write_record(&table.columns)?;
+    writer.write_record(&table.columns).map_err(io_error)?;
     for row in &table.rows {
-        writer.write_record(row.iter().map(|cell| match cell {
+        let cells = row.iter().map(|cell| match cell {
             Cell::Text(text) => defused(text),
             other => plain(other),
-        }))?;
+        });
+        writer.write_record(cells).map_err(io_error)?;
     }
     writer.flush()
+}
+
+/// What the writer below said, with its kind: the library's own conversion forgets that.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 /// A text as a CSV cell: one that a spreadsheet would run begins with an apostrophe.
@@ -131,6 +140,13 @@ mod tests {
     #[test]
     fn csv_defuses_text_and_leaves_numbers() {
         assert_eq!(written(Format::Csv), "app,n,cost_usd\r\n'=1+1,9007199254740993,0.10\r\n,-1,\r\n");
+    }
+
+    #[test]
+    fn the_least_integer_is_a_string_like_every_great_one() {
+        for (number, json) in [(i64::MIN, Value::from("-9223372036854775808")), (-5, Value::from(-5))] {
+            assert_eq!(json_value(&Cell::Integer(number)), json);
+        }
     }
 
     #[test]

@@ -25,11 +25,7 @@ pub struct Reconciliation {
 }
 
 /// Reads it; `management_key` is the SHA-256 of the configured management key.
-pub async fn read(
-    store: &Store,
-    management_key: Option<&str>,
-    now: Timestamp,
-) -> Result<Reconciliation, StoreError> {
+pub async fn read(store: &Store, management_key: Option<&str>, now: Timestamp) -> Result<Reconciliation, StoreError> {
     let today = day_of(now);
     let all = comparisons::since(store, today.plus_millis(-(DAYS - 1) * DAY_MS), MAX_TOLD).await?;
     let (today, before) = all.into_iter().partition(|compared| compared.day >= today);

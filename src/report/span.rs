@@ -1,10 +1,13 @@
 //! The times people name, and the steps they want sums in.
 
-use chrono::{Datelike as _, Days, Months, NaiveDate};
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate};
 use chrono_tz::Tz;
 
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::domain::window::WindowKind;
+use crate::domain::zone;
 
 /// Most steps of time in one report: an hour each for a month, a day each for two years.
 pub const MAX_STEPS: usize = 750;
@@ -17,6 +20,9 @@ pub enum SpanError {
         "\"{0}\" is not a time: write a date (2026-11-01), an instant (2026-11-01T09:30:00Z) or a span back from now (24h, 7d)"
     )]
     NotATime(String),
+    /// A time at which nothing can have been recorded.
+    #[error("\"{0}\" lies outside the years 1970 to 9999, where all completions are; write a time within them")]
+    OutOfRange(String),
     /// The end lies before the beginning.
     #[error("the report would end ({until}) before it begins ({since}); swap --since and --until")]
     Backwards {
@@ -30,16 +36,20 @@ pub enum SpanError {
     TooManySteps,
 }
 
+/// The years in which a time may lie.
+const YEARS: RangeInclusive<i32> = 1970..=9999;
+
 /// A time as people write it: an ISO date (its first instant in `zone`), an RFC 3339 instant, or a span back from
-/// `now` such as `24h` or `7d`, taken to the quarter hour.
+/// `now` such as `24h` or `7d`, taken to the quarter hour. Years before 1970 and after 9999 are refused.
 pub fn parse_time(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, SpanError> {
     let text = text.trim();
     let wrong = || SpanError::NotATime(text.to_owned());
+    let within = |year: i32| YEARS.contains(&year).then_some(()).ok_or_else(|| SpanError::OutOfRange(text.to_owned()));
     if let Ok(date) = text.parse::<NaiveDate>() {
-        return Ok(day_start(date, zone));
+        return within(date.year()).map(|()| day_start(date, zone));
     }
-    if let Some(at) = Timestamp::parse(text) {
-        return Ok(at);
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return within(at.year()).map(|()| at.to_utc().into());
     }
     let unit_ms = match text.chars().last() {
         Some('h') => 3_600_000,
@@ -49,31 +59,13 @@ pub fn parse_time(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, Spa
     };
     let count: i64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     let span = count.checked_mul(unit_ms).filter(|span| *span > 0).ok_or_else(wrong)?;
-    Ok(now.plus_millis(-span).bucket())
+    let at = now.plus_millis(-span).bucket();
+    if at < Timestamp(0) { Err(SpanError::OutOfRange(text.to_owned())) } else { Ok(at) }
 }
 
-/// The first instant of a local date, which is not always midnight.
+/// The first instant of a local date, which is not always midnight; where the zone skipped the date, of the next one.
 pub fn day_start(date: NaiveDate, zone: Tz) -> Timestamp {
-    // No zone is 26 hours away, so noon UTC lies in the date, the one before or the one after.
-    let mut window =
-        WindowKind::Day.window_at(zone, Timestamp::from(date.and_hms_opt(12, 0, 0).unwrap_or_default().and_utc()));
-    loop {
-        let local = window.start.to_utc().with_timezone(&zone).date_naive();
-        let step = match local.cmp(&date) {
-            std::cmp::Ordering::Equal => return window.start,
-            std::cmp::Ordering::Less => window.end.unwrap_or(window.start),
-            // The date does not exist (a zone that crossed the date line): the next one stands for it.
-            std::cmp::Ordering::Greater if local == date + Days::new(1) && exists_not(date, zone, window.start) => {
-                return window.start;
-            }
-            std::cmp::Ordering::Greater => window.start.plus_millis(-1),
-        };
-        window = WindowKind::Day.window_at(zone, step);
-    }
-}
-
-fn exists_not(date: NaiveDate, zone: Tz, next: Timestamp) -> bool {
-    next.plus_millis(-1).to_utc().with_timezone(&zone).date_naive() < date
+    zone::first_of_date(zone, date)
 }
 
 /// A step of time that sums are taken in.
@@ -177,6 +169,28 @@ mod tests {
         assert_eq!(parse_time("7d", zone, now), Ok(at("2026-11-15T14:00:00Z")));
         for wrong in ["", "d", "-3d", "tomorrow", "2026-13-01", "7 days"] {
             assert!(parse_time(wrong, zone, now).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn years_in_which_nothing_was_recorded_are_refused() {
+        let now = at("2026-11-22T14:07:31Z");
+        for zone in [Tz::UTC, Tz::Europe__Berlin, Tz::Pacific__Kiritimati, Tz::America__Los_Angeles] {
+            for outside in [
+                "1969-12-31",
+                "1900-01-01",
+                "0001-01-01",
+                "-0004-01-01",
+                "+12345-01-01",
+                "1900-01-01T00:00:00Z",
+                "99999d",
+            ] {
+                let refused = parse_time(outside, zone, now);
+                assert_eq!(refused, Err(SpanError::OutOfRange(outside.to_owned())), "{outside}");
+            }
+            for inside in ["1970-01-01", "9999-12-31", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "20000d"] {
+                assert!(parse_time(inside, zone, now).is_ok(), "{inside}");
+            }
         }
     }
 

@@ -188,7 +188,7 @@ pub async fn answer(store: &Store, question: &Question) -> Result<Answer, SpendE
             Cell::Integer(row.sums.failures),
             Cell::Integer(row.sums.tokens_prompt),
             Cell::Integer(row.sums.tokens_completion),
-            Cell::Decimal(row.sums.cost.to_decimal()),
+            cost(&row.sums),
             Cell::Integer(row.sums.unknown),
             estimate.map_or(Cell::Null, |estimate| Cell::Decimal(estimate.to_decimal())),
         ]);
@@ -243,7 +243,31 @@ fn value(call: &Call, dimension: Dimension) -> Option<String> {
     value.filter(|value| !value.is_empty())
 }
 
+/// What a group cost; NULL where not one of its costs is known. Unknown is not 0.
+fn cost(sums: &Sums) -> Cell {
+    if sums.unknown > 0 && sums.unknown == sums.completions {
+        return Cell::Null;
+    }
+    Cell::Decimal(sums.cost.to_decimal())
+}
+
+/// The word for a cost that is not known.
+const UNKNOWN: &str = "unknown";
+
 impl Answer {
+    /// The table for the eye: where all of a group's costs are unknown, it says so.
+    pub fn for_people(&self) -> Table {
+        let mut table = self.table.clone();
+        let Some(at) = table.columns.iter().position(|column| column == "cost_usd") else { return table };
+        for cell in table.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
+            if *cell == Cell::Null {
+                // Among amounts, and aligned like one.
+                *cell = Cell::Decimal(UNKNOWN.to_owned());
+            }
+        }
+        table
+    }
+
     /// What the last line of a report says.
     pub fn closing(&self) -> String {
         let Sums { completions, failures, unknown, cost, .. } = self.total;
@@ -252,7 +276,8 @@ impl Answer {
             1 => "the cost of 1 is still unknown and not in it".to_owned(),
             n => format!("the costs of {n} are still unknown and not in it"),
         };
-        let about = self.estimate.map_or_else(String::new, |sum| format!(" (about ${}, an estimate)", sum.to_decimal()));
+        let about =
+            self.estimate.map_or_else(String::new, |sum| format!(" (about ${}, an estimate)", sum.to_decimal()));
         format!("${} in {completions} completions, {failures} failures; {unknown}{about}", Total::to_decimal(cost))
     }
 }

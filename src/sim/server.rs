@@ -1,8 +1,8 @@
 //! Connections, paths, keys: everything before a call is known to be one.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -5,7 +5,7 @@ use crate::domain::budget::{BudgetName, Threshold};
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 
-use super::batch::{Json, storable};
+use super::batch::Json;
 use super::statements as sql;
 use super::tx::{in_tx, reading};
 use super::{Store, StoreError, Tx};
@@ -33,8 +33,6 @@ pub struct Alert {
     pub limit: Money,
     /// What was spent when it was seen.
     pub spent: Total,
-    /// What else the mail says, as JSON text that the store does not look into.
-    pub details: String,
 }
 
 /// Where the mail of a crossing stands (`alert_history.mail_state`); derived from its recipients' messages.
@@ -95,7 +93,6 @@ pub(super) struct AlertRow {
     crossed_ms: i64,
     spent_usd: i64,
     spent_picos: i64,
-    details: String,
 }
 
 impl AlertRow {
@@ -112,7 +109,6 @@ impl AlertRow {
             crossed_at: Timestamp(self.crossed_ms),
             limit: Money::from_picos(self.limit_picos),
             spent: Total::from_parts(self.spent_usd, self.spent_picos),
-            details: self.details,
         })
     }
 }
@@ -156,7 +152,6 @@ pub async fn insert(tx: &mut Tx, alert: &Alert, recipients: &[String]) -> Result
             .bind(alert.crossed_at.millis())
             .bind(spent_usd)
             .bind(spent_picos)
-            .bind(storable(&alert.details))
             .execute(conn)
             .await?
             .rows_affected()

@@ -194,6 +194,11 @@ pub async fn list(store: &Store) -> Result<Vec<(StoredBudget, Option<BudgetStatu
     rows.iter().map(|row| Ok((row.stored()?, row.status()))).collect()
 }
 
+/// The budgets in force with their last status (`None`: never turned yet), by name, as this transaction sees them.
+pub(super) async fn statuses(tx: &mut Tx) -> Result<Vec<(StoredBudget, Option<BudgetStatus>)>, StoreError> {
+    rows(tx, false).await?.iter().map(|row| Ok((row.stored()?, row.status()))).collect()
+}
+
 /// Notes that the budget's counters hold every row from `from` (a bucket's start) on.
 pub async fn set_counted_from(tx: &mut Tx, budget: &BudgetName, from: Timestamp) -> Result<(), StoreError> {
     in_tx!(tx, sql::BUDGETS_SET_COUNTED_FROM, |text, conn| {
@@ -286,6 +291,19 @@ pub async fn course(
     until: Timestamp,
 ) -> Result<Vec<SpendDelta>, StoreError> {
     let rows: Vec<Counter> = reading!(store, sql::BUDGETS_COURSE, |text, conn| {
+        sqlx::query_as(text).bind(budget.as_str()).bind(from.millis()).bind(until.millis()).fetch_all(conn).await?
+    });
+    Ok(rows.into_iter().map(|row| row.into_delta(budget)).collect())
+}
+
+/// [`course`] as this transaction sees it.
+pub async fn counters(
+    tx: &mut Tx,
+    budget: &BudgetName,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<SpendDelta>, StoreError> {
+    let rows: Vec<Counter> = in_tx!(tx, sql::BUDGETS_COURSE, |text, conn| {
         sqlx::query_as(text).bind(budget.as_str()).bind(from.millis()).bind(until.millis()).fetch_all(conn).await?
     });
     Ok(rows.into_iter().map(|row| row.into_delta(budget)).collect())

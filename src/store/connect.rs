@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use futures_util::future::{self, Either};
+use log::LevelFilter;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool, SqliteConnection, SqlitePool};
@@ -33,6 +35,13 @@ const ROW_BUFFER: usize = 512;
 
 /// How long a reader's connection is kept unused: its page cache is memory an idle daemon need not hold.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// How loudly a pool says that somebody waits for a connection: that a writer waits its turn for SQLite's one writing
+/// connection is no news, and a database that is in trouble is told by the ledger.
+const SLOW_ACQUIRE: LevelFilter = LevelFilter::Off;
+
+/// How long a server that could not be reached is asked once more for its reason.
+const ASK_WHY: Duration = Duration::from_secs(2);
 
 /// Looks at a bounded sample of each index: milliseconds, whatever the size of the database.
 const OPTIMISE: &str = "PRAGMA analysis_limit = 400; PRAGMA optimize";
@@ -107,6 +116,7 @@ impl Store {
                     .max_lifetime(None)
                     .test_before_acquire(false)
                     .acquire_timeout(options.busy_timeout)
+                    .acquire_slow_level(SLOW_ACQUIRE)
                     .before_acquire(|connection, _| Box::pin(has_no_transaction(connection)))
                     .connect_with(sqlite(&path, options, WRITE_CACHE_KIB))
                     .await?;
@@ -288,21 +298,49 @@ fn readers(path: &Path, options: &StoreOptions) -> SqlitePool {
         .idle_timeout(IDLE)
         .test_before_acquire(false)
         .acquire_timeout(options.busy_timeout)
+        .acquire_slow_level(SLOW_ACQUIRE)
         .connect_lazy_with(connect)
 }
 
 async fn postgres(connect: PgConnectOptions, options: &StoreOptions) -> Result<PgPool, StoreError> {
     let connect =
         connect.application_name("tallyd").statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging();
-    PgPoolOptions::new()
+    let pool = PgPoolOptions::new()
         // One for the writer and one for the pages' small writes, beside the readers.
         .max_connections(options.readers.max(1) + 2)
         .idle_timeout(IDLE)
         .acquire_timeout(options.busy_timeout)
-        .connect_with(connect)
-        .await
-        .map_err(|error| match error {
-            sqlx::Error::PoolTimedOut => StoreError::Unreachable("no answer in time".to_owned()),
-            other => StoreError::Unreachable(other.to_string()),
-        })
+        .acquire_slow_level(SLOW_ACQUIRE)
+        .connect_with(connect.clone())
+        .await;
+    match pool {
+        Ok(pool) => Ok(pool),
+        Err(sqlx::Error::PoolTimedOut) => Err(StoreError::Unreachable(why_unreachable(&connect).await)),
+        Err(other) => Err(StoreError::Unreachable(other.to_string())),
+    }
+}
+
+/// What a server says that the pool could not reach in time. The pool tries again and again and forgets why it failed, so
+/// it is asked once more. The words are the system's or the server's, which name the user at most.
+async fn why_unreachable(connect: &PgConnectOptions) -> String {
+    // A pool is what ends this attempt in time.
+    let timer = PgPoolOptions::new().acquire_timeout(ASK_WHY).acquire_slow_level(SLOW_ACQUIRE);
+    let timer = timer.connect_lazy_with(connect.clone());
+    let refused = async {
+        match connect.connect().await {
+            Ok(connection) => {
+                // It is there after all, and was too slow before.
+                drop(connection.close().await);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        }
+    };
+    // Not closed, but dropped: closing would wait for the attempt that has lost.
+    let told = match future::select(std::pin::pin!(refused), std::pin::pin!(timer.acquire())).await {
+        Either::Left((told, _)) => told,
+        Either::Right((Err(error), _)) if !matches!(error, sqlx::Error::PoolTimedOut) => Some(error.to_string()),
+        Either::Right(_) => None,
+    };
+    told.unwrap_or_else(|| "no answer in time".to_owned())
 }

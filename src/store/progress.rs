@@ -28,6 +28,23 @@ pub async fn get(store: &Store, journal_id: &str) -> Result<Option<Drained>, Sto
     .transpose()
 }
 
+/// What stands behind a journal's ID where the number of its last transaction is kept. No ID has a space in it.
+const TRANSACTIONS: &str = " transactions";
+
+/// The number of the last transaction that was committed for this journal; `None` before the first. Waits for one that
+/// is under way still, and lets none begin to write it before this one has ended: so what is told here is final.
+pub async fn last_transaction(tx: &mut Tx, journal_id: &str) -> Result<Option<u64>, StoreError> {
+    let name = format!("{journal_id}{TRANSACTIONS}");
+    let row: Option<(i64, i64)> =
+        in_tx!(tx, sql::PROGRESS_LAST, |text, conn| sqlx::query_as(text).bind(&name).fetch_optional(conn).await?);
+    row.map(|(number, _)| u64::try_from(number).map_err(|error| StoreError::unreadable(&name, &error))).transpose()
+}
+
+/// Notes the number of this transaction.
+pub async fn number_transaction(tx: &mut Tx, journal_id: &str, number: u64) -> Result<(), StoreError> {
+    set(tx, &format!("{journal_id}{TRANSACTIONS}"), Drained { segment: number, offset: 0 }).await
+}
+
 /// Notes how far the journal has been drained, in the transaction that drained it.
 pub async fn set(tx: &mut Tx, journal_id: &str, drained: Drained) -> Result<(), StoreError> {
     let segment = i64::try_from(drained.segment).map_err(StoreError::encoding)?;

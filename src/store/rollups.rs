@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::domain::money::Total;
-use crate::domain::rollup::{Amounts, BucketKey, Deltas};
+use crate::domain::rollup::{Amounts, BucketKey, Deltas, summed};
 use crate::domain::time::{DAY_MS, Timestamp};
 
 use super::batch::{Json, SqliteQuery, SqliteRow, storable};
@@ -145,85 +145,81 @@ impl Sums {
     }
 }
 
-#[derive(Serialize)]
-struct Delta<'a> {
-    bucket_ms: i64,
-    app: Cow<'a, str>,
-    key_name: Cow<'a, str>,
-    model: Cow<'a, str>,
-    provider: Cow<'a, str>,
-    endpoint: Cow<'a, str>,
-    is_byok: bool,
-    completions: i64,
-    failures: i64,
-    unknown: i64,
-    inline_completions: i64,
-    cost_picos: i64,
-    inline_picos: i64,
-    charged_picos: i64,
-    cache_discount_picos: i64,
-    tokens_prompt: i64,
-    tokens_completion: i64,
-    native_tokens_prompt: i64,
-    native_tokens_completion: i64,
-    native_tokens_reasoning: i64,
-    native_tokens_cached: i64,
-}
-
-impl<'a> Delta<'a> {
-    fn of((key, amounts): (&'a BucketKey, &Amounts)) -> Self {
-        Self {
-            bucket_ms: key.bucket.millis(),
-            app: storable(&key.app),
-            key_name: storable(&key.key_name),
-            model: storable(&key.model),
-            provider: storable(&key.provider),
-            endpoint: storable(&key.endpoint),
-            is_byok: key.is_byok,
-            completions: amounts.completions,
-            failures: amounts.failures,
-            unknown: amounts.unknown,
-            inline_completions: amounts.inline,
-            cost_picos: amounts.cost_picos,
-            inline_picos: amounts.inline_picos,
-            charged_picos: amounts.charged_picos,
-            cache_discount_picos: amounts.cache_discount_picos,
-            tokens_prompt: amounts.tokens_prompt,
-            tokens_completion: amounts.tokens_completion,
-            native_tokens_prompt: amounts.native_tokens_prompt,
-            native_tokens_completion: amounts.native_tokens_completion,
-            native_tokens_reasoning: amounts.native_tokens_reasoning,
-            native_tokens_cached: amounts.native_tokens_cached,
+/// A bucket's row, to be written and to be read: its key, and each sum in a column of its own name.
+macro_rules! bucket_row {
+    ({ $($(#[$doc:meta])* $sum:ident,)* }) => {
+        #[derive(Serialize)]
+        struct Delta<'a> {
+            bucket_ms: i64,
+            app: Cow<'a, str>,
+            key_name: Cow<'a, str>,
+            model: Cow<'a, str>,
+            provider: Cow<'a, str>,
+            endpoint: Cow<'a, str>,
+            is_byok: bool,
+            $($sum: i64,)*
         }
-    }
+
+        impl<'a> Delta<'a> {
+            fn of((key, amounts): (&'a BucketKey, &Amounts)) -> Self {
+                Self {
+                    bucket_ms: key.bucket.millis(),
+                    app: storable(&key.app),
+                    key_name: storable(&key.key_name),
+                    model: storable(&key.model),
+                    provider: storable(&key.provider),
+                    endpoint: storable(&key.endpoint),
+                    is_byok: key.is_byok,
+                    $($sum: amounts.$sum,)*
+                }
+            }
+        }
+
+        impl SqliteRow for &Delta<'_> {
+            fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+                query
+                    .bind(self.bucket_ms)
+                    .bind(self.app.to_string())
+                    .bind(self.key_name.to_string())
+                    .bind(self.model.to_string())
+                    .bind(self.provider.to_string())
+                    .bind(self.endpoint.to_string())
+                    .bind(self.is_byok)
+                    $(.bind(self.$sum))*
+            }
+        }
+
+        /// A bucket as it is stored.
+        #[derive(sqlx::FromRow)]
+        pub(super) struct BucketRow {
+            bucket_ms: i64,
+            app: String,
+            key_name: String,
+            model: String,
+            provider: String,
+            endpoint: String,
+            is_byok: bool,
+            $($sum: i64,)*
+        }
+
+        impl BucketRow {
+            pub(super) fn into_amounts(self) -> (BucketKey, Amounts) {
+                let key = BucketKey {
+                    bucket: Timestamp(self.bucket_ms),
+                    app: self.app,
+                    key_name: self.key_name,
+                    model: self.model,
+                    provider: self.provider,
+                    endpoint: self.endpoint,
+                    is_byok: self.is_byok,
+                };
+                (key, Amounts { $($sum: self.$sum,)* })
+            }
+        }
+    };
 }
 
-impl SqliteRow for &Delta<'_> {
-    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
-        query
-            .bind(self.bucket_ms)
-            .bind(self.app.to_string())
-            .bind(self.key_name.to_string())
-            .bind(self.model.to_string())
-            .bind(self.provider.to_string())
-            .bind(self.endpoint.to_string())
-            .bind(self.is_byok)
-            .bind(self.completions)
-            .bind(self.failures)
-            .bind(self.unknown)
-            .bind(self.inline_completions)
-            .bind(self.cost_picos)
-            .bind(self.inline_picos)
-            .bind(self.charged_picos)
-            .bind(self.cache_discount_picos)
-            .bind(self.tokens_prompt)
-            .bind(self.tokens_completion)
-            .bind(self.native_tokens_prompt)
-            .bind(self.native_tokens_completion)
-            .bind(self.native_tokens_reasoning)
-            .bind(self.native_tokens_cached)
-    }
-}
+summed!(bucket_row! {});
 
 /// Adds the changes to the buckets.
 pub async fn add(tx: &mut Tx, deltas: &Deltas) -> Result<(), StoreError> {

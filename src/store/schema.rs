@@ -97,7 +97,7 @@ fn refuse_other(found: Option<i64>, migrator: &Migrator) -> Result<(), StoreErro
 fn migration(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match StoreError::from(error) {
-            StoreError::Database(error) => StoreError::Migration(error.to_string()),
+            StoreError::Database(error) | StoreError::Data(error) => StoreError::Migration(error.to_string()),
             told => told,
         },
         other => StoreError::Migration(other.to_string()),

@@ -18,7 +18,8 @@ macro_rules! text {
 }
 
 /// `both`: one text. `locked`, `skipping`: one text; PostgreSQL locks the rows read, or skips those
-/// locked, which SQLite's single writer need not. `apart`: a text for each engine.
+/// locked, which SQLite's single writer need not. `apart`: a text for each engine. `begun_apart`: a text for each engine
+/// begins it, and one ends it for both.
 macro_rules! statement {
     (both $name:literal) => {
         Statement { name: $name, sqlite: text!($name), postgres: text!($name) }
@@ -34,6 +35,13 @@ macro_rules! statement {
             name: $name,
             sqlite: include_str!(concat!("sql/", $name, ".sqlite.sql")),
             postgres: include_str!(concat!("sql/", $name, ".postgres.sql")),
+        }
+    };
+    (begun_apart $name:literal) => {
+        Statement {
+            name: $name,
+            sqlite: concat!(include_str!(concat!("sql/", $name, ".sqlite.sql")), text!($name)),
+            postgres: concat!(include_str!(concat!("sql/", $name, ".postgres.sql")), text!($name)),
         }
     };
 }
@@ -77,7 +85,7 @@ statements! {
     CALLS_UNDER_WAY = both "calls/under_way";
     CALLS_UNKNOWN = both "calls/unknown";
     CALLS_UNNAMED = both "calls/unnamed";
-    CALLS_UPSERT = apart "calls/upsert";
+    CALLS_UPSERT = begun_apart "calls/upsert";
     CATALOGUE_CLOSE_PRICES = both "catalogue/close_prices";
     CATALOGUE_CURRENT = both "catalogue/current";
     CATALOGUE_FETCHED = both "catalogue/fetched";
@@ -109,6 +117,7 @@ statements! {
     OUTBOX_SENT = both "outbox/sent";
     OUTBOX_SET_STATE = both "outbox/set_state";
     PROGRESS_GET = both "progress/get";
+    PROGRESS_LAST = locked "progress/last";
     PROGRESS_SET = both "progress/set";
     REFUSALS_COUNT = both "refusals/count";
     REFUSALS_KEEP = both "refusals/keep";

@@ -11,8 +11,9 @@ use crate::domain::money::Money;
 use crate::domain::rollup::{self, Amounts, BucketKey, Share};
 use crate::domain::time::{DAY_MS, Timestamp};
 
-use super::budgets::{self, Counter};
+use super::budgets::{self, Counter, Spent};
 use super::calls::{self, CallRow, Cursor};
+use super::rollups::BucketRow;
 use super::statements as sql;
 use super::tx::in_tx;
 use super::{Store, StoreError, Tx};
@@ -45,6 +46,15 @@ pub enum Difference {
         stored: Share,
         /// What the rows sum to.
         rows: Share,
+    },
+    /// `budget_status` shows something else for a budget's window than its counters sum to.
+    Status {
+        /// The budget.
+        budget: BudgetName,
+        /// What is shown.
+        stored: Spent,
+        /// What the counters of the window sum to.
+        counters: Spent,
     },
     /// A column that is derived from the row's others holds something else than they say.
     Row {
@@ -107,6 +117,11 @@ impl fmt::Display for Difference {
                 Money::from_picos(rows.inline_picos),
                 rows.unknown,
             ),
+            Self::Status { budget, stored, counters } => write!(
+                f,
+                "budget {budget}, its current window: stored ${} (${} not settled), {} unknown; its counters sum to ${} (${}), {}",
+                stored.cost, stored.inline, stored.unknown, counters.cost, counters.inline, counters.unknown,
+            ),
             Self::Row { call_id, column, stored, derived } => {
                 write!(f, "call {call_id}: {column} is {stored}, its other columns say {derived}")
             }
@@ -131,15 +146,27 @@ pub struct Verification {
     pub held: Duration,
 }
 
-/// Recomputes every roll-up and every budget counter from the rows, at one snapshot.
+/// Recomputes every roll-up and every budget counter from the rows, and what `budget_status` shows from the counters, at
+/// one snapshot.
 pub async fn run(store: &Store, clock: &Clock) -> Result<Verification, StoreError> {
     let began = clock.elapsed();
     let mut tx = store.snapshot().await?;
-    let budgets = budgets::load(&mut tx).await?;
-    // A budget whose counters are still to be filled has nothing to compare.
-    let counted = budgets.into_iter().filter_map(|stored| Some((stored.budget, stored.counted_from?))).collect();
-    let mut recount = Recount { counted, day: Timestamp(i64::MIN), rows: BTreeMap::new(), shares: BTreeMap::new() };
+    let mut counted = Vec::new();
     let mut found = Verification::default();
+    for (stored, status) in budgets::statuses(&mut tx).await? {
+        // A budget whose counters are still to be filled has nothing to compare.
+        let Some(from) = stored.counted_from else { continue };
+        if let Some(status) = status {
+            let window = status.window;
+            let counters = budgets::spent(&mut tx, &stored.budget.name, window.start, window.end).await?;
+            if status.spent != counters {
+                let budget = stored.budget.name.clone();
+                found.note(Difference::Status { budget, stored: status.spent, counters });
+            }
+        }
+        counted.push((stored.budget, from));
+    }
+    let mut recount = Recount { counted, day: Timestamp(i64::MIN), rows: BTreeMap::new(), shares: BTreeMap::new() };
     let mut cursor = None;
     loop {
         let page = calls::scan_rows(&mut tx, Timestamp(i64::MIN), cursor, PAGE).await?;
@@ -273,61 +300,5 @@ impl Verification {
         if self.differences.len() < MAX_NAMED {
             self.differences.push(difference);
         }
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct BucketRow {
-    bucket_ms: i64,
-    app: String,
-    key_name: String,
-    model: String,
-    provider: String,
-    endpoint: String,
-    is_byok: bool,
-    completions: i64,
-    failures: i64,
-    unknown: i64,
-    inline_completions: i64,
-    cost_picos: i64,
-    inline_picos: i64,
-    charged_picos: i64,
-    cache_discount_picos: i64,
-    tokens_prompt: i64,
-    tokens_completion: i64,
-    native_tokens_prompt: i64,
-    native_tokens_completion: i64,
-    native_tokens_reasoning: i64,
-    native_tokens_cached: i64,
-}
-
-impl BucketRow {
-    fn into_amounts(self) -> (BucketKey, Amounts) {
-        let key = BucketKey {
-            bucket: Timestamp(self.bucket_ms),
-            app: self.app,
-            key_name: self.key_name,
-            model: self.model,
-            provider: self.provider,
-            endpoint: self.endpoint,
-            is_byok: self.is_byok,
-        };
-        let amounts = Amounts {
-            completions: self.completions,
-            failures: self.failures,
-            unknown: self.unknown,
-            inline: self.inline_completions,
-            cost_picos: self.cost_picos,
-            inline_picos: self.inline_picos,
-            charged_picos: self.charged_picos,
-            cache_discount_picos: self.cache_discount_picos,
-            tokens_prompt: self.tokens_prompt,
-            tokens_completion: self.tokens_completion,
-            native_tokens_prompt: self.native_tokens_prompt,
-            native_tokens_completion: self.native_tokens_completion,
-            native_tokens_reasoning: self.native_tokens_reasoning,
-            native_tokens_cached: self.native_tokens_cached,
-        };
-        (key, amounts)
     }
 }

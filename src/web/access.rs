@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::api::ApiError;
+use super::dashboard::refused;
 use super::guard::{Guard, Surface};
 
 /// The sign-in page.
@@ -16,7 +17,7 @@ pub const SIGN_IN: &str = "/login";
 
 /// Lets a request through to pages and `/tally/v1`, or says why not.
 pub async fn require_admin(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let api = request.uri().path().starts_with("/tally/v1") || request.uri().path() == "/metrics";
+    let api = surface(&request) == Surface::Data;
     if let Some(refusal) = denied(&guard, &request) {
         return refusal;
     }
@@ -52,7 +53,23 @@ pub async fn require_admin_beyond_loopback(guard: State<Arc<Guard>>, request: Re
     }
 }
 
+/// Pages are for people; everything else is for programs.
+fn surface(request: &Request<Body>) -> Surface {
+    let path = request.uri().path();
+    let data = path == "/tally/v1" || path.starts_with("/tally/v1/") || path == "/metrics";
+    if data { Surface::Data } else { Surface::Pages }
+}
+
 fn denied(guard: &Guard, request: &Request<Body>) -> Option<Response> {
-    let denied = guard.check(Surface::Pages, request.uri(), request.headers()).err()?;
+    let surface = surface(request);
+    let denied = guard.check(surface, request.method(), request.uri(), request.headers()).err()?;
+    let reads_pages = request
+        .headers()
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
+    if surface == Surface::Pages && reads_pages {
+        return Some(refused::page(denied, request.uri()));
+    }
     Some(ApiError::new(StatusCode::FORBIDDEN, denied.to_string()).into_response())
 }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, HeaderName, Method, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
@@ -29,8 +29,10 @@ pub enum Surface {
     Api,
     /// `/api` in open mode, where whoever reaches it spends with the configured key.
     OpenApi,
-    /// Pages and `/tally/v1`.
+    /// Pages, which a link on another site may open.
     Pages,
+    /// `/tally/v1` and `/metrics`.
+    Data,
 }
 
 /// Why a request is refused.
@@ -73,12 +75,16 @@ impl Guard {
     }
 
     /// Whether a request to this surface may go on.
-    pub fn check(&self, surface: Surface, uri: &Uri, headers: &HeaderMap) -> Result<(), Denied> {
+    ///
+    /// A link that a person follows from elsewhere, such as that of an alert in webmail, opens a page: reading one changes
+    /// nothing, no other site sees what it holds, and a sign-in's cookie stays home.
+    pub fn check(&self, surface: Surface, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Denied> {
         let host = uri.authority().map(http::uri::Authority::as_str).or_else(|| headers.get(HOST)?.to_str().ok());
         if self.loopback && !host.is_some_and(|host| self.is_ours(host)) {
             return Err(Denied::Host);
         }
-        if matches!(surface, Surface::OpenApi | Surface::Pages) && is_foreign(host, headers) {
+        let followed = surface == Surface::Pages && is_followed_link(method, headers);
+        if surface != Surface::Api && !followed && is_foreign(host, headers) {
             return Err(Denied::CrossSite);
         }
         if matches!(surface, Surface::OpenApi | Surface::Api) && is_document(headers) {
@@ -168,7 +174,7 @@ fn host_name(host: &str) -> &str {
 }
 
 fn is_foreign(host: Option<&str>, headers: &HeaderMap) -> bool {
-    if headers.get(SEC_FETCH_SITE).is_some_and(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site")) {
+    if is_cross_site(headers) {
         return true;
     }
     let Some(origin) = headers.get(ORIGIN) else { return false };
@@ -181,14 +187,30 @@ fn is_foreign(host: Option<&str>, headers: &HeaderMap) -> bool {
     host.is_none_or(|host| bare(host) != bare(authority))
 }
 
+/// Whether a browser asks on behalf of another site.
+pub fn is_cross_site(headers: &HeaderMap) -> bool {
+    is_one_of(headers, &SEC_FETCH_SITE, &["cross-site"])
+}
+
+/// Whether somebody has followed a link to a page of its own: no form, no script, no frame. Browsers set these headers
+/// themselves, and send no Origin with such a request.
+fn is_followed_link(method: &Method, headers: &HeaderMap) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+        && is_one_of(headers, &SEC_FETCH_MODE, &["navigate"])
+        && is_one_of(headers, &SEC_FETCH_DEST, &["document"])
+        && !headers.contains_key(ORIGIN)
+}
+
 fn is_document(headers: &HeaderMap) -> bool {
-    let is = |name: &HeaderName, values: &[&str]| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| values.iter().any(|known| value.eq_ignore_ascii_case(known)))
-    };
-    is(&SEC_FETCH_MODE, &["navigate"]) || is(&SEC_FETCH_DEST, &["document", "frame", "iframe", "embed", "object"])
+    is_one_of(headers, &SEC_FETCH_MODE, &["navigate"])
+        || is_one_of(headers, &SEC_FETCH_DEST, &["document", "frame", "iframe", "embed", "object"])
+}
+
+fn is_one_of(headers: &HeaderMap, name: &HeaderName, values: &[&str]) -> bool {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| values.iter().any(|known| value.eq_ignore_ascii_case(known)))
 }
 
 #[cfg(test)]
@@ -204,7 +226,7 @@ mod tests {
     }
 
     fn check(surface: Surface, pairs: &[(&'static str, &str)]) -> Result<(), Denied> {
-        guard("127.0.0.1:7117", None).check(surface, &Uri::from_static("/x"), &headers(pairs))
+        guard("127.0.0.1:7117", None).check(surface, &Method::GET, &Uri::from_static("/x"), &headers(pairs))
     }
 
     #[test]
@@ -233,10 +255,12 @@ mod tests {
         }
         assert_eq!(check(Surface::Api, &[]), Err(Denied::Host));
         let beyond = guard("0.0.0.0:7117", Some("secret"));
-        assert_eq!(beyond.check(Surface::Pages, &Uri::from_static("/"), &headers(&[("host", "any.example")])), Ok(()));
+        let any = headers(&[("host", "any.example")]);
+        assert_eq!(beyond.check(Surface::Pages, &Method::GET, &Uri::from_static("/"), &any), Ok(()));
         let absolute = Uri::from_static("http://evil.example/api/v1/models");
         let local = guard("127.0.0.1:7117", None);
-        assert_eq!(local.check(Surface::Api, &absolute, &headers(&[("host", "localhost")])), Err(Denied::Host));
+        let own = headers(&[("host", "localhost")]);
+        assert_eq!(local.check(Surface::Api, &Method::GET, &absolute, &own), Err(Denied::Host));
     }
 
     #[test]
@@ -250,6 +274,7 @@ mod tests {
         ] {
             assert_eq!(check(Surface::OpenApi, &[host, foreign]), Err(Denied::CrossSite), "{foreign:?}");
             assert_eq!(check(Surface::Pages, &[host, foreign]), Err(Denied::CrossSite), "{foreign:?}");
+            assert_eq!(check(Surface::Data, &[host, foreign]), Err(Denied::CrossSite), "{foreign:?}");
             assert_eq!(check(Surface::Api, &[host, foreign]), Ok(()), "{foreign:?}");
         }
         for own in [("origin", "http://localhost:7117"), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")]
@@ -257,6 +282,33 @@ mod tests {
             assert_eq!(check(Surface::Pages, &[host, own]), Ok(()), "{own:?}");
         }
         assert_eq!(check(Surface::Pages, &[("host", "localhost"), ("origin", "http://localhost:80")]), Ok(()));
+    }
+
+    #[test]
+    fn a_link_that_somebody_follows_opens_a_page_and_nothing_else() {
+        let link = [
+            ("host", "localhost"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
+        assert_eq!(check(Surface::Pages, &link), Ok(()));
+        assert_eq!(check(Surface::Data, &link), Err(Denied::CrossSite));
+        assert_eq!(check(Surface::OpenApi, &link), Err(Denied::CrossSite));
+        assert_eq!(check(Surface::Api, &link), Err(Denied::Document));
+        let posted = guard("127.0.0.1:7117", None);
+        let posted = posted.check(Surface::Pages, &Method::POST, &Uri::from_static("/login"), &headers(&link));
+        assert_eq!(posted, Err(Denied::CrossSite));
+        for (place, other) in [
+            (0, ("host", "evil.example")),
+            (2, ("sec-fetch-mode", "no-cors")),
+            (3, ("sec-fetch-dest", "iframe")),
+            (3, ("origin", "https://evil.example")),
+        ] {
+            let mut changed = link;
+            changed[place] = other;
+            assert!(check(Surface::Pages, &changed).is_err(), "{other:?}");
+        }
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn every_variable_sets_what_it_names() {
         .env("TALLYD_OPENROUTER__KEYS__GROWTH", "sk-or-v1-growth")
         .env("TALLYD_SMTP__TIMEOUT", "");
     let Loaded { config, warnings, .. } = place.load();
-    assert_eq!(warnings, Vec::<String>::new());
+    assert!(matches!(&warnings[..], [told] if told.contains("allowed_hosts")), "{warnings:?}");
     assert_eq!(exposed(config.openrouter.api_key()), Some(KEY));
     assert_eq!(exposed(config.openrouter.keys.get("growth")), Some("sk-or-v1-growth"));
     assert_eq!(config.openrouter.base_url.as_str(), "http://127.0.0.1:9/api/v1");
@@ -427,9 +427,26 @@ fn what_is_risky_and_not_wrong_is_a_warning() {
         ("[openrouter]\nbase_url = \"http://proxy.example/api/v1\"", "use https"),
         (&budget("notify = [\"me@example.com\"]\nalert_at = []"), "never mail"),
         (&budget("notify = [\"me@example.com\"]"), "wait in the outbox"),
+        (
+            "allowed_hosts = [\"tally.example\"]\n[openrouter]\napi_key = \"sk-or-v1-hush\"",
+            "tally.example on a loopback listener, where a call without a key spends",
+        ),
     ] {
         let warnings = Place::with_file(file).load().warnings;
         assert!(warnings.iter().any(|told| told.contains(wanted)), "{file}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_proxy_that_can_spend_nothing_is_no_risk() {
+    for file in [
+        "allowed_hosts = [\"tally.example\"]",
+        "[openrouter]\napi_key = \"sk-or-v1-hush\"",
+        "listen = \"0.0.0.0:7117\"\nadmin_token = \"0123456789abcdef\"\nallowed_hosts = [\"tally.example\"]\n\
+         [openrouter]\napi_key = \"sk-or-v1-hush\"",
+    ] {
+        let warnings = Place::with_file(file).load().warnings;
+        assert!(!warnings.iter().any(|told| told.contains("allowed_hosts")), "{file}: {warnings:?}");
     }
 }
 
@@ -439,6 +456,34 @@ fn all_that_is_wrong_is_told_at_once() {
     let error = Config::load(&place.sources).unwrap_err();
     assert_eq!(error.problems().len(), 3, "{error}");
     assert_eq!(error.to_string().lines().count(), 3);
+}
+
+#[test]
+fn all_that_is_wrong_with_a_budget_is_told_at_once() {
+    let place = Place::with_file(
+        "[[budgets]]\nname = \"No Name\"\nwindow = \"fortnight\"\nlimit_usd = 1.5\ntime_zone = \"Mars\"\nwarn_at = []\n\
+         alert_at = [\"80\", \"90%\", 7]\nnotify = [\"growth\"]\nwhen_exceeded = \"stop\"\n\
+         scope = { ap = \"x\", model = \"\", tag = { a = \"\", b = 1 } }\n",
+    );
+    let error = Config::load(&place.sources).unwrap_err();
+    let mut told: Vec<&str> = error.problems().iter().map(|problem| problem.key.as_str()).collect();
+    told.sort_unstable();
+    let keys = [
+        "alert_at[0]",
+        "alert_at[2]",
+        "limit_usd",
+        "name",
+        "notify[0]",
+        "scope.ap",
+        "scope.model",
+        "scope.tag.a",
+        "scope.tag.b",
+        "time_zone",
+        "warn_at",
+        "when_exceeded",
+        "window",
+    ];
+    assert_eq!(told, keys.map(|key| format!("budgets[0].{key}")), "{error}");
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! One integration binary: behaviour through public doors.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod catalogue;
 mod clients;
 mod config;
 mod crash;
 mod discreet;
+mod edges;
 mod exact;
 mod failures;
 mod gateway;
 mod journal;
 mod layering;
+mod ledger;
 mod mail;
 mod openrouter;
 mod pages;

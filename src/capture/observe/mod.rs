@@ -103,6 +103,11 @@ impl Observer {
         Observed { open_ended, reading: scanner.reading }
     }
 
+    /// Whether the body so far names a generation.
+    pub fn names_generation(&mut self) -> bool {
+        self.scanner().is_some_and(|scanner| scanner.names_generation())
+    }
+
     fn scanner(&mut self) -> Option<&mut Scanner> {
         match &mut self.copy {
             Copied::Plain(scanner) | Copied::Blind(scanner) => Some(scanner),

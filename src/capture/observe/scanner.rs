@@ -3,7 +3,7 @@
 use std::io;
 
 use super::sse::{Events, Line};
-use super::wire::{REPLY, Reading};
+use super::wire::{REPLY, Reading, generation_id};
 use crate::capture::tap::{Kept, Tap};
 use crate::domain::flags;
 
@@ -78,6 +78,11 @@ impl Scanner {
             Some(Line::Json) => self.ended = self.reading.take(&self.kept),
             None => {}
         }
+    }
+
+    /// Whether the text so far names a generation.
+    pub(super) fn names_generation(&self) -> bool {
+        self.reading.generation_id.is_some() || generation_id(&self.kept).is_some()
     }
 
     /// The form it reads.

@@ -31,11 +31,16 @@ enum State {
     Name,
     /// After `data:`, where one space does not count.
     Space,
+    /// At the first byte of a data line.
+    First,
     /// In a data line.
     Data,
     /// In a comment or another field.
     Other,
 }
+
+/// What may stand before the first line of a stream.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Finds events.
 pub(super) struct Events {
@@ -48,6 +53,8 @@ pub(super) struct Events {
     has_data: bool,
     /// What the event's JSON says was told already.
     told: bool,
+    /// How much of a byte order mark has been read; `None` after the stream's first bytes.
+    mark: Option<usize>,
 }
 
 impl Events {
@@ -61,12 +68,13 @@ impl Events {
             probe_len: 0,
             has_data: false,
             told: false,
+            mark: Some(0),
         }
     }
 
     /// Reads until a data line has brought something or the bytes end. Returns how many bytes were read.
     pub(super) fn push(&mut self, bytes: &[u8], tap: &mut Tap, kept: &mut Kept) -> (usize, Option<Line>) {
-        let mut at = 0;
+        let mut at = self.pass_mark(bytes);
         while at < bytes.len() {
             let byte = bytes[at];
             let line_end = byte == b'\n' || byte == b'\r';
@@ -100,9 +108,11 @@ impl Events {
                     at += 1;
                 }
                 State::Space => {
-                    self.state = State::Data;
+                    self.state = State::First;
                     at += usize::from(byte == b' ');
                 }
+                // No JSON begins with a colon: somebody on the way made a data line of a comment.
+                State::First => self.state = if byte == b':' && tap.is_blank() { State::Other } else { State::Data },
                 State::Data if !line_end => {
                     let run = &bytes[at..];
                     let run = &run[..run.iter().position(|&b| b == b'\n' || b == b'\r').unwrap_or(run.len())];
@@ -130,6 +140,24 @@ impl Events {
     /// The stream ended: what its last line, not ended itself, brought.
     pub(super) fn finish(&mut self, tap: &mut Tap) -> Option<Line> {
         if self.state == State::Data { self.end_line(tap) } else { None }
+    }
+
+    /// Reads over a byte order mark at the start of the stream. Returns how many bytes were read.
+    fn pass_mark(&mut self, bytes: &[u8]) -> usize {
+        let Some(read) = self.mark else { return 0 };
+        let rest = &BYTE_ORDER_MARK[read..];
+        let same = rest.iter().zip(bytes).take_while(|(mark, byte)| mark == byte).count();
+        if same < rest.len() && same == bytes.len() {
+            self.mark = Some(read + same);
+            return same;
+        }
+        self.mark = None;
+        if same < rest.len() && read + same > 0 {
+            // It was none after all, but the beginning of a name that nobody knows.
+            self.name_len = NAME;
+            self.state = State::Name;
+        }
+        same
     }
 
     fn begin_data(&mut self, tap: &mut Tap, kept: &mut Kept) {

@@ -284,6 +284,64 @@ fn looks_like_it() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(part, 0..120).prop_map(|parts| parts.concat().into_bytes())
 }
 
+/// A stream's events, with its usage, its error and whether its end was missing.
+fn told(stream: &str) -> (Option<i64>, bool, bool) {
+    let one_by_one: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+    let observed = observe(SSE, "", &[stream.as_bytes()]);
+    assert_eq!(observe(SSE, "", &one_by_one), observed, "{stream:?}");
+    let Observed { reading, open_ended } = observed;
+    (reading.facts.native_tokens_prompt, reading.error.is_some(), open_ended)
+}
+
+#[test]
+fn a_byte_order_mark_hides_no_event() {
+    let usage = "data: {\"usage\":{\"prompt_tokens\":7}}\n\n";
+    assert_eq!(told(&format!("\u{feff}{usage}data: [DONE]\n\n")), (Some(7), false, false));
+    // In the middle of a stream it is a part of a name that nobody knows; so is a part of one at its start.
+    assert_eq!(told(&format!("data: {{}}\n\n\u{feff}{usage}data: [DONE]\n\n")), (None, false, false));
+    let parted = [b"\xef\xbb", usage.as_bytes()].concat();
+    assert_eq!(observe(SSE, "", &[&parted]).reading.facts.native_tokens_prompt, None);
+}
+
+#[test]
+fn a_comment_that_became_a_data_line_hides_no_event() {
+    for line in ["data: : OPENROUTER PROCESSING", "data:: OPENROUTER PROCESSING", ": OPENROUTER PROCESSING"] {
+        for (before, after) in [(line, ""), ("", line)] {
+            let stream = format!("{before}\ndata: {{\"usage\":{{\"prompt_tokens\":7}}}}\n{after}\n\ndata: [DONE]\n\n");
+            let stream = stream.trim_start_matches('\n');
+            assert_eq!(told(stream), (Some(7), false, false), "{stream:?}");
+        }
+    }
+}
+
+#[test]
+fn an_error_that_is_none_ends_no_stream() {
+    for none in ["null", "false", "\"\""] {
+        let stream = format!(
+            "data: {{\"error\":{none},\"choices\":[{{\"error\":{none}}}]}}\n\ndata: {{\"usage\":{{\"prompt_tokens\":7}}}}\n\n"
+        );
+        assert_eq!(told(&stream), (Some(7), false, true), "{none}");
+    }
+    for some in ["{}", "true", "\"overloaded\"", "{\"code\":502}"] {
+        let stream = format!("data: {{\"error\":{some}}}\n\n");
+        assert_eq!(told(&stream), (None, true, false), "{some}");
+    }
+}
+
+#[test]
+fn a_generation_that_only_the_body_names_is_known_before_its_end() {
+    let named = br#"{"type":"error","error":{"type":"api_error"},"request_id":"gen-1795098726-a"}"#;
+    for coding in CODINGS {
+        let mut observer = Observer::new(&headers("application/json", coding), &limits());
+        assert!(!observer.names_generation());
+        observer.push(&encode(coding, named));
+        assert!(observer.names_generation(), "{coding}");
+    }
+    let mut observer = Observer::new(&headers("application/json", ""), &limits());
+    observer.push(br#"{"error":{"code":400},"request_id":null}"#);
+    assert!(!observer.names_generation());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -157,9 +157,7 @@ impl Reading {
     /// Takes over what one JSON text said; the last word on each thing wins. Returns whether it ends a stream.
     pub(super) fn take(&mut self, kept: &Kept) -> bool {
         if self.generation_id.is_none() {
-            self.generation_id = [ID, GENERATION_ID, REQUEST_ID]
-                .into_iter()
-                .find_map(|field| kept.text(field).and_then(|text| text.parse().ok()));
+            self.generation_id = generation_id(kept);
         }
         set_label(&mut self.facts.reply_model, kept, MODEL);
         set_label(&mut self.facts.provider, kept, PROVIDER);
@@ -167,7 +165,7 @@ impl Reading {
         self.take_usage(kept);
         self.take_error(kept);
         let kind = kept.text(TYPE);
-        kept.raw(ERROR).is_some()
+        is_error(kept, ERROR)
             || matches!(
                 kind.as_deref(),
                 Some(
@@ -208,7 +206,7 @@ impl Reading {
     }
 
     fn take_error(&mut self, kept: &Kept) {
-        if kept.raw(ERROR).is_some() || kept.raw(RESPONSE_ERROR).is_some() {
+        if is_error(kept, ERROR) || is_error(kept, RESPONSE_ERROR) {
             let said = kept.text(ERROR).or_else(|| kept.text(RESPONSE_ERROR));
             self.error = Some(ErrorFacts {
                 code: word(kept, ERROR_CODE),
@@ -221,7 +219,7 @@ impl Reading {
                 error_type: word(kept, PLAIN_ERROR_TYPE),
                 message: kept.text(PLAIN_MESSAGE).and_then(|text| Attribution::label(&text)),
             });
-        } else if kept.raw(CHOICE_ERROR).is_some() {
+        } else if is_error(kept, CHOICE_ERROR) {
             self.error = Some(ErrorFacts {
                 code: word(kept, CHOICE_ERROR_CODE),
                 error_type: word(kept, CHOICE_ERROR_TYPE),
@@ -232,6 +230,17 @@ impl Reading {
             });
         }
     }
+}
+
+/// The generation that a text names.
+pub(super) fn generation_id(kept: &Kept) -> Option<GenerationId> {
+    let named = |field| kept.text(field).and_then(|text| text.parse().ok());
+    [ID, GENERATION_ID, REQUEST_ID].into_iter().find_map(named)
+}
+
+/// Whether an `error` is one: `false`, `null` and `""` say that there is none.
+fn is_error(kept: &Kept, field: u8) -> bool {
+    kept.raw(field).is_some_and(|raw| !matches!(raw, "false" | "\"\""))
 }
 
 fn set<T>(slot: &mut Option<T>, value: Option<T>) {

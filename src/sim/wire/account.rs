@@ -64,21 +64,15 @@ pub(in crate::sim) fn models(list: &PriceList, query: &str) -> String {
     let page = if list.page == 0 { all.len() } else { list.page };
     let (from, until) = (offset.min(all.len()), offset.saturating_add(page).min(all.len()));
     let next = if until < all.len() { quoted(&format!("/api/v1/models?offset={until}")) } else { "null".to_owned() };
-    format!(
-        "{{\"data\":[{}],\"total_count\":{},\"links\":{{\"next\":{next}}}}}",
-        all[from..until].join(","),
-        all.len()
-    )
+    format!("{{\"data\":[{}],\"total_count\":{},\"links\":{{\"next\":{next}}}}}", all[from..until].join(","), all.len())
 }
 
 const ROUTER: &str = r#"{"id":"openrouter/auto","canonical_slug":"openrouter/auto","hugging_face_id":null,"name":"Auto Router","created":1699401600,"description":"simulated","context_length":2000000,"architecture":{"modality":"text->text","input_modalities":["text"],"output_modalities":["text"],"tokenizer":"Router","instruct_type":null},"pricing":{"prompt":"-1","completion":"-1"},"top_provider":{"context_length":null,"max_completion_tokens":null,"is_moderated":false},"per_request_limits":null,"supported_parameters":[],"default_parameters":{}}"#;
 
 fn one(model: &Model, changed: Option<&BTreeMap<String, Option<String>>>) -> String {
     let route = &model.routes[0];
-    let mut prices: Vec<(String, String)> = vec![
-        ("prompt".to_owned(), route.prompt.plain()),
-        ("completion".to_owned(), route.completion.plain()),
-    ];
+    let mut prices: Vec<(String, String)> =
+        vec![("prompt".to_owned(), route.prompt.plain()), ("completion".to_owned(), route.completion.plain())];
     for (name, price) in [("input_cache_read", route.cache_read), ("input_cache_write", route.cache_write)] {
         prices.extend(price.map(|price| (name.to_owned(), price.plain())));
     }

@@ -190,12 +190,7 @@ pub async fn page(
 /// Rows whose cost is unknown, created from `since` until before `until`, newest first, at most `limit`.
 pub async fn unknown(store: &Store, since: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Call>, StoreError> {
     let rows: Vec<CallRow> = reading!(store, sql::CALLS_UNKNOWN, |text, conn| {
-        sqlx::query_as(text)
-            .bind(since.millis())
-            .bind(until.millis())
-            .bind(i64::from(limit))
-            .fetch_all(conn)
-            .await?
+        sqlx::query_as(text).bind(since.millis()).bind(until.millis()).bind(i64::from(limit)).fetch_all(conn).await?
     });
     rows.into_iter().map(CallRow::into_call).collect()
 }

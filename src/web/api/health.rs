@@ -21,7 +21,12 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<V
     let ready = journal.accepts_new_calls && ledger.trouble.is_none();
     let body = json!({
         "ready": ready,
-        "journal": { "accepts_new_calls": journal.accepts_new_calls, "undrained_bytes": journal.held_bytes },
+        "journal": {
+            "accepts_new_calls": journal.accepts_new_calls,
+            "undrained_bytes": journal.held_bytes,
+            "uncounted_calls": state.recorder.uncounted_calls(),
+            "lost_records": state.recorder.lost(),
+        },
         "ledger": {
             "writable": ledger.trouble.is_none(),
             "since": ledger.trouble.as_ref().map(|trouble| trouble.since.to_iso()),

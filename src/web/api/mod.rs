@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use chrono_tz::Tz;
 use serde_json::json;
 
+use crate::capture::recorder::Recorder;
 use crate::catalogue::Shelf;
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
@@ -31,6 +32,8 @@ pub struct ApiState {
     pub store: Store,
     /// The journal, to ask how it is.
     pub journal: Journal,
+    /// What writes to it, to ask what it could not write.
+    pub recorder: Recorder,
     /// Keys that told IDs may name.
     pub keys: Arc<NamedKeys>,
     /// The list of models.

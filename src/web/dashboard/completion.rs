@@ -395,6 +395,7 @@ fn meaning(flag: &str) -> &'static str {
         flags::NOT_SYNCED => "The reply’s end reached the client before the disk had confirmed the record.",
         flags::ZERO_RECORD => "The record showed no tokens and no cost three times, and was believed.",
         flags::COST_NOT_READ => "The reply’s amount was no number, or out of range, and was not taken.",
+        flags::TOKENS_NOT_READ => "The reply or the record counted tokens that no call can have; they were not taken.",
         _ => "A mark of another version.",
     }
 }

@@ -2,6 +2,7 @@
 
 use super::DashboardState;
 use super::assets::{URLS, Urls};
+use crate::config::OnLedgerFailure;
 use crate::report::format::{self, NBSP};
 use crate::report::words;
 
@@ -86,17 +87,17 @@ fn banners(state: &DashboardState) -> Vec<Banner> {
     let journal = state.journal.health();
     if let Some(trouble) = &state.ledger.health().trouble {
         let since = format::moment(trouble.since, now, zone);
-        let waits = format!(
-            "{} of calls wait in the journal, which has room for {} more",
-            bytes(journal.held_bytes),
-            room(&journal)
-        );
+        let waiting = format!("{} of calls wait in the journal", bytes(journal.held_bytes));
+        let waits = if journal.accepts_new_calls {
+            let room = bytes(journal.limit_bytes.saturating_sub(journal.held_bytes));
+            format!("Nothing is lost: {waiting}, which has room for {room} more")
+        } else {
+            // What becomes of new calls is another banner's to say.
+            waiting
+        };
         banners.push(Banner {
             head: format!("The database takes no writes since {since}."),
-            text: format!(
-                "Nothing is lost: {waits}. Figures stop there. The database says: {}.",
-                trouble.message.trim_end_matches('.')
-            ),
+            text: format!("{waits}. Figures stop there. The database says: {}.", trouble.message.trim_end_matches('.')),
             bad: true,
         });
     }
@@ -105,26 +106,35 @@ fn banners(state: &DashboardState) -> Vec<Banner> {
         banners.push(Banner {
             head: "The journal can not be written.".to_owned(),
             text: format!(
-                "Calls are kept in memory alone and would be lost if tallyd stopped now: {}.",
-                what.trim_end_matches('.')
+                "Calls are kept in memory alone and would be lost if tallyd stopped now: {}.{}",
+                what.trim_end_matches('.'),
+                if state.recorder.has_room_for_new_calls() { String::new() } else { format!(" {}", new_calls(state)) }
             ),
             bad: true,
         });
     } else if !journal.accepts_new_calls {
         banners.push(Banner {
             head: "The journal is full.".to_owned(),
-            text: format!(
-                "{} wait for the database; new calls are treated as journal.on_ledger_failure says.",
-                bytes(journal.held_bytes)
-            ),
+            text: format!("{} wait for the database. {}", bytes(journal.held_bytes), new_calls(state)),
             bad: true,
         });
     }
     banners
 }
 
-fn room(journal: &crate::journal::Health) -> String {
-    bytes(journal.limit_bytes.saturating_sub(journal.held_bytes))
+/// What becomes of new calls while the journal has no room for them.
+fn new_calls(state: &DashboardState) -> String {
+    match state.on_ledger_failure {
+        OnLedgerFailure::Refuse => "New calls are refused with 503, as journal.on_ledger_failure says.".to_owned(),
+        OnLedgerFailure::Forward => {
+            let uncounted = i64::try_from(state.recorder.uncounted_calls()).unwrap_or(i64::MAX);
+            format!(
+                "New calls pass without a record, as journal.on_ledger_failure says: {} since the start are in no sum \
+                 and no budget.",
+                words::counted(uncounted, "call", "calls")
+            )
+        }
+    }
 }
 
 /// A size as people read it: `512 B`, `1.4 MiB`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router, middleware};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::assets::{URLS, Urls};
 use super::respond;
 use crate::web::access::{self, SIGN_IN};
-use crate::web::guard::{Guard, sign_out_cookie};
+use crate::web::guard::{Guard, is_cross_site, sign_out_cookie};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -21,6 +21,8 @@ struct LoginPage<'a> {
     urls: &'static Urls,
     next: &'a str,
     wrong: bool,
+    /// Another site led here, so that the cookie of a sign-in was not sent: the page may be open to this browser already.
+    from_elsewhere: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -47,17 +49,17 @@ pub fn router(guard: &Arc<Guard>) -> Router {
         .layer(middleware::map_response(respond::with_headers))
 }
 
-async fn show(State(guard): State<Arc<Guard>>, Query(wanted): Query<Wanted>) -> Response {
+async fn show(State(guard): State<Arc<Guard>>, headers: HeaderMap, Query(wanted): Query<Wanted>) -> Response {
     if guard.is_open() {
         return Redirect::to(own_path(&wanted.next)).into_response();
     }
-    page(own_path(&wanted.next), false)
+    page(own_path(&wanted.next), false, is_cross_site(&headers))
 }
 
 async fn sign_in(State(guard): State<Arc<Guard>>, Form(given): Form<Given>) -> Response {
     let next = own_path(&given.next);
     if !guard.is_admin_token(given.token.trim()) {
-        return page(next, true);
+        return page(next, true, false);
     }
     match guard.sign_in_cookie() {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response(),
@@ -69,9 +71,9 @@ async fn sign_out() -> Response {
     ([(header::SET_COOKIE, sign_out_cookie())], Redirect::to(SIGN_IN)).into_response()
 }
 
-fn page(next: &str, wrong: bool) -> Response {
+fn page(next: &str, wrong: bool, from_elsewhere: bool) -> Response {
     let status = if wrong { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
-    match (LoginPage { urls: &URLS, next, wrong }).render() {
+    match (LoginPage { urls: &URLS, next, wrong, from_elsewhere }).render() {
         Ok(text) => (status, [(header::CACHE_CONTROL, "no-store")], Html(text)).into_response(),
         Err(error) => {
             tracing::error!(%error, "the sign-in page could not be written");

@@ -16,6 +16,7 @@ mod frame;
 pub mod login;
 mod overview;
 mod query;
+pub mod refused;
 mod respond;
 mod status;
 
@@ -30,8 +31,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::capture::keys::Keyring;
+use crate::capture::recorder::Recorder;
 use crate::catalogue::Shelf;
 use crate::clock::Clock;
+use crate::config::OnLedgerFailure;
 use crate::domain::time::Timestamp;
 use crate::jobs::Board;
 use crate::journal::Journal;
@@ -50,6 +53,10 @@ pub struct DashboardState {
     pub ledger: Ledger,
     /// The journal, to ask how it is.
     pub journal: Journal,
+    /// What writes to it, to ask what it could not write.
+    pub recorder: Recorder,
+    /// What becomes of new calls when the journal takes none.
+    pub on_ledger_failure: OnLedgerFailure,
     /// The keys that are held; only names and last characters are shown.
     pub keyring: Arc<Keyring>,
     /// The list of models.

@@ -5,7 +5,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::DashboardState;
@@ -85,8 +85,13 @@ impl IntoResponse for PageError {
             Self::Unreadable(state, error) => {
                 tracing::error!(%error, "the database could not be read for a page");
                 let frame = Frame::new(&state, "Database not readable", Page::None);
-                let what =
-                    format!("{error}. Nothing is lost: calls pass and are kept in the journal. Try again in a moment.");
+                let kept = if state.journal.accepts_new_calls() {
+                    "Nothing is lost: calls pass and are kept in the journal. "
+                } else {
+                    // The banner above says what becomes of calls.
+                    ""
+                };
+                let what = format!("{error}. {kept}Try again in a moment.");
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
                     ErrorPage { frame, title: "The database can not be read", what, bad: true },
@@ -107,7 +112,13 @@ impl IntoResponse for PageError {
 
 /// Adds the security headers that a response has not set itself.
 pub(super) async fn with_headers(mut response: Response) -> Response {
-    let headers = response.headers_mut();
+    secure(response.headers_mut());
+    response.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+}
+
+/// Adds the security headers that are not set.
+pub(super) fn secure(headers: &mut HeaderMap) {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -118,6 +129,4 @@ pub(super) async fn with_headers(mut response: Response) -> Response {
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/html; charset=utf-8"));
-    response
 }

@@ -12,8 +12,8 @@ use super::respond::{PageError, html};
 use crate::domain::comparison::Verdict;
 use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
-use crate::report::reconciliation::{self, Reconciliation};
 use crate::report::format;
+use crate::report::reconciliation::{self, Reconciliation};
 use crate::store::{Engine, outbox, refusals, settlements, size};
 
 /// Refusals that are listed.
@@ -153,6 +153,7 @@ fn ledger(state: &DashboardState, now: Timestamp, size: u64) -> Section {
 }
 
 fn journal_section(journal: &crate::journal::Health, now: Timestamp, state: &DashboardState) -> Section {
+    let (lost, uncounted) = (state.recorder.lost(), state.recorder.uncounted_calls());
     let oldest =
         journal.oldest_undrained.map_or_else(|| "nothing waits".to_owned(), |age| format::duration(millis(age)));
     let mut facts = vec![
@@ -165,7 +166,8 @@ fn journal_section(journal: &crate::journal::Health, now: Timestamp, state: &Das
             format!("{} in {}", count(journal.records), count(journal.syncs)),
         ),
         Fact::new("Released without a sync", count(journal.not_durable)).marked("warn", journal.not_durable > 0),
-        Fact::new("Refused", count(journal.refused)).marked("bad", journal.refused > 0),
+        Fact::new("Records not taken", count(lost)).marked("bad", lost > 0),
+        Fact::new("Calls passed without a record", count(uncounted)).marked("bad", uncounted > 0),
     ];
     if let Some(failure) = &journal.last_failure {
         let when = format::moment(failure.at, now, state.zone);

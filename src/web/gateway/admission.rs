@@ -32,7 +32,7 @@ impl Inner {
     pub(super) fn check(&self, parts: &request::Parts) -> Result<(), OwnError> {
         let surface = if self.open { Surface::OpenApi } else { Surface::Api };
         self.guard
-            .check(surface, &parts.uri, &parts.headers)
+            .check(surface, &parts.method, &parts.uri, &parts.headers)
             .map_err(|denied| OwnError::new(StatusCode::FORBIDDEN, "permission_denied", denied.to_string()))?;
         // An offer to speak HTTP/2 over plain TCP, which Java's client makes by itself, may be passed over (RFC 9113, 3.1).
         let upgrades = parts.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
@@ -105,14 +105,21 @@ impl Inner {
             session: attribution.session.as_deref(),
             model,
             models: asked.map_or(&[], |asked| &asked.models),
+            models_unread: asked.is_some_and(|asked| asked.models_unread),
             tags: &attribution.tags,
             opaque_body: asked.is_none(),
         };
         (self.admit)(&subject, self.clock.now()).or_else(|exceeded| refuse(OwnError::from(exceeded)))
     }
 
+    /// Whether a new call passes without a record: the journal keeps the room it has for the calls under way, and is set
+    /// to let others pass.
+    pub(super) fn passes_uncounted(&self) -> bool {
+        self.on_ledger_failure == OnLedgerFailure::Forward && !self.recorder.has_room_for_new_calls()
+    }
+
     /// Counts a call that buys inference and is not let through.
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         error: &OwnError,
         endpoint: &Endpoint,

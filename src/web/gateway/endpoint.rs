@@ -56,15 +56,18 @@ impl Endpoint {
         }
         // Below `/api/v1/`, or below `/api/` where the version is another.
         let below = match segments.as_slice() {
-            ["api", "v1", rest @ ..] | ["api", rest @ ..] => rest,
+            ["api", version, rest @ ..] if version.eq_ignore_ascii_case("v1") => rest,
+            ["api", rest @ ..] => rest,
             other => other,
         };
         let unversioned = match below {
-            [version @ ("alpha" | "beta"), rest @ ..] if !version.is_empty() => rest,
+            [version, rest @ ..] if is_version(version) => rest,
             other => other,
         };
         let (preset, tail) = match unversioned {
-            ["presets", slug, rest @ ..] => (Some(format!("@preset/{slug}")), rest.join("/")),
+            [presets, slug, rest @ ..] if presets.eq_ignore_ascii_case("presets") => {
+                (Some(format!("@preset/{slug}")), rest.join("/"))
+            }
             rest => (None, rest.join("/")),
         };
         let paths: &[&str] = if preset.is_some() { &PRESET_INFERENCE } else { &INFERENCE };
@@ -80,6 +83,13 @@ impl Endpoint {
         }
         Self { name, inference: known && *method == Method::POST, skin, preset }
     }
+}
+
+/// Whether a segment is a version of the API beside `v1`: `alpha`, `beta`, `v2`.
+fn is_version(segment: &str) -> bool {
+    let number = segment.strip_prefix(['v', 'V']);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        || ["alpha", "beta"].iter().any(|known| segment.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
@@ -101,6 +111,17 @@ mod tests {
             "/api/v1/Chat/Completions",
             "/api/alpha/responses",
             "/api/v1/presets/mine/chat/completions",
+            "/api/V1/chat/completions",
+            "/api/%76%31/chat/completions",
+            "/api//v1/chat//completions//",
+            "/api/v1/chat/./completions",
+            "/api/v1/models/%2E%2E/chat/completions",
+            "/api/v1%2Fchat%2fcompletions",
+            "/api/v2/chat/completions",
+            "/api/V2/Chat/completions",
+            "/api/Alpha/responses",
+            "/api/v1/Presets/mine/chat/completions",
+            "/api/chat/completions",
         ] {
             assert!(Endpoint::of(&Method::POST, path).inference, "{path}");
         }

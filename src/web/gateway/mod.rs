@@ -154,7 +154,7 @@ impl Inner {
         endpoint: &Endpoint,
     ) -> Result<Response<ReplyBody>, OwnError> {
         let (parts, body) = request.into_parts();
-        self.check(&parts)?;
+        self.check(&parts).inspect_err(|error| self.refuse(error, endpoint, None, &Attribution::default(), None))?;
         if self.is_free_preflight(&parts) {
             return self.pass_other(parts, body, endpoint, None).await;
         }
@@ -174,11 +174,20 @@ impl Inner {
         endpoint: &Endpoint,
         payer: Payer,
     ) -> Result<Response<ReplyBody>, OwnError> {
-        let (body, asked) = self.read_ahead(body, &parts.headers).await?;
         let messages = endpoint.skin == Skin::Messages;
+        let (body, asked) = self.read_ahead(body, &parts.headers).await.inspect_err(|error| {
+            let (attribution, _) = attribute(&parts.headers, None, messages);
+            self.refuse(error, endpoint, Some(&payer.key), &attribution, None);
+        })?;
         let (attribution, malformed) = attribute(&parts.headers, asked.as_ref(), messages);
         self.admit(endpoint, &payer.key, &attribution, asked.as_ref())?;
-        let request = self.upstream_request(parts, body, payer.swap)?;
+        let request = self
+            .upstream_request(parts, body, payer.swap)
+            .inspect_err(|error| self.refuse(error, endpoint, Some(&payer.key), &attribution, None))?;
+        if self.passes_uncounted() {
+            self.recorder.uncounted();
+            return self.reply(request).await.map(unwatched);
+        }
         let flags = request_flags(asked.is_some(), malformed);
         let in_flight = self.sent(self.moment(), endpoint, payer.key, attribution, asked, flags);
         self.forward(request, in_flight).await
@@ -196,19 +205,24 @@ impl Inner {
         let posted = (parts.method == Method::POST).then(|| attribute(&parts.headers, None, false));
         let request = self.upstream_request(parts, RequestBody::unread(body), swap)?;
         let moment = self.moment();
-        let reply = match self.clock.timeout(HEAD_TIMEOUT, self.upstream.send(request)).await {
-            Some(Ok(reply)) => reply,
-            Some(Err(error)) => return Err(self.unreached(&error).1),
-            None => return Err(self.no_head()),
-        };
+        let reply = self.reply(request).await?;
         let row = key.zip(posted).filter(|_| generation_id(reply.headers()).is_some());
-        let Some((key, (attribution, malformed))) = row else {
-            let (mut parts, body) = reply.into_parts();
-            headers::to_client(&mut parts.headers);
-            return Ok(Response::from_parts(parts, ReplyBody::passing(body)));
-        };
+        let Some((key, (attribution, malformed))) = row else { return Ok(unwatched(reply)) };
+        if self.passes_uncounted() {
+            self.recorder.uncounted();
+            return Ok(unwatched(reply));
+        }
         let in_flight = self.sent(moment, endpoint, key, attribution, None, request_flags(false, malformed));
         Ok(self.watch(reply, in_flight).await)
+    }
+
+    /// Sends a request that makes no row, or not yet.
+    async fn reply(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, OwnError> {
+        match self.clock.timeout(HEAD_TIMEOUT, self.upstream.send(request)).await {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(error)) => Err(self.unreached(&error).1),
+            None => Err(self.no_head()),
+        }
     }
 
     /// Reads a request's body ahead, within the bounds.
@@ -362,6 +376,13 @@ impl OwnError {
             message: Some(self.message.clone()),
         }
     }
+}
+
+/// Passes a reply of which nothing is recorded.
+fn unwatched(reply: Response<Incoming>) -> Response<ReplyBody> {
+    let (mut parts, body) = reply.into_parts();
+    headers::to_client(&mut parts.headers);
+    Response::from_parts(parts, ReplyBody::passing(body))
 }
 
 /// The innermost words of an error: "connection refused" rather than "client error".

@@ -107,6 +107,45 @@ async fn a_web_page_elsewhere_cannot_spend() {
 }
 
 #[tokio::test]
+async fn whatever_is_refused_is_counted() {
+    let house = House::new().await;
+    let mut client = house.client().await;
+    client.post(CHAT, "origin: https://evil.example\r\n", "{}").await;
+    assert_eq!(client.reply().await.status(), 403);
+    client.post(CHAT, "connection: upgrade\r\nupgrade: websocket\r\n", "{}").await;
+    assert_eq!(client.reply().await.status(), 501);
+    let mut client = house.client().await;
+    let head =
+        "POST /api/v1/messages HTTP/1.1\r\nhost: localhost\r\nx-tally-app: bot\r\ntransfer-encoding: chunked\r\n\r\n";
+    client.send(format!("{head}no length\r\n")).await;
+    assert_eq!(client.reply().await.status(), 400);
+    // What buys nothing is refused too, and is no call.
+    let mut client = house.client().await;
+    client.send("GET /api/v1/models HTTP/1.1\r\nhost: localhost\r\norigin: https://evil.example\r\n\r\n").await;
+    assert_eq!(client.reply().await.status(), 403);
+    let counted = house.metrics.text();
+    let (_, refusals) = house.finish().await;
+    let told: Vec<(&str, &str, Option<&str>)> = refusals
+        .iter()
+        .map(|refused| (refused.cause.as_str(), refused.endpoint.as_str(), refused.app.as_deref()))
+        .collect();
+    let chat = "chat/completions";
+    assert_eq!(
+        told,
+        [
+            ("permission_denied", chat, None),
+            ("not_implemented", chat, None),
+            ("invalid_request", "messages", Some("bot"))
+        ]
+    );
+    assert_eq!(refusals[2].key_name.as_deref(), Some("default"));
+    for cause in ["permission_denied", "not_implemented", "invalid_request"] {
+        let line = format!("tallyd_calls_refused_total{{cause=\"{cause}\"}} 1");
+        assert!(counted.lines().any(|told| told == line), "{line} is missing from\n{counted}");
+    }
+}
+
+#[tokio::test]
 async fn upgrades_are_refused() {
     let mut house = House::new().await;
     let mut client = house.client().await;
@@ -163,6 +202,7 @@ async fn a_spent_budget_answers_402_in_every_skin() {
         model: model.map(str::to_owned),
         models: models.iter().map(|model| (*model).to_owned()).collect(),
         opaque,
+        models_unread: false,
     };
     assert_eq!(
         candidates,
@@ -196,6 +236,97 @@ async fn a_ledger_that_cannot_be_written_refuses_new_calls_only_if_told_to() {
         assert_eq!(reply.status(), status);
         if status == 503 {
             assert_eq!(reply.json()["error"]["metadata"]["error_type"], "ledger_unavailable");
+            // Three records of the first call, and none of the second: the room is for calls under way.
+            assert_eq!(house.recorder.lost(), 1);
         }
+    }
+}
+
+#[tokio::test]
+async fn with_a_full_journal_new_calls_pass_unrecorded_and_those_under_way_keep_their_room() {
+    // The first call's record fills the journal, which nobody drains.
+    let mut house = House::with(Plan { journal_limit: 1, ..Plan::default() }).await;
+    let (mut first, mut held) = house.chat().await;
+    let before = house.journal.health();
+    assert!(!before.accepts_new_calls && before.records == 1, "{before:?}");
+    for (turn, path) in [CHAT, "/api/v1/responses", "/api/v1/other"].into_iter().cycle().take(9).enumerate() {
+        let (mut client, mut upstream) = house.post(path, "", r#"{"stream":true}"#).await;
+        let id = format!("gen-1795098726-{turn}");
+        upstream.begin_stream(&id).await;
+        upstream.chunk("data: {}\n\n").await;
+        upstream.chunk("data: [DONE]\n\n").await;
+        upstream.send("0\r\n\r\n").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status(), reply.head.header("x-generation-id")), (200, Some(id.as_str())));
+        assert_eq!(reply.body, b"data: {}\n\ndata: [DONE]\n\n");
+    }
+    let after = house.journal.health();
+    assert_eq!((after.records, after.held_bytes), (before.records, before.held_bytes), "the reserve is untouched");
+    assert_eq!((house.recorder.uncounted_calls(), house.recorder.lost()), (9, 0));
+    let counted = house.metrics.text();
+    assert!(counted.lines().any(|line| line == "tallyd_calls_uncounted_total 9"), "{counted}");
+    assert!(counted.lines().any(|line| line == "tallyd_observations_lost_total 0"), "{counted}");
+    assert!(counted.lines().any(|line| line == "tallyd_calls_in_flight 1"), "{counted}");
+    held.json("200 OK", "x-generation-id: gen-1795098726-held\r\n", "{}").await;
+    assert_eq!(first.reply().await.status(), 200);
+    let row = house.only_row().await;
+    assert!(row.outcome().generation_id.is_some(), "{row:?}");
+}
+
+#[tokio::test]
+async fn a_list_of_fallbacks_that_is_too_long_to_read_may_name_any_model() {
+    let mut house = House::new().await;
+    let long = vec!["\"anthropic/claude-sonnet-4\""; 800].join(",");
+    let body = format!("{{\"model\":\"openai/gpt-4o\",\"models\":[{long}]}}");
+    let (mut client, mut upstream) = house.post(CHAT, "", &body).await;
+    upstream.json("200 OK", "", "{}").await;
+    client.reply().await;
+    assert!(house.candidates.lock().unwrap()[0].models_unread);
+    let row = house.only_row().await;
+    assert_eq!(row.sent().flags, ["attribution_malformed"]);
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_path_slips_by_the_budgets() {
+    let refusal = Exceeded { budget: "none".to_owned(), limit: Total::ZERO, spent: Total::ZERO, resets_at: None };
+    let mut house = House::with(Plan { refuse: Some(refusal), ..Plan::default() }).await;
+    for path in [
+        "/api/v1/chat/completions",
+        "/api/V1/chat/completions",
+        "/api/v1/chat/completions/",
+        "/api/v1//chat/completions",
+        "/api//v1/chat/completions",
+        "/api/v1/chat%2Fcompletions",
+        "/api/%76%31/CHAT/completions",
+        "/api/v1/models/../chat/completions",
+        "/api/v1/models/%2e%2e/chat/completions",
+        "/api/v1/./chat/completions",
+        "/api/v2/chat/completions",
+        "/api/V1/Presets/x/chat/completions",
+    ] {
+        let mut client = house.client().await;
+        client.post(path, "", "{}").await;
+        assert_eq!(client.reply().await.status(), 402, "{path}");
+    }
+    // What does not begin with /api/ never leaves.
+    for path in ["/API/v1/chat/completions", "//api/v1/chat/completions", "/api%2Fv1/chat/completions"] {
+        let mut client = house.client().await;
+        client.post(path, "", "{}").await;
+        assert_eq!(client.reply().await.status(), 404, "{path}");
+    }
+    assert!(house.upstream.is_idle());
+}
+
+#[tokio::test]
+async fn a_list_of_models_without_a_key_says_what_to_do() {
+    for (open, keys) in [(false, Plan::default().keys), (true, Vec::new())] {
+        let mut house = House::with(Plan { open, keys, ..Plan::default() }).await;
+        let mut client = house.client().await;
+        client.send("GET /api/v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        let reply = client.reply().await;
+        assert_eq!(reply.status(), 401);
+        let told = reply.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(told.contains("Authorization: Bearer"), "{told}");
+        assert!(house.upstream.is_idle());
     }
 }

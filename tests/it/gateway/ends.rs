@@ -56,6 +56,25 @@ async fn the_frame_that_completes_a_content_length_comes_when_the_outcome_is_on_
 }
 
 #[tokio::test]
+async fn an_error_whose_generation_only_its_body_names_is_held_until_it_is_on_disk() {
+    let mut house = House::new().await;
+    let (mut client, mut upstream) = house.post("/api/v1/messages", "", "{}").await;
+    let body = r#"{"type":"error","error":{"type":"api_error","message":"x"},"request_id":"gen-1795098726-late"}"#;
+    let (start, end) = body.split_at(40);
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 502 Bad Gateway\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+    upstream.send(format!("{head}{start}")).await;
+    client.read_head().await;
+    client.read_exact(start.len()).await;
+    upstream.send(end).await;
+    client.read_exact(end.len()).await;
+    assert!(is_on_disk(&house, 2));
+    let row = house.only_row().await;
+    assert_eq!(row.outcome().generation_id.as_ref().map(ToString::to_string).as_deref(), Some("gen-1795098726-late"));
+}
+
+#[tokio::test]
 async fn a_body_without_length_ends_with_its_connection() {
     let mut house = House::new().await;
     let (mut client, mut upstream) = house.chat().await;

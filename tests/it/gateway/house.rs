@@ -79,6 +79,7 @@ pub(super) struct Candidate {
     pub(super) model: Option<String>,
     pub(super) models: Vec<String>,
     pub(super) opaque: bool,
+    pub(super) models_unread: bool,
 }
 
 /// The whole house.
@@ -87,6 +88,8 @@ pub(super) struct House {
     pub(super) upstream: Upstream,
     pub(super) journal: Journal,
     pub(super) keyring: Arc<Keyring>,
+    pub(super) recorder: Recorder,
+    pub(super) metrics: Metrics,
     pub(super) candidates: Arc<Mutex<Vec<Candidate>>>,
     reader: Reader,
     tasks: Tasks,
@@ -139,6 +142,8 @@ impl House {
         let candidates: Arc<Mutex<Vec<Candidate>>> = Arc::default();
         let (seen, refuse) = (Arc::clone(&candidates), plan.refuse);
         let settings = plan.settings.clone();
+        let metrics = Metrics::new(Registry::with_prefix("tallyd"));
+        let recorder = Recorder::new(started.journal.clone(), metrics.clone());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config::OpenRouter {
                 management_key: None,
@@ -151,13 +156,14 @@ impl House {
             open: plan.open,
             guard: Arc::new(Guard::new(address, vec!["tally.example".to_owned()], None)),
             keyring: Arc::clone(&keyring),
-            recorder: Recorder::new(started.journal.clone(), Metrics::new(Registry::with_prefix("tallyd"))),
+            recorder: recorder.clone(),
             admit: Arc::new(move |subject: &AdmissionSubject<'_>, _| {
                 seen.lock().unwrap().push(Candidate {
                     app: subject.app.map(str::to_owned),
                     model: subject.model.map(str::to_owned),
                     models: subject.models.to_vec(),
                     opaque: subject.opaque_body,
+                    models_unread: subject.models_unread,
                 });
                 refuse.clone().map_or(Ok(()), Err)
             }),
@@ -173,6 +179,8 @@ impl House {
             upstream,
             journal: started.journal,
             keyring,
+            recorder,
+            metrics,
             candidates,
             reader: started.reader,
             tasks,

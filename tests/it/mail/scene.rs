@@ -155,7 +155,6 @@ impl Scene {
             crossed_at: now,
             limit: budget.limit,
             spent: Money::parse(spent).unwrap().into(),
-            details: String::new(),
         };
         let mut tx = self.store.write().await.unwrap();
         assert!(alerts::insert(&mut tx, &alert, &budget.notify).await.unwrap());

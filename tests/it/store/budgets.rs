@@ -63,6 +63,18 @@ pub(crate) async fn filled(database: &Database, name: &str, from: Timestamp) {
     tx.commit().await.unwrap();
 }
 
+/// Shows where the budget stands in the window of `now`, as the writer does.
+pub(crate) async fn turned(database: &Database, name: &str, now: Timestamp) {
+    let budget = load(database).await.into_iter().find(|stored| stored.budget.name.as_str() == name).unwrap().budget;
+    let window = budget.window.window_at(budget.zone, now);
+    let mut tx = database.store.write().await.unwrap();
+    let spent = budgets::spent(&mut tx, &budget.name, window.start, window.end).await.unwrap();
+    let state = BudgetState::of(&budget, spent.cost);
+    let status = BudgetStatus { window, spent, reserved: Total::ZERO, state, as_of: now };
+    budgets::set_status(&mut tx, &budget.name, &status).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 async fn load(database: &Database) -> Vec<StoredBudget> {
     let mut tx = database.store.write().await.unwrap();
     let loaded = budgets::load(&mut tx).await.unwrap();

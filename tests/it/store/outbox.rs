@@ -35,7 +35,6 @@ fn alert(id: &str, crossed_ms: i64) -> Alert {
         crossed_at: at(crossed_ms),
         limit: Money::from_usd(500).unwrap(),
         spent: Total::from_picos(400_000_000_000_001),
-        details: "{}".to_owned(),
     }
 }
 

@@ -37,7 +37,7 @@ async fn a_newer_database_is_refused(database: &Database) {
     for opened in [Store::open(&options).await, Store::open_read_only(&options).await] {
         let error = opened.unwrap_err();
         assert!(matches!(error, StoreError::Newer { found: 9000, .. }), "{error}");
-        assert!(!error.retryable());
+        assert!(!error.blames_data());
     }
     database.tamper("DELETE FROM _sqlx_migrations WHERE version > 1").await;
     let error = Store::open_read_only(&options).await.unwrap_err();
@@ -124,7 +124,7 @@ async fn what_can_not_be_opened_says_so() {
     }
     let error = open("postgres://tallyd:secret@127.0.0.1:1/none").await;
     assert!(matches!(error, StoreError::Unreachable(_)), "{error}");
-    assert!(error.retryable());
+    assert!(!error.blames_data());
     assert!(!format!("{error}{:?}", StoreOptions::new("postgres://u:secret@h/d")).contains("secret"));
 }
 
@@ -165,7 +165,7 @@ async fn a_second_writer_waits_and_then_says_that_it_is_busy() {
         let first = database.store.write().await.unwrap();
         let error = second.write().await.unwrap_err();
         assert!(matches!(error, StoreError::Busy), "{error}");
-        assert!(error.retryable());
+        assert!(!error.blames_data());
         first.rollback().await.unwrap();
         second.write().await.unwrap().rollback().await.unwrap();
         second.close().await;

@@ -7,7 +7,7 @@ use tallyd::store::budgets::SpendDelta;
 use tallyd::store::verify::{self, Difference, Verification};
 use tallyd::store::{calls, rollups};
 
-use super::budgets::{add, budget, filled, sync};
+use super::budgets::{add, budget, filled, sync, turned};
 use super::samples::{NOON, varied};
 use super::{Database, on_both_engines};
 
@@ -16,6 +16,7 @@ on_both_engines! {
     every_sum_that_was_changed_is_named
     a_row_whose_own_columns_disagree_is_named
     a_budget_yet_to_be_filled_is_not_compared
+    a_window_that_shows_another_spend_is_named
 }
 
 async fn verified(database: &Database) -> Verification {
@@ -103,4 +104,28 @@ async fn a_budget_yet_to_be_filled_is_not_compared(database: &Database) {
     fill(database).await;
     database.tamper("UPDATE budgets SET counted_from_ms = NULL; DELETE FROM budget_buckets;").await;
     assert_eq!(verified(database).await.difference_count, 0);
+}
+
+async fn a_window_that_shows_another_spend_is_named(database: &Database) {
+    fill(database).await;
+    for name in ["narrow", "wide"] {
+        turned(database, name, NOON).await;
+    }
+    assert_eq!(verified(database).await.difference_count, 0);
+    for (change, back) in [
+        (
+            "UPDATE budgets SET spent_picos = spent_picos + 1 WHERE name = 'wide'",
+            "UPDATE budgets SET spent_picos = spent_picos - 1 WHERE name = 'wide'",
+        ),
+        (
+            "UPDATE budgets SET unknown_count = unknown_count + 1 WHERE name = 'wide'",
+            "UPDATE budgets SET unknown_count = unknown_count - 1 WHERE name = 'wide'",
+        ),
+    ] {
+        database.tamper(change).await;
+        let found = verified(database).await;
+        let [Difference::Status { budget, .. }] = &found.differences[..] else { panic!("{:?}", found.differences) };
+        assert_eq!(budget.as_str(), "wide");
+        database.tamper(back).await;
+    }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tallyd::app::{Daemon, Surroundings};
 use tallyd::clock::{Clock, Entropy};
+use tallyd::journal::Journal;
 use tallyd::ledger::Ledger;
 use tallyd::shutdown::{Ending, Signals, Tasks};
 use tallyd::store::Store;
@@ -18,6 +19,7 @@ pub struct Running {
     address: SocketAddr,
     store: Store,
     ledger: Ledger,
+    journal: Journal,
     tasks: Tasks,
     ending: JoinHandle<Ending>,
     _signal: mpsc::Sender<()>,
@@ -29,9 +31,9 @@ impl Running {
         let surroundings = Surroundings { clock: clock.clone(), entropy: Entropy::seeded(11), warnings: Vec::new() };
         let daemon = Daemon::start(&at.config(), surroundings).await.unwrap();
         let (address, store, tasks) = (daemon.address(), daemon.store().clone(), daemon.tasks().clone());
-        let ledger = daemon.ledger().clone();
+        let (ledger, journal) = (daemon.ledger().clone(), daemon.journal().clone());
         let (signal, signals) = Signals::by_hand();
-        Self { address, store, ledger, tasks, ending: beside(daemon.run(signals)), _signal: signal }
+        Self { address, store, ledger, journal, tasks, ending: beside(daemon.run(signals)), _signal: signal }
     }
 
     /// Where it listens.
@@ -47,6 +49,11 @@ impl Running {
     /// Its ledger's writer.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Its journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Ends it as a signal does; it must end well.

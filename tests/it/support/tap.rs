@@ -23,11 +23,14 @@ pub struct WireReply {
     pub body: Vec<u8>,
 }
 
+/// What one connection's server said.
+type Said = Arc<Mutex<Vec<u8>>>;
+
 /// The line.
 pub struct Tap {
     /// Where the client connects to.
     pub address: SocketAddr,
-    connections: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    connections: Arc<Mutex<Vec<Said>>>,
     accepting: JoinHandle<()>,
 }
 
@@ -36,11 +39,11 @@ impl Tap {
     pub async fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let connections: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>> = Arc::default();
+        let connections: Arc<Mutex<Vec<Said>>> = Arc::default();
         let all = Arc::clone(&connections);
         let accepting = beside(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let said = Arc::default();
+                let said = Said::default();
                 all.lock().unwrap().push(Arc::clone(&said));
                 let server = TcpStream::connect(server).await.unwrap();
                 drop(beside(pass(client, server, said)));
@@ -57,7 +60,7 @@ impl Tap {
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, said: Arc<Mutex<Vec<u8>>>) {
+async fn pass(client: TcpStream, server: TcpStream, said: Said) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let asking = beside(async move {

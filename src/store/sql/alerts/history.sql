@@ -10,7 +10,6 @@ SELECT
     alerts.crossed_ms,
     alerts.spent_usd,
     alerts.spent_picos,
-    alerts.details,
     mail.mail_state,
     mail.sent_ms
 FROM alerts

@@ -11,8 +11,7 @@ SELECT
     alerts.kind,
     alerts.crossed_ms,
     alerts.spent_usd,
-    alerts.spent_picos,
-    alerts.details
+    alerts.spent_picos
 FROM alert_recipients AS told
 JOIN alerts ON alerts.alert_id = told.alert_id
 JOIN (
