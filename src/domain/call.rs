@@ -112,6 +112,8 @@ pub struct Call {
     pub requested_model: Option<String>,
     /// The request's `models`, in its order; empty where it named none.
     pub requested_models: Vec<String>,
+    /// The catalogue's ID of the permaslug; `None` while no catalogue knew one of another name, or a reply named the model.
+    pub catalogue_model: Option<String>,
     /// What was asked of providers, as JSON text.
     pub routing: Option<String>,
     /// The path below `/api/v1/`; `None` where the call did not pass through us.
@@ -153,6 +155,7 @@ impl Call {
             attribution_provenance: AttributionProvenance::default(),
             requested_model: None,
             requested_models: Vec::new(),
+            catalogue_model: None,
             routing: None,
             endpoint: None,
             http_status: None,
@@ -426,6 +429,7 @@ impl Call {
         if self.requested_models.is_empty() {
             self.requested_models = other.requested_models;
         }
+        self.catalogue_model = self.catalogue_model.take().or(other.catalogue_model);
         self.routing = self.routing.take().or(other.routing);
         self.endpoint = self.endpoint.take().or(other.endpoint);
         self.http_status = self.http_status.or(other.http_status);
@@ -448,9 +452,23 @@ impl Call {
         self.facts.created_at.unwrap_or(self.seen_at)
     }
 
-    /// The model shown and summed: the reply's ID where known, else the record's permaslug.
+    /// The model shown and summed: the reply's ID where known, else the catalogue's ID of the record's permaslug, else
+    /// the permaslug.
     pub fn model(&self) -> Option<&str> {
-        self.facts.reply_model.as_deref().or(self.facts.permaslug.as_deref())
+        let facts = &self.facts;
+        facts.reply_model.as_deref().or(self.catalogue_model.as_deref()).or(facts.permaslug.as_deref())
+    }
+
+    /// Gives the call the ID that `id_of` has for its permaslug. One that has an ID keeps it: what was counted under a
+    /// name stays there, whatever the catalogue says later.
+    pub fn name_model(&mut self, id_of: impl Fn(&str) -> Option<String>) {
+        if self.facts.reply_model.is_some() {
+            self.catalogue_model = None;
+        } else if self.catalogue_model.is_none()
+            && let Some(permaslug) = &self.facts.permaslug
+        {
+            self.catalogue_model = id_of(permaslug).filter(|id| id != permaslug);
+        }
     }
 
     /// What OpenRouter charged: settled, else inline; `None` if unknown. A failed call was charged nothing.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::domain::call::{Call, CallState, CapturedBy};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::flags;
 use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::{Observation, Reading, Refused, Told};
@@ -118,6 +119,13 @@ impl<'a> Fold<'a> {
     /// The daemon that had these calls under way stopped without seeing their end.
     pub fn interrupt(&mut self, call_id: CallId, now: Timestamp) {
         self.change(call_id, |call| call.interrupted(now));
+    }
+
+    /// Gives the rows that only a permaslug names the catalogue's ID of it; comes last, before [`Fold::finish`].
+    pub fn name_models(&mut self, catalogue: &Catalogue) {
+        for call in self.rows.values_mut().filter_map(|row| row.after.as_mut()) {
+            call.name_model(|permaslug| catalogue.id_of(permaslug).map(str::to_owned));
+        }
     }
 
     /// The rows that changed, and the refusals.

@@ -8,6 +8,8 @@ pub mod alerts;
 mod batch;
 pub mod budgets;
 pub mod calls;
+pub mod catalogue;
+pub mod comparisons;
 mod connect;
 pub mod console;
 pub mod drivers;

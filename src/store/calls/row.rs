@@ -230,6 +230,10 @@ impl CallRow {
             (None, _) => None,
         };
         let error = ErrorFacts { code: self.error_code, error_type: self.error_type, message: self.error_message };
+        // The column holds the outcome; where neither the reply nor the permaslug is it, it is the catalogue's ID.
+        let catalogue_model = self
+            .model
+            .filter(|model| self.reply_model.is_none() && self.permaslug.as_ref().is_some_and(|slug| slug != model));
         Ok(Call {
             call_id: parsed(&row, "call_id", &self.call_id)?,
             generation_id: self.generation_id.map(|id| parsed(&row, "generation_id", &id)).transpose()?,
@@ -251,6 +255,7 @@ impl CallRow {
                 Some(models) => serde_json::from_str(models)
                     .map_err(|error| StoreError::unreadable(&row, &format!("requested_models: {error}")))?,
             },
+            catalogue_model,
             routing: self.routing,
             endpoint: self.endpoint,
             http_status: self

@@ -154,6 +154,7 @@ impl House {
         let recorder = Recorder::new(started.journal.clone(), metrics.clone());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config::OpenRouter {
+                management_key: None,
                 base_url: base_url.parse().unwrap(),
                 keys: plan.keys.into_iter().collect::<BTreeMap<_, _>>(),
                 connect_timeout: Duration::from_secs(5),
