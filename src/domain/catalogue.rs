@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn an_estimate_uses_the_price_of_its_time_and_no_other() {
         let catalogue = catalogue();
-        let estimate = |at, model: &str| catalogue.estimate(&call(at, model)).map(|cost| cost.to_decimal());
+        let estimate = |at, model: &str| catalogue.estimate(&call(at, model)).map(Money::to_decimal);
         assert_eq!(estimate(99, "acme/one-20260101"), None, "nothing was known of its price then");
         assert_eq!(estimate(100, "acme/one-20260101").as_deref(), Some("0.15"));
         assert_eq!(estimate(199, "acme/one-20260101").as_deref(), Some("0.15"));
@@ -243,7 +243,7 @@ mod tests {
         let mut own = call(200, "acme/one-20260101");
         own.facts.is_byok = Some(true);
         own.facts.inline_cost = Some(Money::from_usd(1).unwrap());
-        assert_eq!(catalogue.estimate(&own).map(|cost| cost.to_decimal()).as_deref(), Some("1.30"));
+        assert_eq!(catalogue.estimate(&own).map(Money::to_decimal).as_deref(), Some("1.30"));
     }
 
     #[test]

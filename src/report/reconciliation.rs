@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::comparison::{Balance, KeyDay, Verdict, day_of};
+use crate::domain::money::Money;
 use crate::domain::money::Total;
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::store::{Store, StoreError, comparisons};
@@ -78,7 +79,7 @@ fn day_json(compared: &KeyDay) -> Value {
         "waiting": compared.waiting,
         "over_midnight_usd": compared.over_midnight.to_decimal(),
         "verdict": verdict,
-        "used_elsewhere_usd": elsewhere.map(|used| used.to_decimal()),
+        "used_elsewhere_usd": elsewhere.map(Money::to_decimal),
         "as_of": compared.as_of.to_iso(),
     })
 }
