@@ -30,9 +30,15 @@ pub(super) enum Asked {
     NotRunning,
 }
 
-/// Posts `body` to the daemon's `path`.
-pub(super) async fn post(config: &Config, path: &str, body: String) -> anyhow::Result<Asked> {
-    Daemon::new(config, TIMEOUT)?.post(path, "application/json", body.into()).await
+/// Asks the daemon at `path`; `body` is JSON.
+pub(super) async fn ask(
+    config: &Config,
+    method: reqwest::Method,
+    path: &str,
+    body: Option<String>,
+) -> anyhow::Result<Asked> {
+    let body = body.map(|body| ("application/json", body.into()));
+    Daemon::new(config, TIMEOUT)?.ask(method, path, body).await
 }
 
 /// The running daemon, if there is one; its connections are kept from one question to the next.
@@ -58,11 +64,18 @@ impl<'a> Daemon<'a> {
         Ok(Self { client, address, config })
     }
 
-    /// Posts `body` to `path`.
-    pub(super) async fn post(&self, path: &str, content_type: &str, body: Bytes) -> anyhow::Result<Asked> {
+    /// Asks at `path`; `body` is its type and its bytes.
+    pub(super) async fn ask(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<(&str, Bytes)>,
+    ) -> anyhow::Result<Asked> {
         let address = self.address;
-        let mut request =
-            self.client.post(format!("http://{address}{path}")).header("content-type", content_type).body(body);
+        let mut request = self.client.request(method, format!("http://{address}{path}"));
+        if let Some((content_type, body)) = body {
+            request = request.header("content-type", content_type).body(body);
+        }
         if let Some(token) = &self.config.admin_token {
             request = request.bearer_auth(token.expose_secret());
         }

@@ -16,6 +16,7 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
 
 use super::daemon::{Asked, Daemon};
 use super::{Ending, Outcome, Surroundings};
@@ -70,14 +71,16 @@ enum Sink<'a> {
 impl Sink<'_> {
     async fn send(&self, kind: Kind, text: Vec<u8>) -> anyhow::Result<Summary> {
         match self {
-            Self::Daemon(daemon) => match daemon.post(PATH, kind.content_type(), text.into()).await? {
-                Asked::Answered(answer) => {
-                    serde_json::from_value(answer).context("the daemon's answer is not understood")
+            Self::Daemon(daemon) => {
+                match daemon.ask(Method::POST, PATH, Some((kind.content_type(), text.into()))).await? {
+                    Asked::Answered(answer) => {
+                        serde_json::from_value(answer).context("the daemon's answer is not understood")
+                    }
+                    Asked::NotRunning => anyhow::bail!(
+                        "the daemon has gone; what it said it took is kept. Run the import again: nothing is counted twice"
+                    ),
                 }
-                Asked::NotRunning => anyhow::bail!(
-                    "the daemon has gone; what it said it took is kept. Run the import again: nothing is counted twice"
-                ),
-            },
+            }
             Self::Here { ledger, teller } => {
                 let teller = teller.clone();
                 let parsed = tokio::task::spawn_blocking(move || teller.read(kind, &text)).await??;
@@ -103,7 +106,9 @@ impl Import {
         };
         let daemon = Daemon::new(&config, TIMEOUT)?;
         // A piece of nothing tells whether a daemon is there, before anything is read.
-        if let Asked::Answered(_) = daemon.post(PATH, Kind::Lines.content_type(), bytes::Bytes::new()).await? {
+        if let Asked::Answered(_) =
+            daemon.ask(Method::POST, PATH, Some((Kind::Lines.content_type(), bytes::Bytes::new()))).await?
+        {
             return self.import(&config, clock, since, &Sink::Daemon(daemon)).await;
         }
         let entropy = &surroundings.entropy;

@@ -6,10 +6,12 @@ mod check;
 mod daemon;
 mod demo;
 mod import;
+mod key;
 mod record;
 mod report;
 mod serve;
 mod sql;
+mod streaming;
 mod verify;
 
 use std::fmt::Display;
@@ -64,6 +66,8 @@ enum Command {
     Record(record::Record),
     /// Take over OpenRouter's log export, or IDs, replies and generation records that were kept
     Import(import::Import),
+    /// Make, list and revoke tally keys
+    Key(key::Key),
     /// Show spend as a table
     Report(report::Report),
     /// Ask the ledger in SQL, read-only
@@ -145,6 +149,7 @@ fn execute(command: Command, flags: Flags) -> Outcome {
             Command::Demo(demo) => demo.run(surroundings).await,
             Command::Record(record) => record.run(surroundings).await,
             Command::Import(import) => import.run(surroundings).await,
+            Command::Key(key) => key.run(surroundings).await,
             Command::Report(report) => report.run(surroundings).await,
             Command::Sql(sql) => sql.run(surroundings).await,
             Command::Check(check) => check.run(surroundings).await,

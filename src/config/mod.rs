@@ -5,6 +5,7 @@
 
 mod broadcast;
 mod budgets;
+mod catalogue;
 mod dashboard;
 mod document;
 mod error;
@@ -30,6 +31,7 @@ use chrono_tz::Tz;
 use secrecy::SecretString;
 
 pub use broadcast::Broadcast;
+pub use catalogue::Catalogue;
 pub use dashboard::Dashboard;
 pub use error::{ConfigError, Origin, Problem};
 pub use gateway::Gateway;
@@ -79,6 +81,8 @@ pub struct Config {
     pub settle: Settle,
     /// How OpenRouter pushes what it bills.
     pub broadcast: Broadcast,
+    /// How OpenRouter's list of models is read.
+    pub catalogue: Catalogue,
     /// How mails leave.
     pub smtp: Smtp,
     /// Where people find the pages.
@@ -175,6 +179,7 @@ impl Config {
         let ledger = Ledger::read(reader);
         let settle = Settle::read(reader);
         let broadcast = Broadcast::read(reader);
+        let catalogue = Catalogue::read(reader);
         let smtp = Smtp::read(reader);
         let dashboard = Dashboard::read(reader);
         let log = Log::read(reader);
@@ -192,6 +197,7 @@ impl Config {
             ledger: ledger?,
             settle: settle?,
             broadcast: broadcast?,
+            catalogue: catalogue?,
             smtp: smtp?,
             dashboard: dashboard?,
             log: log?,

@@ -34,7 +34,7 @@ type Read = (GenerationId, Option<KeyRef>, Attribution, Tidings);
 pub(super) fn read(text: &[u8], teller: &Teller) -> Result<Told, String> {
     let (generation_id, key, attribution, tidings) = what(text, teller)?;
     let at = teller.clock.now();
-    Ok(Told { call_id: teller.entropy.call_id(at), at, generation_id, key, attribution, tidings })
+    Ok(Told { call_id: teller.entropy.call_id(at), at, generation_id, key, tally_key: None, attribution, tidings })
 }
 
 fn what(text: &[u8], teller: &Teller) -> Result<Read, String> {
@@ -66,7 +66,7 @@ fn object(text: &[u8], teller: &Teller) -> Result<Read, String> {
         return reply(text, &shape);
     }
     let value: Value = serde_json::from_slice(text).map_err(|_| "this is no JSON object".to_owned())?;
-    let (id, key, attribution) = intake::read(&value, &teller.keys, &Attribution::default())?;
+    let (id, key, attribution) = intake::read(&value, &teller.keys, None)?;
     Ok((id, key, attribution, Tidings::ImportedId))
 }
 

@@ -160,6 +160,7 @@ impl Teller {
                     at: now,
                     generation_id: line.id,
                     key: self.key_at_openrouter(line.key_name),
+                    tally_key: None,
                     attribution: line.attribution,
                     tidings: Tidings::Export(Box::new(line.exported)),
                 }

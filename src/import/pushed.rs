@@ -23,6 +23,7 @@ pub async fn write(ledger: &Ledger, teller: &Teller, spans: Vec<Span>) -> Result
             at: now,
             generation_id: span.id,
             key: teller.key_at_openrouter(span.key_name),
+            tally_key: None,
             attribution: span.attribution,
             tidings: Tidings::Broadcast(Box::new(span.pushed)),
         })

@@ -6,11 +6,13 @@
 pub mod analytics;
 pub mod broadcast;
 mod client;
+mod credits;
 mod error;
 pub mod export;
 mod fields;
 mod generation;
 mod key;
+mod models;
 mod tls;
 
 pub use client::{Client, ClientError, Timeouts};

@@ -28,6 +28,7 @@ pub(super) fn tell(
         at: call.created_at,
         endpoint: call.endpoint.path().to_owned(),
         key: KeyRef { name: call.key_name.to_owned(), fingerprint: keys.get(call.key_name).cloned() },
+        tally_key: None,
         attribution: Attribution {
             app: Some(call.app.to_owned()),
             user: call.user.clone(),
@@ -35,6 +36,7 @@ pub(super) fn tell(
             tags: call.tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         },
         requested_model: Some(call.requested.to_owned()),
+        models: Vec::new(),
         routing: call.routing.map(str::to_owned),
         streamed: Some(call.streamed),
         flags: Vec::new(),

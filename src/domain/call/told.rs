@@ -80,6 +80,7 @@ impl Call {
         if worth(&told.key) > worth(&self.key) {
             self.key.clone_from(&told.key);
         }
+        self.tally_key = self.tally_key.or(told.tally_key);
         match &told.tidings {
             Tidings::Id | Tidings::ImportedId => return,
             Tidings::Broadcast(pushed) => {

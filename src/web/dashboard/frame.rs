@@ -11,19 +11,23 @@ use crate::report::words;
 pub(super) enum Page {
     Overview,
     Completions,
+    Failures,
     Budgets,
     Alerts,
+    Keys,
     Status,
     /// None of them.
     None,
 }
 
 impl Page {
-    const LISTED: [(Page, &'static str, &'static str); 5] = [
+    const LISTED: [(Page, &'static str, &'static str); 7] = [
         (Self::Overview, "/", "Overview"),
         (Self::Completions, "/completions", "Completions"),
+        (Self::Failures, "/failures", "Failures"),
         (Self::Budgets, "/budgets", "Budgets"),
         (Self::Alerts, "/alerts", "Alerts"),
+        (Self::Keys, "/keys", "Keys"),
         (Self::Status, "/status", "Status"),
     ];
 }

@@ -7,6 +7,7 @@ use tallyd::domain::ids::{CallId, GenerationId, KeyFingerprint};
 use tallyd::domain::money::Money;
 use tallyd::domain::observation::{ErrorFacts, Tidings, Told};
 use tallyd::domain::settling::Settling;
+use tallyd::domain::tally_key::TallyKeyId;
 use tallyd::domain::time::Timestamp;
 
 /// A quarter of an hour, and the start of a UTC day.
@@ -39,6 +40,7 @@ pub(crate) fn told(n: u32, at: Timestamp) -> Call {
         at,
         generation_id: generation(n),
         key: None,
+        tally_key: None,
         attribution: Attribution::default(),
         tidings: Tidings::Id,
     })
@@ -59,6 +61,7 @@ pub(crate) fn complete(n: u32) -> Call {
     call.seen_at = NOON.plus_millis(2);
     call.settled_at = Some(NOON.plus_millis(3));
     call.key = Some(key("default", "sk-or-v1-secret"));
+    call.tally_key = Some(TallyKeyId::new(NOON, 7));
     call.attribution = Attribution {
         app: Some("growth-bot".to_owned()),
         user: Some("üser".to_owned()),
@@ -68,6 +71,7 @@ pub(crate) fn complete(n: u32) -> Call {
     call.attribution_provenance = AttributionProvenance::from_text("wtgbw", &call.attribution);
     call.requested_model = Some("openai/gpt-4o-mini".to_owned());
     call.routing = Some(r#"{"order":["a"]}"#.to_owned());
+    call.requested_models = vec!["openai/gpt-4o-mini".to_owned(), "a/b".to_owned()];
     call.endpoint = Some("chat/completions".to_owned());
     call.http_status = Some(200);
     call.error = Some(ErrorFacts {
@@ -98,6 +102,9 @@ pub(crate) fn complete(n: u32) -> Call {
         cache_discount: money(-12),
         latency_ms: Some(13),
         generation_time_ms: Some(14),
+        attempts: Some(2),
+        failed_attempts: Some(1),
+        job_id: Some("job-1".to_owned()),
     };
     call.provenance = Provenance::from_text("ggrrrrttteeebbbrrggggg");
     call.first_byte_ms = Some(15);
