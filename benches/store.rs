@@ -106,6 +106,7 @@ fn call(n: u32) -> Call {
         at,
         endpoint: "chat/completions".to_owned(),
         key: KeyRef { name: "default".to_owned(), fingerprint: Some(KeyFingerprint::of("sk-or-v1-bench")) },
+        tally_key: None,
         attribution: Attribution {
             app: Some(format!("app-{}", n % 5)),
             user: Some(format!("user-{}", n % 500)),

@@ -22,9 +22,14 @@ pub mod store;
 // Services.
 pub mod budget;
 pub mod capture;
+pub mod catalogue;
 pub mod ledger;
+pub mod reconcile;
 pub mod report;
 pub mod settle;
+
+// Who may call, and whom for.
+pub mod keys;
 
 // Writes to people, in report's figures.
 pub mod alert;

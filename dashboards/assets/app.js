@@ -12,9 +12,14 @@ let good = Date.now();
 
 // ---------- live pages ----------
 
+// What is being typed, or is shown once and never again, must not be swapped away.
 const busy = () => {
+  if (document.querySelector("main [data-once]")) return true;
   const focused = document.activeElement;
-  return focused?.closest("main") && focused.matches("input, select, textarea");
+  if (focused?.closest("main") && focused.matches("input, select, textarea")) return true;
+  const chosen = (field) => Math.max(0, [...field.options].findIndex((option) => option.defaultSelected));
+  const changed = (field) => (field.options ? field.selectedIndex !== chosen(field) : field.value !== field.defaultValue);
+  return [...document.querySelectorAll("main form[method=post] :is(input, select, textarea)")].some(changed);
 };
 
 function say(word, pending) {

@@ -14,8 +14,9 @@ use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
-use crate::jobs::{self, Housekeeping};
+use crate::jobs::{self, Housekeeping, Upstream};
 use crate::journal::Journal;
+use crate::keys::TallyKeys;
 use crate::ledger::{Ledger, Opened};
 use crate::lock::OwnerLock;
 use crate::mail::Mailer;
@@ -24,7 +25,7 @@ use crate::settle::{Settler, SettlerOptions};
 use crate::shutdown::{Ending, Signals, Tasks};
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::web::access;
+use crate::web::access::{self, Tellers};
 use crate::web::api::{self, ApiState};
 use crate::web::dashboard::{self, DashboardState};
 use crate::web::gateway::{Gateway, GatewaySetup};
@@ -51,6 +52,8 @@ pub struct Daemon {
     journal: Journal,
     ledger: Ledger,
     book: Arc<Book>,
+    tally_keys: Arc<TallyKeys>,
+    is_loopback: bool,
     /// Given back when the daemon is gone.
     _lock: Option<OwnerLock>,
 }
@@ -63,7 +66,7 @@ impl Daemon {
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { clock, entropy, warnings } = surroundings;
         let metrics = super::metrics();
-        let OpenLedger { store, opened, book, lock } = open(config, &metrics, &clock, &entropy).await?;
+        let OpenLedger { store, opened, book, catalogue, lock } = open(config, &metrics, &clock, &entropy).await?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen { address: config.listen, error })?;
         let Opened { writer, ledger, journal, watch } = opened;
@@ -71,15 +74,30 @@ impl Daemon {
         let drain = tasks.drain_token();
         tasks.spawn_sink_thread("ledger writer", writer.run(drain));
         tasks.spawn_sink("journal watch", watch.run());
+        let tally_keys = Arc::new(super::tally_keys(config, &store, &clock, &entropy).await?);
         let keyring = Arc::new(Keyring::new(config.openrouter.keys.clone()));
-        settle(config, &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy)?;
+        let client = client(config, &clock)?;
+        settle(config, client.clone(), &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy);
         let housekeeping = Housekeeping {
             store: store.clone(),
             readings: ledger.readings(),
+            tally_keys: Arc::clone(&tally_keys),
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
-        let board = jobs::start(housekeeping.jobs(), &tasks, &clock, &entropy);
+        let upstream = Upstream {
+            store: store.clone(),
+            client,
+            ledger: ledger.clone(),
+            journal: journal.clone(),
+            shelf: catalogue.clone(),
+            keys: config.openrouter.keys.clone(),
+            management_key: config.openrouter.management_key.clone(),
+            clock: clock.clone(),
+        };
+        let table = housekeeping.jobs().into_iter().chain(upstream.jobs(&config.catalogue)).collect();
+        let board = jobs::start(table, &tasks, &clock, &entropy);
+        let management_key = super::management_key(config);
         deliver(config, address, &tasks, &store, &ledger, &metrics, &clock)?;
         let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
         let recorder = Recorder::new(journal.clone(), metrics.clone());
@@ -88,6 +106,7 @@ impl Daemon {
             settings: config.gateway.clone(),
             on_ledger_failure: config.journal.on_ledger_failure,
             open: guard.is_loopback(),
+            tally_keys: Arc::clone(&tally_keys),
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
             recorder: recorder.clone(),
@@ -105,6 +124,9 @@ impl Daemon {
             journal: journal.clone(),
             recorder: recorder.clone(),
             keys: Arc::new(named_keys(config)),
+            tally_keys: Arc::clone(&tally_keys),
+            catalogue: catalogue.clone(),
+            management_key: management_key.clone(),
             zone: config.time_zone,
             clock: clock.clone(),
             entropy,
@@ -117,6 +139,11 @@ impl Daemon {
             recorder,
             on_ledger_failure: config.journal.on_ledger_failure,
             keyring,
+            tally_keys: Arc::clone(&tally_keys),
+            is_loopback: guard.is_loopback(),
+            catalogue,
+            reads_catalogue: config.catalogue.enabled,
+            management_key,
             board,
             clock: clock.clone(),
             zone: config.time_zone,
@@ -131,9 +158,10 @@ impl Daemon {
             stop: tasks.stop_token(),
             listeners: dashboard::listeners(),
         };
+        let is_loopback = guard.is_loopback();
         let pages = pages(&guard, api, dashboard);
         Site { gateway, pages }.serve(listener, &config.gateway, clock.clone(), &tasks);
-        Ok(Self { address, tasks, clock, store, journal, ledger, book, _lock: lock })
+        Ok(Self { address, tasks, clock, store, journal, ledger, book, tally_keys, is_loopback, _lock: lock })
     }
 
     /// The address it serves.
@@ -171,9 +199,22 @@ impl Daemon {
         &self.book
     }
 
+    /// The tally keys.
+    pub fn tally_keys(&self) -> &TallyKeys {
+        &self.tally_keys
+    }
+
+    /// Whether a call without a key spends with the configured one.
+    pub fn is_open(&self) -> bool {
+        self.is_loopback && !self.tally_keys.were_made()
+    }
+
     /// Runs until it is told to end, then ends it: calls first, then what writes.
     pub async fn run(self, mut signals: Signals) -> Ending {
         let ending = self.tasks.finish(&self.clock, &mut signals).await;
+        if let Err(error) = self.tally_keys.note_uses().await {
+            tracing::warn!(%error, "when tally keys were last used could not be noted; nothing else is lost");
+        }
         self.store.close().await;
         ending
     }
@@ -186,6 +227,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 #[expect(clippy::too_many_arguments, reason = "the composition root hands each part what it needs")]
 fn settle(
     config: &Config,
+    client: Client,
     tasks: &Tasks,
     store: &Store,
     ledger: &Ledger,
@@ -193,9 +235,7 @@ fn settle(
     metrics: &Metrics,
     clock: &Clock,
     entropy: &Entropy,
-) -> Result<(), StartError> {
-    let timeouts = Timeouts { connect: config.openrouter.connect_timeout, reading: config.settle.timeout };
-    let client = Client::new(&config.openrouter.base_url, timeouts, clock.clone())?;
+) {
     let settler = Settler {
         store: store.clone(),
         client,
@@ -212,7 +252,11 @@ fn settle(
         },
     };
     tasks.spawn("settler", settler.run(tasks.stop_token()));
-    Ok(())
+}
+
+fn client(config: &Config, clock: &Clock) -> Result<Client, StartError> {
+    let timeouts = Timeouts { connect: config.openrouter.connect_timeout, reading: config.settle.timeout };
+    Ok(Client::new(&config.openrouter.base_url, timeouts, clock.clone())?)
 }
 
 fn deliver(
@@ -244,7 +288,10 @@ fn pages(guard: &Arc<Guard>, api: ApiState, dashboard: DashboardState) -> Router
         |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin));
     let metrics = api::metrics(api.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin_beyond_loopback));
+    let tellers = Tellers { guard: Arc::clone(guard), keys: Arc::clone(&api.tally_keys) };
+    let telling = api::telling(api.clone()).layer(middleware::from_fn_with_state(tellers, access::require_teller));
     guarded(dashboard::router(dashboard).merge(api::router(api.clone())))
+        .merge(telling)
         .merge(dashboard::login::router(guard))
         .merge(dashboard::assets())
         .merge(metrics)

@@ -10,9 +10,12 @@ use prometheus_client::registry::Registry;
 
 pub use self::daemon::{Daemon, Surroundings};
 pub use self::ledger::set_aside_file;
+use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::domain::ids::KeyFingerprint;
+use crate::keys::TallyKeys;
 use crate::ledger::intake::NamedKeys;
+use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// Why the daemon does not start; each says what to do.
@@ -71,6 +74,23 @@ pub enum StartError {
 /// Counters of a process of its own.
 fn metrics() -> Metrics {
     Metrics::new(Registry::with_prefix("tallyd"))
+}
+
+/// The tally keys of this database.
+async fn tally_keys(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<TallyKeys, crate::store::StoreError> {
+    let upstreams = config.openrouter.keys.keys().cloned().collect();
+    TallyKeys::open(store.clone(), upstreams, config.time_zone, clock.clone(), entropy.clone()).await
+}
+
+/// The SHA-256 of the management key; `None`: none is configured.
+fn management_key(config: &Config) -> Option<String> {
+    use secrecy::ExposeSecret as _;
+    config.openrouter.management_key.as_ref().map(|key| KeyFingerprint::of(key.expose_secret()).sha256)
 }
 
 /// The configured keys by name, as told IDs may name them.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
+use super::keys::Proof;
 use super::observe::{Form, ObserveLimits, Observed, Observer};
 use super::recorder::{Recorder, Written};
 use super::request::Asked;
@@ -40,6 +41,7 @@ pub struct InFlight {
     id: CallId,
     sent_at: Duration,
     first_byte_at: Option<Duration>,
+    proof: Option<Proof>,
     /// When a stream last told something.
     last_chunk_at: Option<Duration>,
     stalled: bool,
@@ -66,6 +68,7 @@ impl InFlight {
             id,
             sent_at,
             first_byte_at: None,
+            proof: None,
             last_chunk_at: None,
             stalled: false,
             reply: None,
@@ -74,9 +77,19 @@ impl InFlight {
         }
     }
 
+    /// Has the reply's status prove the key that the call brought.
+    #[must_use]
+    pub fn proving(mut self, proof: Option<Proof>) -> Self {
+        self.proof = proof;
+        self
+    }
+
     /// The reply's head came: begins to observe. It is recorded by [`InFlight::say_head`], or with the outcome if that
     /// comes first.
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap, limits: &ObserveLimits) {
+        if let Some(proof) = self.proof.take() {
+            proof.answered(status);
+        }
         let generation_id = generation_id(headers);
         self.unsaid = Some(Head {
             call_id: self.id,

@@ -50,6 +50,7 @@ const ROUTING: [&str; 7] = [
 ];
 
 /// What a request asks for.
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a body says or is")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// `model`.

@@ -9,10 +9,14 @@ use secrecy::SecretString;
 
 use super::{Ending, Outcome, Surroundings};
 use crate::config::{Config, Database};
+use crate::domain::comparison::Verdict;
+use crate::domain::money::Money;
 use crate::domain::time::Timestamp;
 use crate::mail::{Mailer, Message};
 use crate::openrouter::{Client, ReadError, Timeouts};
-use crate::store::{Store, StoreError, StoreOptions};
+use crate::reconcile::{self, CompareError};
+use crate::report::format;
+use crate::store::{self, Store, StoreError, StoreOptions};
 
 /// Free space below which the disk is worth a word, in bytes.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -37,6 +41,9 @@ pub(super) struct Check {
     #[arg(long, default_value = STREAM_MODEL, requires = "stream")]
     model: String,
 }
+
+/// How long a running daemon may take to write what it has seen, when its sums are compared.
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a look at one thing gave.
 enum Finding {
@@ -69,6 +76,7 @@ impl Check {
         findings.push(("database", database(config).await));
         findings.push(("journal", folder(&config.journal_dir)));
         findings.extend(keys(config, &surroundings).await);
+        findings.extend(account(config, &surroundings).await);
         findings.push(("mail", self.mail(config, &surroundings).await));
         let mut good = true;
         for (what, finding) in &findings {
@@ -173,6 +181,67 @@ async fn keys(config: &Config, surroundings: &Surroundings) -> Vec<(&'static str
     }
     findings.push(("clock", clock(&client, surroundings.clock.now()).await));
     findings
+}
+
+/// What OpenRouter counted today beside the ledger, and the balance.
+async fn account(config: &Config, surroundings: &Surroundings) -> Vec<(&'static str, Finding)> {
+    let timeouts = Timeouts { connect: config.openrouter.connect_timeout, reading: Duration::from_secs(10) };
+    // What keeps the client or the database from being opened was told before.
+    let Ok(client) = Client::new(&config.openrouter.base_url, timeouts, surroundings.clock.clone()) else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    if let Ok(store) = Store::open_read_only(&StoreOptions::new(config.database.url())).await {
+        for (name, key) in &config.openrouter.keys {
+            findings.extend(compared(&client, &store, (name, key), surroundings).await.map(|told| ("today", told)));
+        }
+        store.close().await;
+    }
+    if let Some(key) = &config.openrouter.management_key {
+        findings.push((
+            "balance",
+            match reconcile::ask_balance(&client, key).await {
+                Ok(balance) if balance.left() <= Money::ZERO => Bad(format!(
+                    "{} of credits are left; buy more at https://openrouter.ai/settings/credits",
+                    format::usd(balance.left())
+                )),
+                Ok(balance) => Good(format!("{} of credits are left", format::usd(balance.left()))),
+                Err(error) => Bad(error.to_string()),
+            },
+        ));
+    }
+    findings
+}
+
+/// `None` where the key can not be compared for a reason told elsewhere.
+async fn compared(
+    client: &Client,
+    store: &Store,
+    (name, key): (&str, &SecretString),
+    surroundings: &Surroundings,
+) -> Option<Finding> {
+    let clock = &surroundings.clock;
+    // A running daemon writes what it has seen within this time.
+    let caught_up = || async {
+        clock.sleep(DRAINED_WITHIN).await;
+        true
+    };
+    let catalogue = store::catalogue::load(store).await.ok()?;
+    let day = match reconcile::compare(client, store, &catalogue, (name, key), clock, caught_up).await {
+        Ok(day) => day,
+        // That OpenRouter refuses the key, or does not answer, is told of the key itself.
+        Err(CompareError::Read(_)) => return None,
+        Err(error) => return Some(Note(format!("{name}: {error}"))),
+    };
+    let sums = format!("{name}: {} here, {} at OpenRouter", format::usd(day.ours), format::usd(day.theirs));
+    Some(match day.verdict() {
+        Verdict::Agrees => Good(sums),
+        Verdict::Open(used) => Note(format!("{sums}: {} may be costs not known yet", format::usd(used))),
+        Verdict::Elsewhere(used) => Note(format!(
+            "{sums}: {} used elsewhere or not captured; calls with this key do not all pass through tallyd",
+            format::usd(used)
+        )),
+    })
 }
 
 async fn key_finding(client: &Client, name: &str, key: &SecretString) -> Finding {

@@ -28,8 +28,13 @@ pub(super) enum Asked {
     NotRunning,
 }
 
-/// Posts `body` to the daemon's `path`.
-pub(super) async fn post(config: &Config, path: &str, body: String) -> anyhow::Result<Asked> {
+/// Asks the daemon at `path`; `body` is JSON.
+pub(super) async fn ask(
+    config: &Config,
+    method: reqwest::Method,
+    path: &str,
+    body: Option<String>,
+) -> anyhow::Result<Asked> {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(crate::openrouter::client_config()?)
         .redirect(reqwest::redirect::Policy::none())
@@ -40,8 +45,10 @@ pub(super) async fn post(config: &Config, path: &str, body: String) -> anyhow::R
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let mut request =
-        client.post(format!("http://{address}{path}")).header("content-type", "application/json").body(body);
+    let mut request = client.request(method, format!("http://{address}{path}"));
+    if let Some(body) = body {
+        request = request.header("content-type", "application/json").body(body);
+    }
     if let Some(token) = &config.admin_token {
         request = request.bearer_auth(token.expose_secret());
     }

@@ -5,6 +5,7 @@
 mod check;
 mod daemon;
 mod demo;
+mod key;
 mod record;
 mod report;
 mod serve;
@@ -62,6 +63,8 @@ enum Command {
     Demo(demo::Demo),
     /// Tell the daemon of generation IDs
     Record(record::Record),
+    /// Make, list and revoke tally keys
+    Key(key::Key),
     /// Show spend as a table
     Report(report::Report),
     /// Ask the ledger in SQL, read-only
@@ -142,6 +145,7 @@ fn execute(command: Command, flags: Flags) -> Outcome {
             Command::Serve => serve::run(surroundings).await,
             Command::Demo(demo) => demo.run(surroundings).await,
             Command::Record(record) => record.run(surroundings).await,
+            Command::Key(key) => key.run(surroundings).await,
             Command::Report(report) => report.run(surroundings).await,
             Command::Sql(sql) => sql.run(surroundings).await,
             Command::Check(check) => check.run(surroundings).await,

@@ -46,6 +46,14 @@ fn tell(config: &Config, origin: Option<&std::path::Path>, daemon: &Daemon) {
     if config.openrouter.api_key().is_none() {
         tracing::warn!("no OpenRouter key is configured (OPENROUTER_API_KEY): callers must bring their own");
     }
+    let active = daemon.tally_keys().active();
+    if daemon.is_open() {
+        tracing::info!(
+            "open mode: a call without a key of its own spends with openrouter.api_key; the first tally key ends it"
+        );
+    } else {
+        tracing::info!(tally_keys = active, "open mode is off: every call must bring a tally key or an OpenRouter key");
+    }
     if config.smtp.url.is_none() && config.budgets.iter().all(|budget| budget.notify.is_empty()) {
         tracing::info!("no mail server is configured (SMTP_URL): alerts are shown on the dashboard only");
     }

@@ -97,6 +97,27 @@ impl Attribution {
         let trimmed = label.trim();
         (!trimmed.is_empty()).then(|| trimmed.to_owned())
     }
+
+    /// These labels under stronger ones: field by field, tags by name. Where there are too many tags, weaker ones go.
+    #[must_use]
+    pub fn under(mut self, stronger: &Self) -> Self {
+        for (mine, theirs) in
+            [(&mut self.app, &stronger.app), (&mut self.user, &stronger.user), (&mut self.session, &stronger.session)]
+        {
+            if theirs.is_some() {
+                mine.clone_from(theirs);
+            }
+        }
+        if !stronger.tags.is_empty() {
+            let mine = std::mem::replace(&mut self.tags, stronger.tags.clone());
+            for (name, value) in mine {
+                if self.tags.len() < MAX_TAGS {
+                    self.tags.entry(name).or_insert(value);
+                }
+            }
+        }
+        self
+    }
 }
 
 /// Who named the app, user and session, and each tag (in the order of the tags' names).
@@ -162,5 +183,29 @@ impl AttributionProvenance {
             mine.tags.insert(name.to_owned(), value.to_owned());
             self.tags.insert(name.to_owned(), by);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(app: Option<&str>, tags: &[(&str, &str)]) -> Attribution {
+        let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Attribution { app: app.map(str::to_owned), tags, ..Attribution::default() }
+    }
+
+    #[test]
+    fn stronger_labels_win_field_by_field_and_tag_by_name() {
+        let mut weak = labels(Some("mine"), &[("team", "mine"), ("step", "2")]);
+        weak.user = Some("lena".to_owned());
+        let both = weak.clone().under(&labels(Some("bot"), &[("team", "growth")]));
+        assert_eq!((both.app.as_deref(), both.user.as_deref()), (Some("bot"), Some("lena")));
+        assert_eq!(both.tags, labels(None, &[("step", "2"), ("team", "growth")]).tags);
+        assert_eq!(weak.clone().under(&Attribution::default()), weak);
+        let many: Vec<String> = (0..MAX_TAGS).map(|n| format!("a{n:02}")).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "x")).collect();
+        let both = labels(None, &many).under(&labels(None, &[("z", "kept")]));
+        assert_eq!((both.tags.len(), both.tags["z"].as_str()), (MAX_TAGS, "kept"));
     }
 }

@@ -13,6 +13,7 @@ use super::money::Money;
 use super::observation::{Ending, ErrorFacts, Head, JobSeen, Outcome, Reading, Sent, Told};
 use super::routing;
 use super::settling::Settling;
+use super::tally_key::TallyKeyId;
 use super::time::Timestamp;
 
 /// What is known of a call; not whether it succeeded.
@@ -101,6 +102,8 @@ pub struct Call {
     pub settled_at: Option<Timestamp>,
     /// The key that made it; `None` where none was named.
     pub key: Option<KeyRef>,
+    /// The tally key that it came with; `None` where it came with none.
+    pub tally_key: Option<TallyKeyId>,
     /// Who it was for.
     pub attribution: Attribution,
     /// Who said so.
@@ -109,6 +112,8 @@ pub struct Call {
     pub requested_model: Option<String>,
     /// The request's `models`, in its order; empty where it named none.
     pub requested_models: Vec<String>,
+    /// The catalogue's ID of the permaslug; `None` while no catalogue knew one of another name, or a reply named the model.
+    pub catalogue_model: Option<String>,
     /// What was asked of providers, as JSON text.
     pub routing: Option<String>,
     /// The path below `/api/v1/`; `None` where the call did not pass through us.
@@ -145,10 +150,12 @@ impl Call {
             seen_at: at,
             settled_at: None,
             key: None,
+            tally_key: None,
             attribution: Attribution::default(),
             attribution_provenance: AttributionProvenance::default(),
             requested_model: None,
             requested_models: Vec::new(),
+            catalogue_model: None,
             routing: None,
             endpoint: None,
             http_status: None,
@@ -168,6 +175,7 @@ impl Call {
         let mut call = Self::new(sent.call_id, sent.at, CapturedBy::Gateway);
         call.under_way_in = Some(journal.to_owned());
         call.key = Some(sent.key.clone());
+        call.tally_key = sent.tally_key;
         call.attribution_provenance.merge(&mut call.attribution, &sent.attribution, Attributor::Gateway);
         call.requested_model.clone_from(&sent.requested_model);
         call.requested_models.clone_from(&sent.models);
@@ -282,6 +290,7 @@ impl Call {
         call.seen_at = at;
         call.generation_id = Some(told.generation_id.clone());
         call.key.clone_from(&told.key);
+        call.tally_key = told.tally_key;
         call.attribution_provenance.merge(&mut call.attribution, &told.attribution, Attributor::Told);
         call.state = CallState::Pending;
         call.settling.start(told.at, false);
@@ -295,6 +304,7 @@ impl Call {
         if self.key.is_none() {
             self.key.clone_from(&told.key);
         }
+        self.tally_key = self.tally_key.or(told.tally_key);
         if self.state == CallState::Unsettled {
             self.state = CallState::Pending;
             self.settling.start(told.at, false);
@@ -414,10 +424,12 @@ impl Call {
         self.attribution_provenance.absorb(&mut self.attribution, &other.attribution, &other.attribution_provenance);
         self.generation_id = self.generation_id.take().or(other.generation_id);
         self.key = self.key.take().or(other.key);
+        self.tally_key = self.tally_key.or(other.tally_key);
         self.requested_model = self.requested_model.take().or(other.requested_model);
         if self.requested_models.is_empty() {
             self.requested_models = other.requested_models;
         }
+        self.catalogue_model = self.catalogue_model.take().or(other.catalogue_model);
         self.routing = self.routing.take().or(other.routing);
         self.endpoint = self.endpoint.take().or(other.endpoint);
         self.http_status = self.http_status.or(other.http_status);
@@ -440,9 +452,23 @@ impl Call {
         self.facts.created_at.unwrap_or(self.seen_at)
     }
 
-    /// The model shown and summed: the reply's ID where known, else the record's permaslug.
+    /// The model shown and summed: the reply's ID where known, else the catalogue's ID of the record's permaslug, else
+    /// the permaslug.
     pub fn model(&self) -> Option<&str> {
-        self.facts.reply_model.as_deref().or(self.facts.permaslug.as_deref())
+        let facts = &self.facts;
+        facts.reply_model.as_deref().or(self.catalogue_model.as_deref()).or(facts.permaslug.as_deref())
+    }
+
+    /// Gives the call the ID that `id_of` has for its permaslug. One that has an ID keeps it: what was counted under a
+    /// name stays there, whatever the catalogue says later.
+    pub fn name_model(&mut self, id_of: impl Fn(&str) -> Option<String>) {
+        if self.facts.reply_model.is_some() {
+            self.catalogue_model = None;
+        } else if self.catalogue_model.is_none()
+            && let Some(permaslug) = &self.facts.permaslug
+        {
+            self.catalogue_model = id_of(permaslug).filter(|id| id != permaslug);
+        }
     }
 
     /// What OpenRouter charged: settled, else inline; `None` if unknown. A failed call was charged nothing.

@@ -139,6 +139,14 @@ impl fmt::Display for KeyFingerprint {
     }
 }
 
+/// A text that somebody gave, as a message may repeat it: cut after `most` characters; a key in the wrong place not at all.
+pub fn repeatable(text: &str, most: usize) -> String {
+    let begins_word = |at: usize| text[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric());
+    let holds = |prefix: &str| text.match_indices(prefix).any(|(at, _)| begins_word(at));
+    let is_key = holds("sk-") || holds(super::tally_key::PREFIX);
+    if is_key { "a key".to_owned() } else { text.chars().take(most).collect() }
+}
+
 /// 32 hex digits of a text's SHA-256: a name for something that has only an identity.
 pub fn short_hash(identity: &str) -> String {
     let mut hash = sha256_hex(identity);
@@ -179,6 +187,14 @@ mod tests {
         assert_eq!(id.embedded_second(Timestamp(1_700_000_000_000)), None);
         let typed: GenerationId = "gen-emb-1785882264-abc".parse().unwrap();
         assert!(typed.embedded_second(Timestamp(1_785_882_300_000)).is_some());
+    }
+
+    #[test]
+    fn messages_repeat_no_key() {
+        assert_eq!(repeatable("task-7 of desk-9", 6), "task-7");
+        for key in ["sk-or-v1-a", "tally-a", "invalid type: string \"tally-a\"", "key=sk-ant-1"] {
+            assert_eq!(repeatable(key, 99), "a key", "{key}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::attribution::{Attribution, KeyRef};
 use super::facts::Facts;
 use super::ids::{CallId, GenerationId};
+use super::tally_key::TallyKeyId;
 use super::time::Timestamp;
 
 /// One thing seen of one call.
@@ -42,6 +43,9 @@ pub struct Sent {
     pub endpoint: String,
     /// The key it goes upstream with.
     pub key: KeyRef,
+    /// The tally key that it came with, if it came with one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tally_key: Option<TallyKeyId>,
     /// Who it is for.
     pub attribution: Attribution,
     /// The request's `model`, or the first of `models`.
@@ -211,6 +215,8 @@ pub struct Told {
     pub generation_id: GenerationId,
     /// The key to read it with.
     pub key: Option<KeyRef>,
+    /// The tally key that it was told with, if it was one.
+    pub tally_key: Option<TallyKeyId>,
     /// Labels told with it.
     pub attribution: Attribution,
 }

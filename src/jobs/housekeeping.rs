@@ -1,5 +1,6 @@
 //! The jobs every daemon runs: figures for the metrics, and what would otherwise wait for ever.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,9 +8,10 @@ use tokio::sync::mpsc;
 
 use super::Job;
 use crate::clock::Clock;
+use crate::keys::{self, TallyKeys};
 use crate::ledger::ReadingOf;
 use crate::settle;
-use crate::store::Store;
+use crate::store::{Engine, Store};
 use crate::telemetry::Metrics;
 
 /// How often the settler's backlog is measured.
@@ -28,6 +30,8 @@ pub struct Housekeeping {
     pub store: Store,
     /// Where the ledger's writer takes readings.
     pub readings: mpsc::Sender<ReadingOf>,
+    /// The tally keys.
+    pub tally_keys: Arc<TallyKeys>,
     /// Where figures go.
     pub metrics: Metrics,
     /// The time.
@@ -37,11 +41,17 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// The table of jobs.
     pub fn jobs(&self) -> Vec<Job> {
-        vec![
+        let mut jobs = vec![
             Job::every(MEASURE_EVERY, "measure_backlog", self, measure_backlog),
             Job::every(GIVE_UP_EVERY, "give_up_parked", self, give_up_parked),
             Job::every(OPTIMISE_EVERY, "optimise_database", self, optimise_database),
-        ]
+            Job::every(keys::USES_EVERY, "note_key_uses", self, note_key_uses),
+        ];
+        // Another daemon may make and revoke keys; a SQLite database has one alone.
+        if self.store.engine() == Engine::Postgres {
+            jobs.push(Job::every(keys::REFRESH_EVERY, "read_keys", self, read_keys));
+        }
+        jobs
     }
 }
 
@@ -57,6 +67,14 @@ async fn give_up_parked(with: Housekeeping) -> anyhow::Result<()> {
         tracing::info!(rows, "calls whose key was not held for 30 days are given up");
     }
     Ok(())
+}
+
+async fn note_key_uses(with: Housekeeping) -> anyhow::Result<()> {
+    with.tally_keys.note_uses().await.context("noting when tally keys were last used")
+}
+
+async fn read_keys(with: Housekeeping) -> anyhow::Result<()> {
+    with.tally_keys.refresh().await.context("reading the tally keys")
 }
 
 async fn optimise_database(with: Housekeeping) -> anyhow::Result<()> {

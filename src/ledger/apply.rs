@@ -7,6 +7,7 @@ use super::Work;
 use super::fold::{Fold, Move, Verdict};
 use super::tracking::{Fill, Tracker};
 use crate::budget::Book;
+use crate::catalogue::Shelf;
 use crate::domain::budget::Budget;
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
@@ -68,6 +69,7 @@ pub(super) struct Applier {
     journal_id: String,
     book: Arc<Book>,
     tracker: Tracker,
+    catalogue: Shelf,
     give_up_after_ms: i64,
     /// The number of the last transaction that is known to be committed.
     transaction: u64,
@@ -76,9 +78,15 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    pub(super) fn new(store: Store, journal_id: String, book: Arc<Book>, give_up_after_ms: i64) -> Self {
+    pub(super) fn new(
+        store: Store,
+        journal_id: String,
+        book: Arc<Book>,
+        catalogue: Shelf,
+        give_up_after_ms: i64,
+    ) -> Self {
         let tracker = Tracker::default();
-        Self { store, journal_id, book, tracker, give_up_after_ms, transaction: 0, unsure: None }
+        Self { store, journal_id, book, tracker, catalogue, give_up_after_ms, transaction: 0, unsure: None }
     }
 
     /// How far the journal had been drained at the last commit.
@@ -160,6 +168,7 @@ impl Applier {
         for reading in &work.readings {
             fold.read(reading.call_id, &reading.reading, reading.at, self.give_up_after_ms);
         }
+        fold.name_models(&self.catalogue.load());
         let (moves, refused) = fold.finish();
         let judged_at = work.as_of.unwrap_or(now);
         let (tracker, mut applied) = self.write(&mut tx, &moves, judged_at).await?;
@@ -202,6 +211,7 @@ impl Applier {
             for id in &ids {
                 fold.interrupt(*id, now);
             }
+            fold.name_models(&self.catalogue.load());
             let (moves, _) = fold.finish();
             let (tracker, _) = self.write(&mut tx, &moves, now).await?;
             tx.commit().await.map_err(ApplyError::Commit)?;
@@ -272,6 +282,7 @@ fn touched(work: &Work, replay: bool) -> (Vec<CallId>, Vec<GenerationId>) {
     }
     generations.extend(work.told.iter().map(|told| told.generation_id.clone()));
     calls.extend(work.readings.iter().map(|reading| reading.call_id));
+    calls.extend(&work.renamed);
     (calls.into_iter().collect(), generations.into_iter().collect())
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::domain::call::{Call, CallState, CapturedBy};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::flags;
 use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::{Observation, Reading, Refused, Told};
@@ -120,6 +121,13 @@ impl<'a> Fold<'a> {
         self.change(call_id, |call| call.interrupted(now));
     }
 
+    /// Gives the rows that only a permaslug names the catalogue's ID of it; comes last, before [`Fold::finish`].
+    pub fn name_models(&mut self, catalogue: &Catalogue) {
+        for call in self.rows.values_mut().filter_map(|row| row.after.as_mut()) {
+            call.name_model(|permaslug| catalogue.id_of(permaslug).map(str::to_owned));
+        }
+    }
+
     /// The rows that changed, and the refusals.
     pub fn finish(self) -> (Vec<Move>, Vec<Refused>) {
         let mut moves: Vec<Move> = self
@@ -189,6 +197,7 @@ mod tests {
             at: Timestamp(1_000),
             endpoint: "chat/completions".to_owned(),
             key: KeyRef { name: "default".to_owned(), fingerprint: None },
+            tally_key: None,
             attribution: Attribution::default(),
             requested_model: None,
             models: Vec::new(),
@@ -225,6 +234,7 @@ mod tests {
             at: Timestamp(1_500),
             generation_id: id.parse().unwrap(),
             key: None,
+            tally_key: None,
             attribution: Attribution { app: Some("told".to_owned()), ..Attribution::default() },
         }
     }

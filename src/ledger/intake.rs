@@ -9,11 +9,18 @@ use serde_json::Value;
 use super::{Ledger, LedgerError, Verdict, Work};
 use crate::clock::{Clock, Entropy};
 use crate::domain::attribution::{Attribution, KeyRef, MAX_TAGS};
-use crate::domain::ids::{GenerationId, KeyFingerprint};
+use crate::domain::ids::{GenerationId, KeyFingerprint, repeatable};
 use crate::domain::observation::Told;
+use crate::domain::tally_key::TallyKey;
 
 /// Most items in one request.
 pub const MAX_ITEMS: usize = 10_000;
+
+/// Longest request, in bytes: as many items of about 1.6 KB each.
+pub const MAX_BODY: usize = 16 << 20;
+
+/// Most characters of what was told that an answer repeats.
+const MAX_SHOWN: usize = 200;
 
 /// How long a teller waits for the commit.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,26 +60,17 @@ pub struct RefusedItem {
     pub reason: String,
 }
 
-impl Summary {
-    /// Adds another request's summary; its items follow this one's.
-    pub fn merge(&mut self, other: Summary) {
-        let before = self.recorded + self.known + self.refused.len();
-        self.recorded += other.recorded;
-        self.known += other.known;
-        self.refused.extend(other.refused.into_iter().map(|item| RefusedItem { index: before + item.index, ..item }));
-    }
-}
-
 /// The keys that an item may name, with what stands for each.
 pub type NamedKeys = BTreeMap<String, KeyFingerprint>;
 
-/// Writes the items and says what became of each, once it is committed.
+/// Writes the items and says what became of each, once it is committed. What is told with a tally key has its labels, and
+/// the OpenRouter key that it stands for and no other.
 pub async fn take(
     ledger: &Ledger,
     clock: &Clock,
     entropy: &Entropy,
     keys: &NamedKeys,
-    labels: &Attribution,
+    teller: Option<&TallyKey>,
     items: &[Value],
 ) -> Result<Summary, LedgerError> {
     let mut summary = Summary::default();
@@ -80,13 +78,14 @@ pub async fn take(
     let mut asked = Vec::with_capacity(items.len());
     let now = clock.now();
     for (index, item) in items.iter().enumerate() {
-        match read(item, keys, labels) {
+        match read(item, keys, teller) {
             Ok((generation_id, key, attribution)) => {
                 asked.push((index, generation_id.clone()));
-                told.push(Told { call_id: entropy.call_id(now), at: now, generation_id, key, attribution });
+                let (call_id, tally_key) = (entropy.call_id(now), teller.map(|key| key.id));
+                told.push(Told { call_id, at: now, generation_id, key, tally_key, attribution });
             }
             Err(reason) => {
-                let id = item.get("id").or(Some(item)).and_then(Value::as_str).map(|id| id.chars().take(200).collect());
+                let id = item.get("id").or(Some(item)).and_then(Value::as_str).map(|id| repeatable(id, MAX_SHOWN));
                 summary.refused.push(RefusedItem { index, id, reason });
             }
         }
@@ -112,22 +111,29 @@ pub async fn take(
 fn read(
     item: &Value,
     keys: &NamedKeys,
-    labels: &Attribution,
+    teller: Option<&TallyKey>,
 ) -> Result<(GenerationId, Option<KeyRef>, Attribution), String> {
+    // The parser's own words repeat a text that is no object.
+    if !item.is_object() {
+        return Err("it is no object; an item is {\"id\":\"gen-…\"} with key, app, user, session and tags if you like"
+            .to_owned());
+    }
     let item = Item::deserialize(item).map_err(|error| {
+        let error = repeatable(&error.to_string(), MAX_SHOWN);
         format!("{error}; an item is {{\"id\":\"gen-…\"}} with key, app, user, session and tags if you like")
     })?;
     let generation_id = item.id.parse::<GenerationId>().map_err(|error| error.to_string())?;
-    let key = match item.key {
+    let own = teller.map(|teller| teller.upstream.clone());
+    if let (Some(own), Some(name)) = (&own, &item.key)
+        && own != name
+    {
+        return Err(format!("this tally key stands for the OpenRouter key {own:?} alone; name that one, or none"));
+    }
+    let key = match own.or(item.key) {
         None => None,
         Some(name) => match keys.get(&name) {
             Some(fingerprint) => Some(KeyRef { name, fingerprint: Some(fingerprint.clone()) }),
-            None => {
-                return Err(format!(
-                    "no key is named \"{}\"; name one of [openrouter.keys], or none for openrouter.api_key",
-                    name.escape_debug()
-                ));
-            }
+            None => return Err(no_such_key(&name)),
         },
     };
     let label = |text: Option<String>| text.as_deref().and_then(Attribution::label);
@@ -142,10 +148,14 @@ fn read(
             attribution.tags.insert(name, value);
         }
     }
-    // A tally key's own labels are the strongest.
-    attribution.app = labels.app.clone().or(attribution.app);
-    attribution.user = labels.user.clone().or(attribution.user);
-    attribution.session = labels.session.clone().or(attribution.session);
-    attribution.tags.extend(labels.tags.clone());
+    if let Some(teller) = teller {
+        attribution = attribution.under(&teller.labels);
+    }
     Ok((generation_id, key, attribution))
+}
+
+fn no_such_key(name: &str) -> String {
+    // Whoever puts a key in the place of its name shall not find it again in an answer, or in what prints it.
+    let name = repeatable(name, MAX_SHOWN);
+    format!("no key is named {name:?}; name one of [openrouter.keys], or none for openrouter.api_key")
 }

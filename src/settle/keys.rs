@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_row_is_read_with_the_very_key_that_made_it_or_not_at_all() {
         let keyring = keyring(&[("default", "k-default"), ("prod", "k-prod")]);
-        keyring.bring("k-own");
+        keyring.hold(keyring.bring("k-own").1.unwrap());
         let ring = Ring::of(&keyring);
         let read_by = |row: Due| ring.reader_of(&row).map(|key| key.fingerprint.sha256.clone());
         assert_eq!(read_by(due(Some(&sha("k-own")), Some("…-own"))), Some(sha("k-own")));
@@ -129,7 +129,7 @@ mod tests {
     fn a_new_key_wakes_the_rows_that_wait_for_it() {
         let keyring = keyring(&[("default", "a"), ("team", "b")]);
         let before = Ring::of(&keyring);
-        keyring.bring("c");
+        keyring.hold(keyring.bring("c").1.unwrap());
         let after = Ring::of(&keyring);
         let woken = |ring: &Ring, before: &Ring| -> Vec<String> {
             ring.new_since(before).flat_map(HeldKey::wakes).map(|parked| format!("{parked:?}")).collect()

@@ -1,12 +1,12 @@
 //! Connections, paths, keys: everything before a call is known to be one.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -162,14 +162,20 @@ async fn look_up(shared: &Shared, path: &str, call: &Call) -> Answer {
         shared.readings.fetch_add(1, Ordering::Relaxed);
     }
     if path == "models" {
-        return Ok(json(account::models(), call));
+        let behaviour = shared.behaviour(Target::Models, call.header("x-sim"))?;
+        disturb(shared, call, &behaviour).await?;
+        if behaviour.garbage_reads.is_some_and(|reads| reads > 0) {
+            return Ok(json(shared, GARBAGE.to_owned(), call));
+        }
+        let list = shared.list.read().unwrap_or_else(PoisonError::into_inner);
+        return Ok(json(shared, account::models(&list, call.head.uri.query().unwrap_or("")), call));
     }
     let caller = authenticate(shared, call)?;
     let target = if reading { Target::Generation } else { Target::Account };
     let behaviour = shared.behaviour(target, call.header("x-sim"))?;
     disturb(shared, call, &behaviour).await?;
     if behaviour.garbage_reads.is_some_and(|reads| reads > 0) {
-        return Ok(json(GARBAGE.to_owned(), call));
+        return Ok(json(shared, GARBAGE.to_owned(), call));
     }
     let body = match path {
         "generation" => generation(shared, &caller, call).await?,
@@ -180,7 +186,7 @@ async fn look_up(shared: &Shared, path: &str, call: &Call) -> Answer {
         }
         _ => video(shared, &caller, path).ok_or_else(|| Refusal::not_found("Not Found"))?,
     };
-    Ok(json(body, call))
+    Ok(json(shared, body, call))
 }
 
 /// What a behaviour does to a look-up before anything is looked up.
@@ -248,9 +254,14 @@ fn is_made(shared: &Shared, billed: &Billed, behaviour: &Behaviour) -> bool {
 /// What looks like a record and is none.
 const GARBAGE: &str = "{\"data\":{\"id\":\"gen-17";
 
-fn json(body: String, call: &Call) -> Response<Reply> {
+fn json(shared: &Shared, body: String, call: &Call) -> Response<Reply> {
     let mut response = whole(body.into(), call.tape.as_ref());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // By the clock by which it counts days; the HTTP library would tell the machine's.
+    let date = shared.clock.now().to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = HeaderValue::try_from(date) {
+        response.headers_mut().insert(DATE, date);
+    }
     response
 }
 

@@ -58,6 +58,11 @@ impl Json {
         Self::of(bytes)
     }
 
+    /// Whatever serialises as an object.
+    pub(super) fn object<T: Serialize>(object: &T) -> Result<Self, StoreError> {
+        Self::of(serde_json::to_vec(object).map_err(StoreError::encoding)?)
+    }
+
     fn of(bytes: Vec<u8>) -> Result<Self, StoreError> {
         String::from_utf8(bytes).map(Self).map_err(StoreError::encoding)
     }

@@ -8,6 +8,8 @@ pub mod alerts;
 mod batch;
 pub mod budgets;
 pub mod calls;
+pub mod catalogue;
+pub mod comparisons;
 mod connect;
 pub mod console;
 pub mod drivers;
@@ -21,6 +23,7 @@ mod schema;
 pub mod settlements;
 pub mod size;
 mod statements;
+pub mod tally_keys;
 mod tx;
 pub mod verify;
 

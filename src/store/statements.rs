@@ -84,7 +84,22 @@ statements! {
     CALLS_SAVE_RECORDS = apart "calls/save_records";
     CALLS_SCAN = both "calls/scan";
     CALLS_UNDER_WAY = both "calls/under_way";
+    CALLS_UNKNOWN = both "calls/unknown";
+    CALLS_UNNAMED = both "calls/unnamed";
     CALLS_UPSERT = begun_apart "calls/upsert";
+    CATALOGUE_CLOSE_PRICES = both "catalogue/close_prices";
+    CATALOGUE_CURRENT = both "catalogue/current";
+    CATALOGUE_FETCHED = both "catalogue/fetched";
+    CATALOGUE_MODELS = both "catalogue/models";
+    CATALOGUE_NOTE = both "catalogue/note";
+    CATALOGUE_OPEN_PRICES = both "catalogue/open_prices";
+    CATALOGUE_PRICES = both "catalogue/prices";
+    CATALOGUE_SAVE_MODELS = both "catalogue/save_models";
+    COMPARISONS_BALANCE = both "comparisons/balance";
+    COMPARISONS_CHARGED = both "comparisons/charged";
+    COMPARISONS_SAVE = both "comparisons/save";
+    COMPARISONS_SAVE_BALANCE = both "comparisons/save_balance";
+    COMPARISONS_SINCE = both "comparisons/since";
     DRIVERS_BUCKETS = both "drivers/buckets";
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
@@ -126,5 +141,12 @@ statements! {
     SETTLEMENTS_RELEASE = both "settlements/release";
     SETTLEMENTS_UNPARK = both "settlements/unpark";
     SIZE_BYTES = apart "size/bytes";
+    TALLY_KEYS_HELD = both "tally_keys/held";
+    TALLY_KEYS_INSERT = both "tally_keys/insert";
+    TALLY_KEYS_NAMED = both "tally_keys/named";
+    TALLY_KEYS_PAGE = both "tally_keys/page";
+    TALLY_KEYS_REVOKE = both "tally_keys/revoke";
+    TALLY_KEYS_SPEND = both "tally_keys/spend";
+    TALLY_KEYS_USED = both "tally_keys/used";
     VERIFY_BUCKETS = both "verify/buckets";
 }

@@ -10,7 +10,9 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::api::ApiError;
 use super::dashboard::refused;
-use super::guard::{Guard, Surface};
+use super::guard::{Guard, Surface, bearer};
+use crate::domain::tally_key::PREFIX;
+use crate::keys::TallyKeys;
 
 /// The sign-in page.
 pub const SIGN_IN: &str = "/login";
@@ -34,6 +36,32 @@ pub async fn require_admin(State(guard): State<Arc<Guard>>, request: Request, ne
     let mut response = ApiError::new(StatusCode::UNAUTHORIZED, message).into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+/// What [`require_teller`] goes by.
+#[derive(Clone, Debug)]
+pub struct Tellers {
+    /// The rules of the listener.
+    pub guard: Arc<Guard>,
+    /// The tally keys.
+    pub keys: Arc<TallyKeys>,
+}
+
+/// As [`require_admin`], but a tally key will do: it then goes with the request, as an extension.
+pub async fn require_teller(State(tellers): State<Tellers>, mut request: Request, next: Next) -> Response {
+    let Tellers { guard, keys } = tellers;
+    if let Some(refusal) = denied(&guard, &request) {
+        return refusal;
+    }
+    let token = bearer(request.headers()).filter(|token| token.starts_with(PREFIX));
+    match token.filter(|token| !guard.is_admin_token(token)).map(|token| keys.admit(token)) {
+        Some(Ok(key)) => {
+            request.extensions_mut().insert(key);
+            next.run(request).await
+        }
+        Some(Err(refused)) => ApiError::new(StatusCode::UNAUTHORIZED, refused.message()).into_response(),
+        None => require_admin(State(guard), request, next).await,
+    }
 }
 
 /// Refuses what comes from another site; for what needs no token (signing in, health).

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -62,7 +63,7 @@ const BEHAVIOURS: [&str; 30] = [
 const ENDPOINTS: [&str; 4] = ["chat/completions", "completions", "responses", "messages"];
 
 /// Pages and questions of the JSON API; their answers are searched whether or not there is such a page.
-const PAGES: [&str; 18] = [
+const PAGES: [&str; 20] = [
     "/",
     "/explore",
     "/completions",
@@ -80,10 +81,20 @@ const PAGES: [&str; 18] = [
     "/tally/v1/spend?by=model,key,user",
     "/tally/v1/spend.csv?by=app",
     "/tally/v1/completions",
+    "/tally/v1/keys",
+    "/tally/v1/keys.csv",
     "/tally/v1/openapi.json",
 ];
 
+/// The text of the tally keys that were made: random, so that they are their own canaries.
+static TALLY_KEYS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 fn search(what: &str, bytes: &[u8]) {
+    for key in &*TALLY_KEYS.lock().unwrap() {
+        // Its middle alone, as a text that was cut would have it; the last four characters may be shown.
+        let part = &key.as_bytes()[12..24];
+        assert!(!bytes.windows(part.len()).any(|window| window == part), "a tally key is in {what}");
+    }
     for trace in TRACES {
         if let Some(at) = bytes.windows(trace.len()).position(|window| window == trace.as_bytes()) {
             let around = &bytes[at.saturating_sub(200)..(at + 100).min(bytes.len())];
@@ -189,6 +200,48 @@ async fn call_in_every_way(caller: &Caller) {
         .await;
 }
 
+/// Makes tally keys by each way in, calls with them, tells with them, and revokes one.
+async fn use_tally_keys(at: &Installation, caller: &Caller, address: &str) {
+    let admin = format!("Bearer {ADMIN_TOKEN}");
+    let json = [("authorization", &*admin), ("content-type", "application/json")];
+    let form = [("authorization", &*admin), ("content-type", "application/x-www-form-urlencoded")];
+    let answer = caller.post("/tally/v1/keys", &json, json!({ "app": "api" }).to_string()).await;
+    let by_api = answer.json()["tally_key"].as_str().unwrap().to_owned();
+    let page = caller.send(Method::GET, "/keys", &form[..1], String::new()).await.unwrap();
+    let page = crate::support::caller::read(page).await.text();
+    let id = page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let made = caller.post("/keys", &form, format!("form={id}&app=page")).await.text();
+    let start = made.find("<code>tally-").unwrap() + "<code>".len();
+    let by_page = made[start..start + 49].to_owned();
+    let by_shell = at.run(&["key", "create", "--app", "shell", "--listen", address]).await.out.trim().to_owned();
+    let keys = [by_api, by_page, by_shell];
+    TALLY_KEYS.lock().unwrap().extend(keys.clone());
+    for key in &keys {
+        let bearer = format!("Bearer {key}");
+        for headers in [[("authorization", &*bearer)], [("x-api-key", key.as_str())]] {
+            for endpoint in ENDPOINTS {
+                let reply = caller.post(&format!("/api/v1/{endpoint}"), &headers, body(endpoint, true)).await;
+                assert_eq!(reply.status, 200, "{}", reply.text());
+            }
+        }
+        // In places where it does not belong.
+        let told = json!([{ "id": key }, { "id": "gen-1", "key": key }, key, { "id": "gen-2", "tags": key }]);
+        caller.post("/tally/v1/record", &[("authorization", &bearer)], told.to_string()).await;
+        for body in [json!({ "key": key }), json!({ "expires": key }), json!({ "unknown": key }), json!(key)] {
+            assert_eq!(caller.post("/tally/v1/keys", &json, body.to_string()).await.status, 400);
+        }
+        let gone = caller.send(Method::DELETE, &format!("/tally/v1/keys/{key}"), &form[..1], String::new()).await;
+        assert_eq!(gone.unwrap().status(), 404);
+        caller.get(&format!("/keys/{key}/revoke")).await;
+        caller.get(&format!("/api/v1/generation?id={key}")).await;
+    }
+    let ended = at.run(&["key", "revoke", &keys[0][45..], "--listen", address]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let bearer = format!("Bearer {}", keys[0]);
+    let reply = caller.post("/api/v1/messages", &[("authorization", &*bearer)], body("messages", false)).await;
+    assert_eq!(reply.status, 401);
+}
+
 async fn search_pages(at: &Installation, caller: &Caller) {
     let token = format!("Bearer {ADMIN_TOKEN}");
     let mut pages: Vec<String> = PAGES.iter().map(|page| (*page).to_owned()).collect();
@@ -201,11 +254,12 @@ async fn search_pages(at: &Installation, caller: &Caller) {
         search(&page, &reply.body);
         search(&page, format!("{:?}", reply.headers).as_bytes());
     }
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 7] = [
         &["sql", "SELECT * FROM usage", "--format", "json"],
         &["sql", "SELECT * FROM refusals", "--format", "json"],
         &["sql", "SELECT * FROM alert_history"],
         &["report", "--by", "model,provider,app,key,user"],
+        &["key", "list"],
         &["check"],
         &["verify"],
     ];
@@ -236,6 +290,7 @@ async fn no_canary_sings() {
     let daemon = Process::start(&at).await;
     let caller = Caller::new(daemon.address());
     call_in_every_way(&caller).await;
+    use_tally_keys(&at, &caller, &daemon.address().to_string()).await;
     search_files(&at, "under way");
 
     // No record ever comes of what was refused with an ID.

@@ -1,6 +1,7 @@
 //! One integration binary: behaviour through public doors.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod catalogue;
 mod clients;
 mod config;
 mod crash;
@@ -11,6 +12,7 @@ mod exact;
 mod failures;
 mod gateway;
 mod journal;
+mod keys;
 mod layering;
 mod ledger;
 mod mail;

@@ -18,7 +18,7 @@ use crate::support::until;
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 15] = [
     "/",
     "/?range=24h",
     "/?range=7d&open=1",
@@ -30,6 +30,7 @@ const PATHS: [&str; 14] = [
     "/budgets/support-bot",
     "/budgets/rolling",
     "/alerts",
+    "/keys",
     "/failures",
     "/failures?range=30d",
     "/status",

@@ -98,7 +98,7 @@ async fn an_answer_that_never_comes_is_waited_for_no_longer_than_its_timeout() {
 #[tokio::test]
 async fn a_key_that_is_told_to_slow_down_pauses_as_a_whole_and_the_others_go_on() {
     let mut scene = Scene::new(Options { rate_per_second: 4, ..Options::default() }).await;
-    scene.keys.bring("sk-or-v1-other");
+    scene.keys.hold(scene.keys.bring("sk-or-v1-other").1.unwrap());
     for n in 0..4 {
         scene.upstream.script(&format!("gen-slow{n}"), [Answer::slow_down(429, "30"), Answer::record("0.1", 1)]);
         scene.told(&format!("gen-slow{n}"), Some(DEFAULT_KEY)).await;
@@ -157,7 +157,7 @@ async fn zero_is_believed_at_the_third_equal_reading_and_flagged() {
 #[tokio::test]
 async fn a_row_is_read_with_the_key_that_made_it_and_told_rows_with_the_default_one() {
     let mut scene = Scene::new(Options::default()).await;
-    scene.keys.bring("sk-or-v1-own");
+    scene.keys.hold(scene.keys.bring("sk-or-v1-own").1.unwrap());
     for id in ["gen-own", "gen-told"] {
         scene.upstream.script(id, [Answer::record("0.1", 1)]);
     }
@@ -192,7 +192,7 @@ async fn rows_whose_key_nobody_holds_are_parked_and_resume_when_it_comes() {
     scene.pass(secs(100)).await;
     assert!(scene.upstream.questions().is_empty());
     // A caller brings the one key; nobody else says so.
-    scene.keys.bring("sk-or-v1-own");
+    scene.keys.hold(scene.keys.bring("sk-or-v1-own").1.unwrap());
     scene.pass(secs(1)).await;
     let (_, row) = scene.next().await;
     assert_eq!((row.call_id, row.state, row.settling.reason), (own, CallState::Settled, None));

@@ -10,6 +10,7 @@ mod rollups;
 mod samples;
 mod schema;
 mod settlements;
+mod tally_keys;
 mod verify;
 
 pub(crate) use engines::{Database, on_both_engines};

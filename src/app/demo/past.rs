@@ -28,6 +28,7 @@ pub(super) fn tell(
         at: call.created_at,
         endpoint: call.endpoint.path().to_owned(),
         key: KeyRef { name: call.key_name.to_owned(), fingerprint: keys.get(call.key_name).cloned() },
+        tally_key: None,
         attribution: Attribution {
             app: Some(call.app.to_owned()),
             user: call.user.clone(),

@@ -15,6 +15,7 @@ fn sent() -> Sent {
         at: Timestamp(1_000),
         endpoint: "chat/completions".to_owned(),
         key: KeyRef { name: "default".to_owned(), fingerprint: None },
+        tally_key: None,
         attribution: Attribution { app: Some("bot".to_owned()), ..Attribution::default() },
         requested_model: Some("openai/gpt-4o-mini".to_owned()),
         models: Vec::new(),
@@ -82,6 +83,24 @@ fn an_error_status_whose_id_never_shows_is_failed_at_give_up() {
 }
 
 #[test]
+fn the_model_is_the_replys_else_the_catalogues_else_the_permaslug() {
+    let mut call = Call::sent(&sent(), "j");
+    let id_of = |permaslug: &str| (permaslug == "acme/one-20260101").then(|| "acme/one".to_owned());
+    call.name_model(id_of);
+    assert_eq!(call.model(), None);
+    call.facts.permaslug = Some("acme/one-20260101".to_owned());
+    call.name_model(|_| None);
+    assert_eq!(call.model(), Some("acme/one-20260101"));
+    call.name_model(id_of);
+    assert_eq!(call.model(), Some("acme/one"));
+    call.name_model(|_| Some("acme/renamed".to_owned()));
+    assert_eq!(call.model(), Some("acme/one"), "history keeps its name");
+    call.facts.reply_model = Some("acme/one:free".to_owned());
+    call.name_model(id_of);
+    assert_eq!((call.model(), call.catalogue_model.as_deref()), (Some("acme/one:free"), None));
+}
+
+#[test]
 fn byok_costs_the_fee_and_the_upstream_and_is_unknown_without_it() {
     let mut call = Call::sent(&sent(), "j");
     let mut over = outcome(Ending::Complete, Some(200), Some(id()));
@@ -104,6 +123,7 @@ proptest! {
             at: Timestamp(900),
             generation_id: id(),
             key: None,
+            tally_key: None,
             attribution: Attribution { app: Some("other".to_owned()), session: Some("s".to_owned()), ..Attribution::default() },
         };
         let mut gateway: Option<Call> = None;

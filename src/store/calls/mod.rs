@@ -207,6 +207,26 @@ pub async fn page(
     rows.into_iter().map(CallRow::into_call).collect()
 }
 
+/// Rows whose cost is unknown, created from `since` until before `until`, newest first, at most `limit`.
+pub async fn unknown(store: &Store, since: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Call>, StoreError> {
+    let rows: Vec<CallRow> = reading!(store, sql::CALLS_UNKNOWN, |text, conn| {
+        sqlx::query_as(text).bind(since.millis()).bind(until.millis()).bind(i64::from(limit)).fetch_all(conn).await?
+    });
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
+/// Rows that are called by one of these permaslugs because no reply named their model, at most `limit`.
+pub async fn unnamed(store: &Store, permaslugs: &[&str], limit: u32) -> Result<Vec<CallId>, StoreError> {
+    if permaslugs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = Json::keys(permaslugs)?;
+    let ids: Vec<String> = reading!(store, sql::CALLS_UNNAMED, |text, conn| {
+        sqlx::query_scalar(text).bind(names).bind(i64::from(limit)).fetch_all(conn).await?
+    });
+    ids.iter().map(|id| id.parse().map_err(|error| StoreError::unreadable(id, &error))).collect()
+}
+
 /// Rows that are shown, oldest first, from `since` on and after `cursor`, at most `limit`: to fill a
 /// new budget's counters in the transaction that adds it.
 pub async fn scan(tx: &mut Tx, since: Timestamp, cursor: Option<Cursor>, limit: u32) -> Result<Vec<Call>, StoreError> {

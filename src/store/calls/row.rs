@@ -98,6 +98,7 @@ row! {
         settle_due_ms: i64,
         settle_since_ms: i64,
         settle_reason: String,
+        tally_key_id: String,
         requested_models: String,
         attempts: i64,
         failed_attempts: i64,
@@ -203,6 +204,7 @@ impl CallRow {
             settle_due_ms: millis(call.settling.due),
             settle_since_ms: millis(call.settling.since),
             settle_reason: text(call.settling.reason.as_ref()),
+            tally_key_id: call.tally_key.map(|id| id.to_string()),
             requested_models: json(&call.requested_models, call.requested_models.is_empty())?,
             attempts: *attempts,
             failed_attempts: *failed_attempts,
@@ -228,6 +230,10 @@ impl CallRow {
             (None, _) => None,
         };
         let error = ErrorFacts { code: self.error_code, error_type: self.error_type, message: self.error_message };
+        // The column holds the outcome; where neither the reply nor the permaslug is it, it is the catalogue's ID.
+        let catalogue_model = self
+            .model
+            .filter(|model| self.reply_model.is_none() && self.permaslug.as_ref().is_some_and(|slug| slug != model));
         Ok(Call {
             call_id: parsed(&row, "call_id", &self.call_id)?,
             generation_id: self.generation_id.map(|id| parsed(&row, "generation_id", &id)).transpose()?,
@@ -240,6 +246,7 @@ impl CallRow {
             seen_at: Timestamp(self.seen_ms),
             settled_at: self.settled_ms.map(Timestamp),
             key: self.key_name.map(|name| KeyRef { name, fingerprint }),
+            tally_key: self.tally_key_id.map(|id| parsed(&row, "tally_key_id", &id)).transpose()?,
             attribution_provenance: AttributionProvenance::from_text(&self.attribution_by, &attribution),
             attribution,
             requested_model: self.requested_model,
@@ -248,6 +255,7 @@ impl CallRow {
                 Some(models) => serde_json::from_str(models)
                     .map_err(|error| StoreError::unreadable(&row, &format!("requested_models: {error}")))?,
             },
+            catalogue_model,
             routing: self.routing,
             endpoint: self.endpoint,
             http_status: self

@@ -2,21 +2,27 @@
 
 mod failures;
 mod health;
+mod keys;
+mod reconciliation;
 mod record;
 mod spend;
+
+pub use self::keys::{KeysPage, MAX_PAGE, MadeKey};
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use chrono_tz::Tz;
 use serde_json::json;
 
 use crate::capture::recorder::Recorder;
+use crate::catalogue::Shelf;
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
+use crate::keys::TallyKeys;
 use crate::ledger::Ledger;
 use crate::ledger::intake::NamedKeys;
 use crate::store::Store;
@@ -35,6 +41,12 @@ pub struct ApiState {
     pub recorder: Recorder,
     /// Keys that told IDs may name.
     pub keys: Arc<NamedKeys>,
+    /// The tally keys.
+    pub tally_keys: Arc<TallyKeys>,
+    /// The list of models.
+    pub catalogue: Shelf,
+    /// SHA-256 of the key that is told the balance; `None`: none is configured.
+    pub management_key: Option<String>,
     /// The zone of dates in questions.
     pub zone: Tz,
     /// The time.
@@ -48,12 +60,20 @@ pub struct ApiState {
 /// `/tally/v1/…`: guarded by whoever mounts it.
 pub fn router(state: ApiState) -> Router {
     Router::new()
-        .route("/tally/v1/record", post(record::record))
+        .route("/tally/v1/keys", get(keys::list).post(keys::create))
+        .route("/tally/v1/keys.csv", get(keys::csv))
+        .route("/tally/v1/keys/{name}", delete(keys::revoke))
         .route("/tally/v1/failures", get(failures::json))
         .route("/tally/v1/failures.csv", get(failures::csv))
+        .route("/tally/v1/reconciliation", get(reconciliation::json))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
         .with_state(state)
+}
+
+/// `/tally/v1/record`, which takes tally keys as well: guarded by whoever mounts it.
+pub fn telling(state: ApiState) -> Router {
+    Router::new().route("/tally/v1/record", post(record::record)).with_state(state)
 }
 
 /// `/healthz` and `/readyz`, which answer everybody.

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::DashboardState;
 use super::chart::scale::{Hundredths, along};
-use super::completions::{Badge, badge};
+use super::completions::{Badge, badge, estimated};
 use super::frame::{Frame, Page};
 use super::query::link;
 use super::respond::{PageError, html};
 use crate::domain::call::{Call, CallState};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::flags;
 use crate::domain::money::{Money, Total};
 use crate::domain::routing::{self, Effect, Served};
@@ -126,7 +127,7 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<Str
         id: call.generation_id.as_ref().map_or_else(|| call.call_id.to_string(), ToString::to_string),
         when: format::moment(call.created_at(), now, state.zone),
         badge: badge(&call),
-        sentence: sentence(&call),
+        sentence: sentence(&call, &state.catalogue.load()),
         exact: exact(&call),
         costs: costs(&call, &state),
         attempts: attempts(record.as_ref()),
@@ -147,7 +148,7 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<Str
     })
 }
 
-fn sentence(call: &Call) -> String {
+fn sentence(call: &Call, catalogue: &Catalogue) -> String {
     let who = call.attribution.app.as_deref().unwrap_or("A caller");
     let model = call.model();
     let requested = call.requested_model.as_deref();
@@ -163,7 +164,10 @@ fn sentence(call: &Call) -> String {
     let cost = match (call.state, call.cost()) {
         (CallState::Failed, _) => "; it failed and cost nothing.".to_owned(),
         (_, Some(cost)) => format!(", for {}.", format::call_usd(cost)),
-        (_, None) => "; what it cost is not known.".to_owned(),
+        (_, None) => {
+            let about = catalogue.estimate(call).map(|cost| format!(": about {} by the list", format::call_usd(cost)));
+            format!("; what it cost is not known{}.", about.unwrap_or_default())
+        }
     };
     format!("{asked}{provider}{took}{cost}")
 }
@@ -178,7 +182,8 @@ fn exact(call: &Call) -> String {
 fn costs(call: &Call, state: &DashboardState) -> Vec<Cost> {
     let facts = &call.facts;
     let (inline, settled, upstream) = (facts.inline_cost, facts.settled_cost, call.upstream());
-    let top = [inline, settled, upstream, call.cost()].into_iter().flatten().max().unwrap_or(Money::ZERO);
+    let estimate = state.catalogue.load().estimate(call);
+    let top = [inline, settled, upstream, call.cost(), estimate].into_iter().flatten().max().unwrap_or(Money::ZERO);
     // The widest bar leaves a tenth free, so that a rise past it is seen.
     let top = Total::from_picos(i128::from(top.picos()) * 11 / 10);
     let along = |amount: Money| along(amount.into(), top, 10_000);
@@ -206,6 +211,10 @@ fn costs(call: &Call, state: &DashboardState) -> Vec<Cost> {
     if let Some(upstream) = upstream {
         let text = "what the provider charged your own key; counted in budgets".to_owned();
         costs.push(bar(named("settled", "upstream"), upstream, "solid", text));
+    }
+    if let Some(estimate) = estimate {
+        let text = "what its tokens cost by the list price of its time; in no sum and no budget".to_owned();
+        costs.push(Cost { amount: estimated(estimate), ..bar(named("", "estimate"), estimate, "hatched", text) });
     }
     if let (Some(inline), Some(settled)) = (inline, settled) {
         let change = Total::from(settled) - Total::from(inline);

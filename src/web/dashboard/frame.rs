@@ -14,18 +14,20 @@ pub(super) enum Page {
     Failures,
     Budgets,
     Alerts,
+    Keys,
     Status,
     /// None of them.
     None,
 }
 
 impl Page {
-    const LISTED: [(Page, &'static str, &'static str); 6] = [
+    const LISTED: [(Page, &'static str, &'static str); 7] = [
         (Self::Overview, "/", "Overview"),
         (Self::Completions, "/completions", "Completions"),
         (Self::Failures, "/failures", "Failures"),
         (Self::Budgets, "/budgets", "Budgets"),
         (Self::Alerts, "/alerts", "Alerts"),
+        (Self::Keys, "/keys", "Keys"),
         (Self::Status, "/status", "Status"),
     ];
 }

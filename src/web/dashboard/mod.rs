@@ -14,6 +14,7 @@ mod completions;
 mod events;
 mod failures;
 mod frame;
+mod keys;
 pub mod login;
 mod overview;
 mod query;
@@ -33,11 +34,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
+use crate::catalogue::Shelf;
 use crate::clock::Clock;
 use crate::config::OnLedgerFailure;
 use crate::domain::time::Timestamp;
 use crate::jobs::Board;
 use crate::journal::Journal;
+use crate::keys::TallyKeys;
 use crate::ledger::Ledger;
 use crate::store::Store;
 
@@ -59,6 +62,16 @@ pub struct DashboardState {
     pub on_ledger_failure: OnLedgerFailure,
     /// The keys that are held; only names and last characters are shown.
     pub keyring: Arc<Keyring>,
+    /// The tally keys.
+    pub tally_keys: Arc<TallyKeys>,
+    /// Whether only this machine reaches the listener.
+    pub is_loopback: bool,
+    /// The list of models.
+    pub catalogue: Shelf,
+    /// Whether that list is read from OpenRouter.
+    pub reads_catalogue: bool,
+    /// SHA-256 of the key that is told the balance; `None`: none is configured.
+    pub management_key: Option<String>,
     /// How the periodic jobs are doing.
     pub board: Board,
     /// The time.
@@ -87,6 +100,13 @@ pub struct DashboardState {
     pub listeners: Arc<Semaphore>,
 }
 
+impl DashboardState {
+    /// Whether a call without a key spends with the configured one (open mode).
+    fn is_open(&self) -> bool {
+        self.is_loopback && !self.tally_keys.were_made()
+    }
+}
+
 /// Places for [`MAX_LISTENERS`] pages.
 pub fn listeners() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(MAX_LISTENERS))
@@ -104,6 +124,8 @@ pub fn router(state: DashboardState) -> Router {
         .route("/alerts", get(alerts::page))
         .route("/alerts/mails/{id}", get(alerts::mail))
         .route("/alerts/mails/{id}/html", get(alerts::mail_html))
+        .route("/keys", get(keys::page).post(keys::create))
+        .route("/keys/{id}/revoke", get(keys::ask).post(keys::revoke))
         .route("/status", get(status::page))
         .route("/tally/v1/events", get(events::stream))
         .with_state(state.clone())

@@ -1,18 +1,23 @@
 //! Whether a call may go: the browser's rules, the key that pays, the journal, the budgets.
 
+use std::sync::Arc;
+
 use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::credentials::{Credential, credential};
 use super::{Endpoint, Inner};
 use crate::budget::Exceeded;
+use crate::capture::keys::Candidate;
 use crate::capture::request::Asked;
 use crate::config::{DEFAULT_KEY_NAME, OnLedgerFailure};
 use crate::domain::attribution::{Attribution, KeyRef};
 use crate::domain::observation::Refused;
 use crate::domain::scope::AdmissionSubject;
+use crate::domain::tally_key::TallyKey;
 use crate::domain::time::Timestamp;
+use crate::keys::KeyRefused;
 use crate::web::guard::Surface;
 use crate::web::skin::{OwnError, Skin};
 
@@ -24,13 +29,46 @@ pub(super) struct Payer {
     /// What stands for the key.
     pub(super) key: KeyRef,
     /// The `Authorization` that replaces the caller's; `None` when the caller's own goes on as it is.
-    pub(super) swap: Option<HeaderValue>,
+    swap: Option<HeaderValue>,
+    /// The caller's own key, if OpenRouter has not taken it yet.
+    candidate: Option<Candidate>,
+    /// The tally key that the call came with.
+    pub(super) tally: Option<Arc<TallyKey>>,
+}
+
+/// What a row keeps of who pays.
+pub(super) struct Who {
+    pub(super) key: KeyRef,
+    pub(super) candidate: Option<Candidate>,
+    pub(super) tally: Option<Arc<TallyKey>>,
+}
+
+impl Payer {
+    fn own((key, candidate): (KeyRef, Option<Candidate>)) -> Self {
+        Self { key, swap: None, candidate, tally: None }
+    }
+
+    fn swapped((key, secret): (KeyRef, SecretString), tally: Option<Arc<TallyKey>>) -> Option<Self> {
+        let mut swap = HeaderValue::from_str(&format!("Bearer {}", secret.expose_secret())).ok()?;
+        swap.set_sensitive(true);
+        Some(Self { key, swap: Some(swap), candidate: None, tally })
+    }
+
+    /// What the row keeps, and the `Authorization` that goes upstream in place of the caller's.
+    pub(super) fn part(self) -> (Who, Option<HeaderValue>) {
+        (Who { key: self.key, candidate: self.candidate, tally: self.tally }, self.swap)
+    }
 }
 
 impl Inner {
+    /// Whether a call without a key of its own spends with the configured one.
+    pub(super) fn is_open(&self) -> bool {
+        self.open && !self.tally_keys.were_made()
+    }
+
     /// Refuses what may not come in at all.
     pub(super) fn check(&self, parts: &request::Parts) -> Result<(), OwnError> {
-        let surface = if self.open { Surface::OpenApi } else { Surface::Api };
+        let surface = if self.is_open() { Surface::OpenApi } else { Surface::Api };
         self.guard
             .check(surface, &parts.method, &parts.uri, &parts.headers)
             .map_err(|denied| OwnError::new(StatusCode::FORBIDDEN, "permission_denied", denied.to_string()))?;
@@ -45,26 +83,34 @@ impl Inner {
 
     /// Whether this is a browser's preflight, which carries no key and costs nothing; in open mode it goes on with ours.
     pub(super) fn is_free_preflight(&self, parts: &request::Parts) -> bool {
-        !self.open && parts.method == Method::OPTIONS && credential(&parts.headers, false) == Credential::None
+        !self.is_open() && parts.method == Method::OPTIONS && credential(&parts.headers, false) == Credential::None
     }
 
     /// Who pays.
     pub(super) fn payer(&self, headers: &HeaderMap, endpoint: &Endpoint) -> Result<Payer, OwnError> {
         let found = match credential(headers, endpoint.skin == Skin::Messages) {
+            Credential::Tally(key) => return self.tally_payer(key, endpoint),
             Credential::OpenRouter(key) => match self.keyring.configured(key) {
-                Some(key) => Ok(Payer { key, swap: None }),
-                None if self.settings.own_keys => Ok(Payer { key: self.keyring.bring(key), swap: None }),
-                None => {
-                    Err("this tallyd takes no OpenRouter keys of callers (gateway.own_keys = false); use one it knows")
-                }
+                Some(key) => Ok(Payer::own((key, None))),
+                None if self.settings.own_keys => Ok(Payer::own(self.keyring.bring(key))),
+                None => Err(
+                    "this tallyd takes no OpenRouter keys of callers (gateway.own_keys = false); use a key it knows",
+                ),
             },
-            Credential::None | Credential::Other if self.open => self.own_payer().ok_or(
-                "tallyd has no OpenRouter key: set OPENROUTER_API_KEY (or openrouter.api_key), or send your own as \
-                 Authorization: Bearer",
-            ),
-            Credential::None | Credential::Other => {
-                Err("no key that tallyd knows: send an OpenRouter key (sk-or-v1-…) as Authorization: Bearer")
+            Credential::None | Credential::Other if self.is_open() => {
+                self.keyring.named(DEFAULT_KEY_NAME).and_then(|key| Payer::swapped(key, None)).ok_or(
+                    "tallyd has no OpenRouter key: set OPENROUTER_API_KEY (or openrouter.api_key), or send your own as \
+                     Authorization: Bearer",
+                )
             }
+            Credential::None | Credential::Other => Err(match (self.tally_keys.were_made(), self.settings.own_keys) {
+                (false, _) => "no key that tallyd knows: send an OpenRouter key (sk-or-v1-…) as Authorization: Bearer",
+                (true, true) => {
+                    "no key that tallyd knows: send a tally key (tally-…) or an OpenRouter key (sk-or-v1-…) as \
+                     Authorization: Bearer"
+                }
+                (true, false) => "no key that tallyd knows: send a tally key (tally-…) as Authorization: Bearer",
+            }),
         };
         found.map_err(|message| {
             let error = OwnError::new(StatusCode::UNAUTHORIZED, "authentication", message);
@@ -73,12 +119,39 @@ impl Inner {
         })
     }
 
-    /// The configured key, for callers of open mode.
-    fn own_payer(&self) -> Option<Payer> {
-        let (key, secret) = self.keyring.named(DEFAULT_KEY_NAME)?;
-        let mut swap = HeaderValue::from_str(&format!("Bearer {}", secret.expose_secret())).ok()?;
-        swap.set_sensitive(true);
-        Some(Payer { key, swap: Some(swap) })
+    /// The OpenRouter key that a tally key stands for.
+    fn tally_payer(&self, text: &str, endpoint: &Endpoint) -> Result<Payer, OwnError> {
+        let (error_type, message, key) = match self.tally_keys.admit(text) {
+            Ok(key) => {
+                let named = self.keyring.named(&key.upstream);
+                if let Some(payer) = named.and_then(|named| Payer::swapped(named, Some(Arc::clone(&key)))) {
+                    return Ok(payer);
+                }
+                let message = format!(
+                    "this tally key stands for the OpenRouter key {:?}, which is not configured any more: set it under \
+                     [openrouter.keys], or make a tally key that names another",
+                    key.upstream
+                );
+                ("authentication", message, Some(key))
+            }
+            Err(refused) => {
+                let message = refused.message();
+                match refused {
+                    KeyRefused::Unknown => ("authentication", message, None),
+                    KeyRefused::Expired(key) => ("tally_key_expired", message, Some(key)),
+                    KeyRefused::Revoked(key) => ("tally_key_revoked", message, Some(key)),
+                }
+            }
+        };
+        let error = OwnError::new(StatusCode::UNAUTHORIZED, error_type, message);
+        match key {
+            Some(key) => {
+                let paid_by = KeyRef { name: key.upstream.clone(), fingerprint: None };
+                self.refuse(&error, endpoint, Some(&paid_by), &key.labels, None);
+            }
+            None => self.refuse(&error, endpoint, None, &Attribution::default(), None),
+        }
+        Err(error)
     }
 
     /// Asks journal and budgets.

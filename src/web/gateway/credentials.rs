@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName};
 
 use crate::config::KEY_PREFIX;
+use crate::domain::tally_key;
 use crate::web::guard::bearer;
 
 /// Where `/messages` also takes a key.
@@ -13,19 +14,28 @@ pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) enum Credential<'a> {
     /// Nothing.
     None,
+    /// A tally key.
+    Tally(&'a str),
     /// An OpenRouter key.
     OpenRouter(&'a str),
     /// Something else.
     Other,
 }
 
-/// The key of a request; `messages` for an endpoint that also looks into `x-api-key`.
+/// The key of a request: the first that is one, of `Authorization` and `x-api-key`. The latter is looked at for OpenRouter
+/// keys where OpenRouter itself does (`messages`), and for tally keys everywhere, as Anthropic's SDKs send it with all.
 pub(super) fn credential(headers: &HeaderMap, messages: bool) -> Credential<'_> {
-    let api_key = headers.get(X_API_KEY).filter(|_| messages).and_then(|value| value.to_str().ok()).map(str::trim);
-    let brought = [bearer(headers), api_key];
-    let openrouter = |key: &&str| key.starts_with(KEY_PREFIX) && key.len() > KEY_PREFIX.len();
-    if let Some(key) = brought.into_iter().flatten().find(openrouter) {
-        return Credential::OpenRouter(key);
+    let is_tally = |key: &str| key.starts_with(tally_key::PREFIX) && key.len() > tally_key::PREFIX.len();
+    let is_openrouter = |key: &str| key.starts_with(KEY_PREFIX) && key.len() > KEY_PREFIX.len();
+    let api_key = headers.get(X_API_KEY).and_then(|value| value.to_str().ok()).map(str::trim);
+    let api_key = api_key.filter(|key| messages || is_tally(key));
+    for key in [bearer(headers), api_key].into_iter().flatten() {
+        if is_tally(key) {
+            return Credential::Tally(key);
+        }
+        if is_openrouter(key) {
+            return Credential::OpenRouter(key);
+        }
     }
     let nothing = !headers.contains_key(http::header::AUTHORIZATION) && api_key.is_none();
     if nothing { Credential::None } else { Credential::Other }
@@ -51,5 +61,11 @@ mod tests {
         assert_eq!(case(&[("authorization", "Bearer sk-or-v1-")], false), "Other");
         assert_eq!(case(&[("authorization", "Basic x")], false), "Other");
         assert_eq!(case(&[], true), "None");
+        let tally = r#"Tally("tally-a")"#;
+        assert_eq!(case(&[("authorization", "Bearer tally-a")], false), tally);
+        assert_eq!(case(&[("x-api-key", "tally-a")], false), tally);
+        assert_eq!(case(&[("authorization", "Bearer tally-a"), ("x-api-key", "sk-or-v1-a")], true), tally);
+        assert_eq!(case(&[("authorization", "Bearer sk-or-v1-a"), ("x-api-key", "tally-a")], true), key);
+        assert_eq!(case(&[("authorization", "Bearer tally-")], true), "Other");
     }
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::credentials::X_API_KEY;
 use crate::capture::attribute::OWN_HEADERS;
 use crate::capture::observe::READABLE;
+use crate::domain::tally_key;
 use crate::web::guard::is_own_cookie;
 
 /// Headers about one connection (RFC 9110 section 7.6.1 and the older ones). `Trailer` is not among them: it announces
@@ -40,8 +41,17 @@ pub(super) fn to_upstream(headers: &mut HeaderMap) {
     }
     reduce_accept_encoding(headers);
     drop_own_cookies(headers);
-    // Whatever prints headers on the way prints these as "Sensitive".
     for name in [AUTHORIZATION, X_API_KEY] {
+        // One that paid is swapped afterwards; one beside another key, or in an odd place, is nobody's business upstream.
+        let holds_tally_key = |value: &HeaderValue| {
+            value.as_bytes().windows(tally_key::PREFIX.len()).any(|bytes| bytes == tally_key::PREFIX.as_bytes())
+        };
+        if headers.get_all(&name).iter().any(holds_tally_key) {
+            let others: Vec<HeaderValue> =
+                headers.get_all(&name).iter().filter(|value| !holds_tally_key(value)).cloned().collect();
+            replace(headers, &name, others);
+        }
+        // Whatever prints headers on the way prints these as "Sensitive".
         if let Some(secret) = headers.get_mut(name) {
             secret.set_sensitive(true);
         }
@@ -195,6 +205,7 @@ mod tests {
             ("cookie", "tallyd_session=x"),
             ("x-title", "T"),
             ("authorization", "Bearer k"),
+            ("x-api-key", "tally-secret"),
         ]);
         let expected = [("te", "trailers"), ("cookie", "a=1; b=2"), ("x-title", "T"), ("authorization", "Bearer k")];
         let mut expected: Vec<(String, String)> =

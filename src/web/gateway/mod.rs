@@ -27,7 +27,7 @@ pub use self::endpoint::{Endpoint, INFERENCE, PRESET_INFERENCE};
 pub use self::reply_body::{FlushedFirst, ReplyBody, Watched};
 pub use self::upstream::UpstreamError;
 
-use self::admission::Payer;
+use self::admission::{Payer, Who};
 use self::credentials::X_API_KEY;
 use self::drain::Awaited;
 use self::reply_body::Watching;
@@ -39,16 +39,17 @@ use crate::capture::allowance::Allowance;
 use crate::capture::attribute::attribute;
 use crate::capture::in_flight::{InFlight, generation_id, request_flags};
 use crate::capture::job::JobLook;
-use crate::capture::keys::Keyring;
+use crate::capture::keys::{Keyring, Proof};
 use crate::capture::observe::ObserveLimits;
 use crate::capture::recorder::Recorder;
 use crate::capture::request::Asked;
 use crate::clock::{Clock, Entropy};
 use crate::config;
 use crate::config::OnLedgerFailure;
-use crate::domain::attribution::{Attribution, KeyRef};
+use crate::domain::attribution::Attribution;
 use crate::domain::observation::{Ending, ErrorFacts, Sent};
 use crate::domain::time::Timestamp;
+use crate::keys::{TallyKeys, labelled};
 use crate::shutdown::Tasks;
 
 /// How long a reply's head may take; longer than any SDK waits by default.
@@ -72,9 +73,11 @@ pub struct GatewaySetup {
     pub settings: config::Gateway,
     /// What becomes of new calls when the journal takes none.
     pub on_ledger_failure: OnLedgerFailure,
-    /// Whether callers without a key of their own spend with the configured one: a loopback listener, and no tally key was
-    /// ever made.
+    /// Whether callers without a key of their own may spend with the configured one, as long as no tally key was ever made:
+    /// a loopback listener.
     pub open: bool,
+    /// The tally keys.
+    pub tally_keys: Arc<TallyKeys>,
     /// The rules against the browser.
     pub guard: Arc<Guard>,
     /// The keys.
@@ -100,6 +103,7 @@ pub(crate) struct Inner {
     settings: config::Gateway,
     on_ledger_failure: OnLedgerFailure,
     open: bool,
+    tally_keys: Arc<TallyKeys>,
     guard: Arc<Guard>,
     keyring: Arc<Keyring>,
     recorder: Recorder,
@@ -120,6 +124,7 @@ impl Gateway {
             upstream: Upstream::new(&setup.openrouter, settings.connection_buffer)?,
             on_ledger_failure: setup.on_ledger_failure,
             open: setup.open,
+            tally_keys: setup.tally_keys,
             guard: setup.guard,
             keyring: setup.keyring,
             recorder: setup.recorder,
@@ -179,19 +184,22 @@ impl Inner {
         let messages = endpoint.skin == Skin::Messages;
         let (body, asked) = self.read_ahead(body, &parts.headers).await.inspect_err(|error| {
             let (attribution, _) = attribute(&parts.headers, None, messages);
+            let attribution = labelled(attribution, payer.tally.as_deref());
             self.refuse(error, endpoint, Some(&payer.key), &attribution, None);
         })?;
         let (attribution, malformed) = attribute(&parts.headers, asked.as_ref(), messages);
+        let attribution = labelled(attribution, payer.tally.as_deref());
         self.admit(endpoint, &payer.key, &attribution, asked.as_ref())?;
+        let (who, swap) = payer.part();
         let request = self
-            .upstream_request(parts, body, payer.swap)
-            .inspect_err(|error| self.refuse(error, endpoint, Some(&payer.key), &attribution, None))?;
+            .upstream_request(parts, body, swap)
+            .inspect_err(|error| self.refuse(error, endpoint, Some(&who.key), &attribution, None))?;
         if self.passes_uncounted() {
             self.recorder.uncounted();
             return self.reply(request).await.map(unwatched);
         }
         let flags = request_flags(asked.as_ref(), malformed);
-        let in_flight = self.sent(self.moment(), endpoint, payer.key, attribution, asked, flags);
+        let in_flight = self.sent(self.moment(), endpoint, who, attribution, asked, flags);
         self.forward(request, in_flight).await
     }
 
@@ -203,13 +211,13 @@ impl Inner {
         endpoint: &Endpoint,
         payer: Option<Payer>,
     ) -> Result<Response<ReplyBody>, OwnError> {
-        let (key, swap) = payer.map_or((None, None), |payer| (Some(payer.key), payer.swap));
+        let (who, swap) = payer.map(Payer::part).map_or((None, None), |(who, swap)| (Some(who), swap));
         let posted = (parts.method == Method::POST).then(|| attribute(&parts.headers, None, false));
         let request = self.upstream_request(parts, RequestBody::unread(body), swap)?;
         let moment = self.moment();
         let reply = self.reply(request).await?;
-        let row = key.zip(posted).filter(|_| generation_id(reply.headers()).is_some());
-        let Some((key, (attribution, malformed))) = row else {
+        let row = who.zip(posted).filter(|_| generation_id(reply.headers()).is_some());
+        let Some((who, (attribution, malformed))) = row else {
             let look =
                 endpoint.job.as_ref().filter(|_| reply.status() == StatusCode::OK && !reply.body().is_end_stream());
             return match look.filter(|_| !self.passes_uncounted()) {
@@ -221,7 +229,8 @@ impl Inner {
             self.recorder.uncounted();
             return Ok(unwatched(reply));
         }
-        let in_flight = self.sent(moment, endpoint, key, attribution, None, request_flags(None, malformed));
+        let attribution = labelled(attribution, who.tally.as_deref());
+        let in_flight = self.sent(moment, endpoint, who, attribution, None, request_flags(None, malformed));
         Ok(self.watch(reply, in_flight).await)
     }
 
@@ -260,7 +269,7 @@ impl Inner {
         &self,
         moment: Moment,
         endpoint: &Endpoint,
-        key: KeyRef,
+        who: Who,
         attribution: Attribution,
         asked: Option<Asked>,
         flags: Vec<String>,
@@ -274,7 +283,8 @@ impl Inner {
             call_id,
             at,
             endpoint: endpoint.name.clone(),
-            key,
+            key: who.key,
+            tally_key: who.tally.map(|key| key.id),
             attribution,
             requested_model: requested_model.or_else(|| endpoint.preset.clone()),
             models,
@@ -282,7 +292,8 @@ impl Inner {
             streamed,
             flags,
         });
-        InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, elapsed)
+        let proof = who.candidate.map(|candidate| Proof::new(Arc::clone(&self.keyring), candidate));
+        InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, elapsed).proving(proof)
     }
 
     /// Makes the request that goes upstream.

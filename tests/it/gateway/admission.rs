@@ -1,10 +1,11 @@
 //! Who may call: keys, the rules against the browser, budgets, and a ledger that cannot be written.
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tallyd::budget::Exceeded;
 use tallyd::config::{self, OnLedgerFailure};
 use tallyd::domain::ids::KeyFingerprint;
 use tallyd::domain::money::{Money, Total};
+use tallyd::keys::Wanted;
 
 use super::house::{Candidate, House, OWN_KEY, Plan};
 
@@ -22,6 +23,93 @@ async fn a_callers_own_key_passes_untouched_and_is_held_to_settle_with() {
     let key = &row.sent().key;
     assert_eq!(key.fingerprint, Some(KeyFingerprint::of("sk-or-v1-mine")));
     assert_eq!(keyring.secret(key).unwrap().expose_secret(), "sk-or-v1-mine");
+}
+
+#[tokio::test]
+async fn a_key_that_upstream_does_not_take_is_not_held_until_it_does() {
+    let mut house = House::new().await;
+    let keyring = std::sync::Arc::clone(&house.keyring);
+    let brought = || keyring.held().into_iter().filter(|(name, _, _)| name.is_none()).count();
+    for (status, held) in [("401 Unauthorized", 0), ("403 Forbidden", 0), ("402 Payment Required", 1)] {
+        let (mut client, mut upstream) = house.post(CHAT, "authorization: Bearer sk-or-v1-mine\r\n", "{}").await;
+        upstream.json(status, "connection: close\r\n", "{}").await;
+        client.reply().await;
+        assert_eq!(brought(), held, "{status}");
+    }
+    // What anybody may read proves nothing.
+    let mut client = house.client().await;
+    client
+        .send("GET /api/v1/models HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer sk-or-v1-invented\r\n\r\n")
+        .await;
+    house.upstream.accept().await.json("200 OK", "connection: close\r\n", "{}").await;
+    client.reply().await;
+    assert_eq!(brought(), 1);
+    assert_eq!(house.finish().await.0.len(), 3);
+}
+
+#[tokio::test]
+async fn a_tally_key_is_swapped_and_its_labels_are_the_strongest() {
+    let keys = [("default", OWN_KEY), ("growth", "sk-or-v1-growth")];
+    let keys = keys.map(|(name, key)| (name.to_owned(), SecretString::from(key.to_owned()))).to_vec();
+    let mut house = House::with(Plan { keys, ..Plan::default() }).await;
+    let tally_keys = std::sync::Arc::clone(&house.tally_keys);
+    let wanted = Wanted {
+        app: Some("growth-bot".to_owned()),
+        tags: [("team".to_owned(), "growth".to_owned())].into(),
+        key: Some("growth".to_owned()),
+        ..Wanted::default()
+    };
+    let made = tally_keys.create(wanted, None).await.unwrap();
+    let text = made.text.expose_secret().to_owned();
+    // Every place where SDKs put a key, and beside one that would pay otherwise.
+    for (path, headers) in [
+        (CHAT, format!("authorization: Bearer {text}\r\n")),
+        ("/api/v1/messages", format!("x-api-key: {text}\r\n")),
+        ("/api/v1/messages", format!("authorization: Bearer {text}\r\nx-api-key: sk-or-v1-mine\r\n")),
+    ] {
+        let headers =
+            format!("{headers}x-tally-app: mine\r\nx-tally-user: lena\r\nx-tally-tags: team=mine,env=prod\r\n");
+        let (mut client, mut upstream) = house.post(path, &headers, "{}").await;
+        assert_eq!(upstream.header("authorization"), Some("Bearer sk-or-v1-growth"), "{path}");
+        assert_eq!(upstream.header("x-api-key"), None, "{path}");
+        upstream.json("200 OK", "connection: close\r\n", "{}").await;
+        client.reply().await;
+    }
+    // Beside an OpenRouter key that pays it goes nowhere.
+    let headers = format!("authorization: Bearer sk-or-v1-mine\r\nx-api-key: {text}\r\n");
+    let (mut client, mut upstream) = house.post(CHAT, &headers, "{}").await;
+    assert_eq!(upstream.header("authorization"), Some("Bearer sk-or-v1-mine"));
+    assert_eq!(upstream.header("x-api-key"), None);
+    upstream.json("200 OK", "connection: close\r\n", "{}").await;
+    client.reply().await;
+    // Open mode is over, whatever a caller sends.
+    let mut client = house.client().await;
+    for headers in ["", "authorization: Bearer dummy\r\n", "authorization: Bearer tally-unknown\r\n"] {
+        client.post(CHAT, headers, "{}").await;
+        assert_eq!(client.reply().await.status(), 401, "{headers}");
+    }
+    tally_keys.revoke(&made.key.fingerprint.tail).await.unwrap();
+    client.post("/api/v1/messages", &format!("x-api-key: {text}\r\n"), "{}").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status(), &reply.json()["error"]["type"]), (401, &"authentication_error".into()));
+    assert!(reply.json()["error"]["message"].as_str().unwrap().contains("was revoked"));
+    assert!(house.upstream.is_idle());
+    let (rows, refusals) = house.finish().await;
+    assert_eq!(rows.len(), 4);
+    for row in &rows[..3] {
+        let sent = row.sent();
+        assert_eq!((sent.key.name.as_str(), sent.tally_key), ("growth", Some(made.key.id)));
+        let labels = &sent.attribution;
+        assert_eq!((labels.app.as_deref(), labels.user.as_deref()), (Some("growth-bot"), Some("lena")));
+        assert_eq!(
+            labels.tags.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>(),
+            ["env=prod", "team=growth"]
+        );
+    }
+    assert_eq!(rows[3].sent().tally_key, None);
+    let causes: Vec<&str> = refusals.iter().map(|refused| refused.cause.as_str()).collect();
+    assert_eq!(causes, ["authentication", "authentication", "authentication", "tally_key_revoked"]);
+    assert_eq!((refusals[3].app.as_deref(), refusals[3].key_name.as_deref()), (Some("growth-bot"), Some("growth")));
 }
 
 #[tokio::test]

@@ -17,7 +17,9 @@ use tallyd::domain::ids::CallId;
 use tallyd::domain::observation::{Head, Observation, Outcome, Refused, Sent};
 use tallyd::domain::scope::AdmissionSubject;
 use tallyd::journal::{Journal, JournalOptions, Reader};
+use tallyd::keys::TallyKeys;
 use tallyd::shutdown::{Signals, Tasks};
+use tallyd::store::{Store, StoreOptions};
 use tallyd::telemetry::Metrics;
 use tallyd::web::gateway::{Gateway, GatewaySetup};
 use tallyd::web::guard::Guard;
@@ -88,6 +90,7 @@ pub(super) struct House {
     pub(super) upstream: Upstream,
     pub(super) journal: Journal,
     pub(super) keyring: Arc<Keyring>,
+    pub(super) tally_keys: Arc<TallyKeys>,
     pub(super) recorder: Recorder,
     pub(super) metrics: Metrics,
     pub(super) candidates: Arc<Mutex<Vec<Candidate>>>,
@@ -142,10 +145,16 @@ impl House {
         let candidates: Arc<Mutex<Vec<Candidate>>> = Arc::default();
         let (seen, refuse) = (Arc::clone(&candidates), plan.refuse);
         let settings = plan.settings.clone();
+        let url = format!("sqlite:{}", folder.path().join("keys.db").display());
+        let store = Store::open(&StoreOptions::new(url)).await.unwrap();
+        let upstreams = plan.keys.iter().map(|(name, _)| name.clone()).collect();
+        let tally_keys = TallyKeys::open(store, upstreams, chrono_tz::UTC, clock.clone(), entropy.clone()).await;
+        let tally_keys = Arc::new(tally_keys.unwrap());
         let metrics = Metrics::new(Registry::with_prefix("tallyd"));
         let recorder = Recorder::new(started.journal.clone(), metrics.clone());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config::OpenRouter {
+                management_key: None,
                 base_url: base_url.parse().unwrap(),
                 keys: plan.keys.into_iter().collect::<BTreeMap<_, _>>(),
                 connect_timeout: Duration::from_secs(5),
@@ -153,6 +162,7 @@ impl House {
             settings: plan.settings,
             on_ledger_failure: plan.on_ledger_failure,
             open: plan.open,
+            tally_keys: Arc::clone(&tally_keys),
             guard: Arc::new(Guard::new(address, vec!["tally.example".to_owned()], None)),
             keyring: Arc::clone(&keyring),
             recorder: recorder.clone(),
@@ -178,6 +188,7 @@ impl House {
             upstream,
             journal: started.journal,
             keyring,
+            tally_keys,
             recorder,
             metrics,
             candidates,

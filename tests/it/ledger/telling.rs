@@ -19,6 +19,7 @@ pub(super) fn told(clock: &Clock, entropy: &Entropy, id: &str) -> Work {
         at,
         generation_id: id.parse().unwrap(),
         key: None,
+        tally_key: None,
         attribution: Attribution::default(),
     };
     Work { told: vec![told], ..Work::default() }

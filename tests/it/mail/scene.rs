@@ -183,6 +183,7 @@ impl Scene {
                 at,
                 endpoint: "chat/completions".to_owned(),
                 key: KeyRef { name: "default".to_owned(), fingerprint: None },
+                tally_key: None,
                 attribution,
                 requested_model: Some(model.to_owned()),
                 models: Vec::new(),

@@ -116,6 +116,7 @@ impl Scene {
             at,
             endpoint: "chat/completions".to_owned(),
             key: KeyRef { name: "…\"><i>".to_owned(), fingerprint: Some(KeyFingerprint::of("sk-or-v1-odd")) },
+            tally_key: None,
             attribution,
             requested_model: Some(format!("evil/{HOSTILE}{}", "m".repeat(300))),
             models: Vec::new(),
@@ -161,6 +162,7 @@ impl Scene {
             at: call.created_at,
             endpoint: call.endpoint.path().to_owned(),
             key: KeyRef { name: call.key_name.to_owned(), fingerprint: None },
+            tally_key: None,
             attribution: Attribution {
                 app: Some(call.app.to_owned()),
                 user: call.user.clone(),

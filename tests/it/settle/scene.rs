@@ -117,7 +117,7 @@ impl Scene {
         let call_id = self.entropy.call_id(now);
         let key = key.map(|text| KeyRef { name: "own".to_owned(), fingerprint: Some(KeyFingerprint::of(text)) });
         let attribution = Attribution::default();
-        let told = Told { call_id, at: now, generation_id: id.parse().unwrap(), key, attribution };
+        let told = Told { call_id, at: now, generation_id: id.parse().unwrap(), key, tally_key: None, attribution };
         self.write(&Call::told(&told)).await;
         self.wake();
         call_id

@@ -7,6 +7,7 @@ use tallyd::domain::ids::{CallId, GenerationId, KeyFingerprint};
 use tallyd::domain::money::Money;
 use tallyd::domain::observation::{ErrorFacts, Told};
 use tallyd::domain::settling::Settling;
+use tallyd::domain::tally_key::TallyKeyId;
 use tallyd::domain::time::Timestamp;
 
 /// A quarter of an hour, and the start of a UTC day.
@@ -39,6 +40,7 @@ pub(crate) fn told(n: u32, at: Timestamp) -> Call {
         at,
         generation_id: generation(n),
         key: None,
+        tally_key: None,
         attribution: Attribution::default(),
     })
 }
@@ -58,6 +60,7 @@ pub(crate) fn complete(n: u32) -> Call {
     call.seen_at = NOON.plus_millis(2);
     call.settled_at = Some(NOON.plus_millis(3));
     call.key = Some(key("default", "sk-or-v1-secret"));
+    call.tally_key = Some(TallyKeyId::new(NOON, 7));
     call.attribution = Attribution {
         app: Some("growth-bot".to_owned()),
         user: Some("üser".to_owned()),
