@@ -114,6 +114,7 @@ fn call(n: u32) -> Call {
             tags: [("env".to_owned(), "prod".to_owned())].into(),
         },
         requested_model: Some(model.clone()),
+        models: Vec::new(),
         routing: None,
         streamed: Some(true),
         flags: Vec::new(),

@@ -22,7 +22,9 @@ pub mod store;
 // Services.
 pub mod budget;
 pub mod capture;
+pub mod catalogue;
 pub mod ledger;
+pub mod reconcile;
 pub mod report;
 pub mod settle;
 

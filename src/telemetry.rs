@@ -24,6 +24,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::{Log, LogFormat};
 use crate::domain::call::CallState;
+use crate::domain::money::{Money, Total};
 use crate::domain::observation::Reading;
 
 /// What [`Metrics::text`] is served as.
@@ -111,6 +112,9 @@ pub struct Metrics {
     /// Rows whose generation record is due to be read.
     pub settle_due: Gauge,
     settle_lag: Gauge<f64, AtomicU64>,
+    used_elsewhere: Gauge<f64, AtomicU64>,
+    balance: Gauge<f64, AtomicU64>,
+    catalogue_age: Gauge<f64, AtomicU64>,
     /// Mails in the outbox that are neither sent nor given up.
     pub outbox_waiting: Gauge,
     /// Mails a server accepted.
@@ -153,6 +157,14 @@ impl Metrics {
             drain_lag: add_in(to, Unit::Seconds, "ledger_drain_lag", "Age of the oldest record not in the ledger"),
             settle_due: add(to, "settle_due", "Rows whose generation record is due to be read"),
             settle_lag: add_in(to, Unit::Seconds, "settle_lag", "How long the longest-due row has waited"),
+            used_elsewhere: add_in(
+                to,
+                usd(),
+                "used_elsewhere_today",
+                "What OpenRouter counted for the configured keys this UTC day that nothing here explains",
+            ),
+            balance: add_in(to, usd(), "account_balance", "Credits left, as last told; NaN while not known"),
+            catalogue_age: add_in(to, Unit::Seconds, "catalogue_age", "Age of the list of models; NaN without one"),
             outbox_waiting: add(to, "outbox_waiting", "Mails neither sent nor given up"),
             mails_sent: add(to, "mails_sent", "Mails a server accepted"),
             mails_failed: add(to, "mails_failed", "Mails given up"),
@@ -191,6 +203,21 @@ impl Metrics {
         self.settle_lag.set(lag.as_secs_f64());
     }
 
+    /// Notes what the configured keys used today that nothing here explains.
+    pub fn set_used_elsewhere(&self, used: Total) {
+        self.used_elsewhere.set(printed(used));
+    }
+
+    /// Notes the account's balance.
+    pub fn set_balance(&self, left: Option<Money>) {
+        self.balance.set(left.map_or(f64::NAN, |left| printed(left.into())));
+    }
+
+    /// Notes how old the list of models is.
+    pub fn set_catalogue_age(&self, age: Option<Duration>) {
+        self.catalogue_age.set(age.map_or(f64::NAN, |age| age.as_secs_f64()));
+    }
+
     /// All of them in the `OpenMetrics` text format, see [`METRICS_CONTENT_TYPE`].
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -200,6 +227,15 @@ impl Metrics {
         }
         text
     }
+}
+
+/// An amount as the text format has it: a float, made of the exact text when it is printed and not before.
+fn printed(amount: Total) -> f64 {
+    amount.to_decimal().parse().unwrap_or(f64::NAN)
+}
+
+fn usd() -> Unit {
+    Unit::Other("usd".to_owned())
 }
 
 fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {

@@ -14,7 +14,7 @@ use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
-use crate::jobs::{self, Housekeeping};
+use crate::jobs::{self, Housekeeping, Upstream};
 use crate::journal::Journal;
 use crate::keys::TallyKeys;
 use crate::ledger::{Ledger, Opened};
@@ -66,7 +66,7 @@ impl Daemon {
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { clock, entropy, warnings } = surroundings;
         let metrics = super::metrics();
-        let OpenLedger { store, opened, book, lock } = open(config, &metrics, &clock, &entropy).await?;
+        let OpenLedger { store, opened, book, catalogue, lock } = open(config, &metrics, &clock, &entropy).await?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen { address: config.listen, error })?;
         let Opened { writer, ledger, journal, watch } = opened;
@@ -76,7 +76,8 @@ impl Daemon {
         tasks.spawn_sink("journal watch", watch.run());
         let tally_keys = Arc::new(super::tally_keys(config, &store, &clock, &entropy).await?);
         let keyring = Arc::new(Keyring::new(config.openrouter.keys.clone()));
-        settle(config, &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy)?;
+        let client = client(config, &clock)?;
+        settle(config, client.clone(), &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy);
         let housekeeping = Housekeeping {
             store: store.clone(),
             readings: ledger.readings(),
@@ -84,7 +85,19 @@ impl Daemon {
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
-        let board = jobs::start(housekeeping.jobs(), &tasks, &clock, &entropy);
+        let upstream = Upstream {
+            store: store.clone(),
+            client,
+            ledger: ledger.clone(),
+            journal: journal.clone(),
+            shelf: catalogue.clone(),
+            keys: config.openrouter.keys.clone(),
+            management_key: config.openrouter.management_key.clone(),
+            clock: clock.clone(),
+        };
+        let table = housekeeping.jobs().into_iter().chain(upstream.jobs(&config.catalogue)).collect();
+        let board = jobs::start(table, &tasks, &clock, &entropy);
+        let management_key = super::management_key(config);
         deliver(config, address, &tasks, &store, &ledger, &metrics, &clock)?;
         let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
         let recorder = Recorder::new(journal.clone(), metrics.clone());
@@ -112,6 +125,8 @@ impl Daemon {
             recorder: recorder.clone(),
             keys: Arc::new(named_keys(config)),
             tally_keys: Arc::clone(&tally_keys),
+            catalogue: catalogue.clone(),
+            management_key: management_key.clone(),
             zone: config.time_zone,
             clock: clock.clone(),
             entropy,
@@ -126,6 +141,9 @@ impl Daemon {
             keyring,
             tally_keys: Arc::clone(&tally_keys),
             is_loopback: guard.is_loopback(),
+            catalogue,
+            reads_catalogue: config.catalogue.enabled,
+            management_key,
             board,
             clock: clock.clone(),
             zone: config.time_zone,
@@ -209,6 +227,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 #[expect(clippy::too_many_arguments, reason = "the composition root hands each part what it needs")]
 fn settle(
     config: &Config,
+    client: Client,
     tasks: &Tasks,
     store: &Store,
     ledger: &Ledger,
@@ -216,9 +235,7 @@ fn settle(
     metrics: &Metrics,
     clock: &Clock,
     entropy: &Entropy,
-) -> Result<(), StartError> {
-    let timeouts = Timeouts { connect: config.openrouter.connect_timeout, reading: config.settle.timeout };
-    let client = Client::new(&config.openrouter.base_url, timeouts, clock.clone())?;
+) {
     let settler = Settler {
         store: store.clone(),
         client,
@@ -235,7 +252,11 @@ fn settle(
         },
     };
     tasks.spawn("settler", settler.run(tasks.stop_token()));
-    Ok(())
+}
+
+fn client(config: &Config, clock: &Clock) -> Result<Client, StartError> {
+    let timeouts = Timeouts { connect: config.openrouter.connect_timeout, reading: config.settle.timeout };
+    Ok(Client::new(&config.openrouter.base_url, timeouts, clock.clone())?)
 }
 
 fn deliver(

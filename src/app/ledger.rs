@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::StartError;
 use crate::budget::Book;
+use crate::catalogue::Shelf;
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Database};
 use crate::journal::{Journal, JournalOptions};
 use crate::ledger::{Opened, Writer, WriterOptions};
 use crate::lock::{LockError, OwnerLock};
-use crate::store::{Store, StoreOptions};
+use crate::store::{self, Store, StoreOptions};
 use crate::telemetry::Metrics;
 
 /// Bytes beyond `journal.limit` that calls under way may still write: an outcome each for 100,000 calls.
@@ -37,6 +38,8 @@ pub(super) struct OpenLedger {
     pub(super) opened: Opened,
     /// What budgets stand at.
     pub(super) book: Arc<Book>,
+    /// The list of models.
+    pub(super) catalogue: Shelf,
     /// The SQLite database is this process's alone; `None` on PostgreSQL, which many daemons may share.
     pub(super) lock: Option<OwnerLock>,
 }
@@ -66,7 +69,9 @@ pub(super) async fn open(
     })
     .await?;
     let book = Arc::new(Book::default());
+    let catalogue = Shelf::of(store::catalogue::load(&store).await?);
     let options = WriterOptions {
+        catalogue: catalogue.clone(),
         batch_rows: config.ledger.batch_rows,
         batch_wait: config.ledger.batch_wait,
         give_up_after_ms: i64::try_from(config.settle.give_up_after.as_millis()).unwrap_or(i64::MAX),
@@ -75,7 +80,7 @@ pub(super) async fn open(
     };
     let opened =
         Writer::open(store.clone(), journal, config.budgets.clone(), Arc::clone(&book), clock.clone(), options).await?;
-    Ok(OpenLedger { store, opened, book, lock })
+    Ok(OpenLedger { store, opened, book, catalogue, lock })
 }
 
 /// Opens the database alone, to write what the ledger's writer does not; its lock is taken first.

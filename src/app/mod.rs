@@ -87,6 +87,12 @@ async fn tally_keys(
     TallyKeys::open(store.clone(), upstreams, config.time_zone, clock.clone(), entropy.clone()).await
 }
 
+/// The SHA-256 of the management key; `None`: none is configured.
+fn management_key(config: &Config) -> Option<String> {
+    use secrecy::ExposeSecret as _;
+    config.openrouter.management_key.as_ref().map(|key| KeyFingerprint::of(key.expose_secret()).sha256)
+}
+
 /// The configured keys by name, as told IDs may name them.
 fn named_keys(config: &Config) -> NamedKeys {
     use secrecy::ExposeSecret as _;

@@ -7,7 +7,9 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::keys::Proof;
 use super::observe::{Form, ObserveLimits, Observed, Observer};
 use super::recorder::{Recorder, Written};
+use super::request::Asked;
 use crate::clock::Clock;
+use crate::domain::attribution::Attribution;
 use crate::domain::flags;
 use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::{Ending, ErrorFacts, Head, Outcome};
@@ -17,6 +19,13 @@ pub const GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id")
 
 /// Whether OpenRouter's response cache answered: `HIT` or `MISS`.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("x-openrouter-cache-status");
+
+/// Who served; seldom sent, and the body's word is stronger.
+const PROVIDER_NAME: HeaderName = HeaderName::from_static("x-provider-name");
+
+/// Silence between two events of a stream from which it counts as stalled: what many clients and proxies take for a dead
+/// connection.
+const STALL: Duration = Duration::from_secs(30);
 
 /// The ID that a reply's head names, if it is one.
 pub fn generation_id(headers: &HeaderMap) -> Option<GenerationId> {
@@ -33,6 +42,9 @@ pub struct InFlight {
     sent_at: Duration,
     first_byte_at: Option<Duration>,
     proof: Option<Proof>,
+    /// When a stream last told something.
+    last_chunk_at: Option<Duration>,
+    stalled: bool,
     reply: Option<Reply>,
     /// The head, until it is recorded.
     unsaid: Option<Head>,
@@ -43,13 +55,26 @@ struct Reply {
     status: StatusCode,
     generation_id: Option<GenerationId>,
     cache_hit: bool,
+    provider: Option<String>,
     observer: Observer,
 }
 
 impl InFlight {
     /// A call whose sending has been recorded; `sent_at` is the clock's elapsed time then.
     pub fn new(recorder: Recorder, clock: Clock, id: CallId, sent_at: Duration) -> Self {
-        Self { recorder, clock, id, sent_at, first_byte_at: None, proof: None, reply: None, unsaid: None, ended: false }
+        Self {
+            recorder,
+            clock,
+            id,
+            sent_at,
+            first_byte_at: None,
+            proof: None,
+            last_chunk_at: None,
+            stalled: false,
+            reply: None,
+            unsaid: None,
+            ended: false,
+        }
     }
 
     /// Has the reply's status prove the key that the call brought.
@@ -73,7 +98,9 @@ impl InFlight {
             status: status.as_u16(),
         });
         let cache_hit = headers.get(CACHE_STATUS).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"hit"));
-        self.reply = Some(Reply { status, generation_id, cache_hit, observer: Observer::new(headers, limits) });
+        let provider = headers.get(PROVIDER_NAME).and_then(|name| name.to_str().ok()).and_then(Attribution::label);
+        self.reply =
+            Some(Reply { status, generation_id, cache_hit, provider, observer: Observer::new(headers, limits) });
     }
 
     /// Records the head: the reply is not over with it.
@@ -104,7 +131,15 @@ impl InFlight {
         if self.first_byte_at.is_none() && !bytes.is_empty() {
             self.first_byte_at = Some(self.clock.elapsed());
         }
-        self.reply.as_mut().is_some_and(|reply| reply.observer.push(bytes))
+        let Some(reply) = &mut self.reply else { return false };
+        let before = reply.observer.chunks();
+        let ended = reply.observer.push(bytes);
+        if reply.observer.chunks() > before {
+            let now = self.clock.elapsed();
+            self.stalled |= self.last_chunk_at.is_some_and(|last| now.saturating_sub(last) > STALL);
+            self.last_chunk_at = Some(now);
+        }
+        ended
     }
 
     /// The call is over, with an error of our own if it was ours. [`Ending::Complete`] becomes [`Ending::Cut`] for a
@@ -133,13 +168,23 @@ impl InFlight {
         };
         if let Some(reply) = self.reply.take() {
             let stream = reply.observer.form() == Form::Events;
-            let Observed { reading, open_ended } = reply.observer.finish(ending == Ending::Complete);
+            let Observed { mut reading, open_ended } = reply.observer.finish(ending == Ending::Complete);
             if ending == Ending::Complete && open_ended {
                 outcome.ending = Ending::Cut;
+            }
+            let silent = self.last_chunk_at.is_some_and(|last| now.saturating_sub(last) > STALL);
+            if self.stalled || (open_ended && silent) {
+                reading.flag(flags::STALLED);
+            }
+            let read = !reading.flags.contains(&flags::REPLY_NOT_READ);
+            let whole_stream = stream && reply.status.is_success() && outcome.ending == Ending::Complete;
+            if whole_stream && read && !reading.content && reading.error.is_none() {
+                reading.flag(flags::NO_CONTENT);
             }
             outcome.status = Some(reply.status.as_u16());
             outcome.generation_id = reply.generation_id.or(reading.generation_id);
             outcome.facts = reading.facts;
+            outcome.facts.provider = outcome.facts.provider.or(reply.provider);
             if reply.status.is_success() {
                 outcome.facts.streamed = Some(stream);
             }
@@ -162,14 +207,18 @@ impl Drop for InFlight {
     }
 }
 
-/// The flags of a request whose body or labels could not be read.
-pub fn request_flags(body_read: bool, malformed: bool) -> Vec<String> {
+/// The flags of a request: its body or labels could not be read, or hold what does not work. `asked` is `None` when the
+/// body was not read.
+pub fn request_flags(asked: Option<&Asked>, malformed: bool) -> Vec<String> {
     let mut list = Vec::new();
-    if !body_read {
-        list.push(flags::REQUEST_NOT_READ.to_owned());
-    }
-    if malformed {
-        list.push(flags::ATTRIBUTION_MALFORMED.to_owned());
+    for (flag, holds) in [
+        (flags::REQUEST_NOT_READ, asked.is_none()),
+        (flags::ATTRIBUTION_MALFORMED, malformed),
+        (flags::EXTRA_BODY, asked.is_some_and(|asked| asked.extra_body)),
+    ] {
+        if holds {
+            list.push(flag.to_owned());
+        }
     }
     list
 }

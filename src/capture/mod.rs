@@ -6,6 +6,7 @@
 pub mod allowance;
 pub mod attribute;
 pub mod in_flight;
+pub mod job;
 pub mod keys;
 pub mod observe;
 pub mod recorder;

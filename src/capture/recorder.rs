@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::domain::ids::CallId;
-use crate::domain::observation::{Head, Observation, Outcome, Refused, Sent};
+use crate::domain::observation::{Head, JobSeen, Observation, Outcome, Refused, Sent};
 use crate::journal::{Journal, Synced, Wait};
 use crate::telemetry::Metrics;
 
@@ -23,7 +23,14 @@ struct Inner {
 /// Resolves when an outcome is on disk, or when that has been given up (`journal.sync_timeout`).
 #[derive(Debug)]
 #[must_use = "the end of a reply waits for it"]
-pub struct Written(Option<(Wait, CallId, Recorder)>);
+pub struct Written(Option<(Wait, Option<CallId>, Recorder)>);
+
+impl Written {
+    /// Nothing had to be written.
+    pub(super) fn already() -> Self {
+        Self(None)
+    }
+}
 
 impl Future for Written {
     type Output = ();
@@ -32,7 +39,9 @@ impl Future for Written {
         let Some((wait, call_id, recorder)) = &mut self.0 else { return Poll::Ready(()) };
         if ready!(Pin::new(wait).poll(context)) == Synced::NotDurable {
             recorder.0.metrics.journal_unsynced.inc();
-            recorder.append(&Observation::NotSynced { call_id: *call_id });
+            if let Some(call_id) = *call_id {
+                recorder.append(&Observation::NotSynced { call_id });
+            }
         }
         self.0 = None;
         Poll::Ready(())
@@ -90,8 +99,17 @@ impl Recorder {
     pub fn outcome(&self, outcome: Outcome) -> Written {
         self.0.metrics.calls_in_flight.dec();
         let call_id = outcome.call_id;
-        let record = Observation::Outcome(Box::new(outcome)).encode();
-        match self.0.journal.append_synced(&record) {
+        self.append_synced(&Observation::Outcome(Box::new(outcome)), Some(call_id))
+    }
+
+    /// A job told what it cost.
+    pub fn job(&self, seen: JobSeen) -> Written {
+        self.append_synced(&Observation::Job(Box::new(seen)), None)
+    }
+
+    /// Of `call_id` it is noted if the sync does not come.
+    fn append_synced(&self, observation: &Observation, call_id: Option<CallId>) -> Written {
+        match self.0.journal.append_synced(&observation.encode()) {
             Ok(wait) => Written(Some((wait, call_id, self.clone()))),
             Err(refused) => {
                 self.count_lost(refused);

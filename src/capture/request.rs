@@ -16,6 +16,7 @@ const USER: u8 = 3;
 const SESSION: u8 = 4;
 const METADATA: u8 = 5;
 const PROVIDER: u8 = 6;
+const EXTRA_BODY: u8 = 7;
 
 static REQUEST: Node = Node::members(
     "",
@@ -27,6 +28,7 @@ static REQUEST: Node = Node::members(
         Node::value("session_id", SESSION),
         Node::whole("metadata", METADATA),
         Node::whole("provider", PROVIDER),
+        Node::seen("extra_body", EXTRA_BODY),
     ],
 );
 
@@ -48,6 +50,7 @@ const ROUTING: [&str; 7] = [
 ];
 
 /// What a request asks for.
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a body says or is")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// `model`.
@@ -68,6 +71,8 @@ pub struct Asked {
     pub routing: Option<String>,
     /// A label was there and could not be read.
     pub malformed: bool,
+    /// There is a literal `extra_body`: an option of `OpenAI`'s client, whose contents belong into the body itself.
+    pub extra_body: bool,
 }
 
 /// Reads a request's body as it comes.
@@ -102,6 +107,7 @@ impl RequestReader {
             malformed: [USER, SESSION, METADATA, MODELS].into_iter().any(|field| kept.is_passed_over(field)),
             streamed: kept.raw(STREAM) == Some("true"),
             routing: kept.raw(PROVIDER).and_then(routing),
+            extra_body: kept.raw(EXTRA_BODY).is_some(),
             ..Asked::default()
         };
         asked.user = asked.label(kept, USER);
@@ -186,7 +192,9 @@ mod tests {
         assert_eq!(asked.model.as_deref(), Some("openai/gpt-4o:nitro"));
         assert_eq!(asked.models, ["a/b", "c/d"]);
         assert!(asked.models_unread, "3 is no model we know");
-        assert!(asked.streamed && asked.malformed);
+        assert!(asked.streamed && asked.malformed && !asked.extra_body);
+        assert!(read(r#"{"model":"a/b","extra_body":{"provider":{"sort":"price"}}}"#).unwrap().extra_body);
+        assert!(!read(r#"{"model":"a/b","extra_body":null,"metadata":{"extra_body":"x"}}"#).unwrap().extra_body);
         assert_eq!((asked.user.as_deref(), asked.session.as_deref()), (Some("uü"), Some("s")));
         assert_eq!(asked.metadata.into_iter().collect::<Vec<_>>(), [("team".to_owned(), "a".to_owned())]);
         assert_eq!(asked.routing.as_deref(), Some(r#"{"order":["OpenAI"],"sort":"price"}"#));

@@ -18,7 +18,7 @@ const MAX_KEY: usize = 64;
 const MAX_DEPTH: usize = 8;
 
 /// Most fields a [`Node`] tree may name.
-pub(super) const MAX_FIELDS: usize = 32;
+pub(super) const MAX_FIELDS: usize = 40;
 
 /// A place in the JSON text: which value to keep there and which members to look into.
 pub(super) struct Node {
@@ -28,6 +28,8 @@ pub(super) struct Node {
     pub(super) field: Option<u8>,
     /// Keep an object or array as its whole text too.
     pub(super) whole: bool,
+    /// Keep nothing of the value but a mark that it was there and not empty: for what may not be kept.
+    pub(super) seen: bool,
     /// What to look into.
     pub(super) members: &'static [Node],
 }
@@ -38,22 +40,32 @@ pub(super) const EACH: &str = "[]";
 impl Node {
     /// A value to keep.
     pub(super) const fn value(name: &'static str, field: u8) -> Self {
-        Self { name, field: Some(field), whole: false, members: &[] }
+        Self { name, field: Some(field), whole: false, seen: false, members: &[] }
     }
 
     /// A value to keep as it stands, whatever it is.
     pub(super) const fn whole(name: &'static str, field: u8) -> Self {
-        Self { name, field: Some(field), whole: true, members: &[] }
+        Self { name, field: Some(field), whole: true, seen: false, members: &[] }
     }
 
     /// Members to look into.
     pub(super) const fn members(name: &'static str, members: &'static [Node]) -> Self {
-        Self { name, field: None, whole: false, members }
+        Self { name, field: None, whole: false, seen: false, members }
     }
 
     /// A value to keep (or to mark) and members to look into.
     pub(super) const fn marked(name: &'static str, field: u8, members: &'static [Node]) -> Self {
-        Self { name, field: Some(field), whole: false, members }
+        Self { name, field: Some(field), whole: false, seen: false, members }
+    }
+
+    /// A value of which nothing is kept but that it was there, and neither null, false nor empty.
+    pub(super) const fn seen(name: &'static str, field: u8) -> Self {
+        Self::seen_or(name, field, &[])
+    }
+
+    /// The same where a text or number stands, and members to look into where an object or array does.
+    pub(super) const fn seen_or(name: &'static str, field: u8, members: &'static [Node]) -> Self {
+        Self { name, field: Some(field), whole: false, seen: true, members }
     }
 
     fn member(&self, name: &[u8]) -> Option<&'static Node> {
@@ -62,12 +74,18 @@ impl Node {
 }
 
 /// The values kept of one text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kept {
     bytes: Vec<u8>,
     spans: [Option<(u32, u32)>; MAX_FIELDS],
     /// A bit for each field whose value was there and too long to keep.
-    passed_over: u32,
+    passed_over: u64,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), spans: [None; MAX_FIELDS], passed_over: 0 }
+    }
 }
 
 impl Kept {
@@ -149,6 +167,8 @@ pub(super) struct Tap {
     key: Vec<u8>,
     /// Where in `Kept` the value under way began; `None` when it is not kept.
     keeping: Option<usize>,
+    /// The value under way is to be marked once it shows that it is not empty.
+    seeking: bool,
 }
 
 impl Tap {
@@ -162,6 +182,7 @@ impl Tap {
             node: Some(root),
             key: Vec::new(),
             keeping: None,
+            seeking: false,
         }
     }
 
@@ -172,6 +193,7 @@ impl Tap {
         self.node = Some(self.root);
         self.key.clear();
         self.keeping = None;
+        self.seeking = false;
     }
 
     /// Whether a whole value was read and nothing but white space after it.
@@ -230,7 +252,7 @@ impl Tap {
                 let looked_into = self.node.filter(|node| !node.whole && !node.members.is_empty());
                 if let (Some(node), true) = (looked_into, self.depth < MAX_DEPTH) {
                     let array = byte == b'[';
-                    if let Some(field) = field {
+                    if let Some(field) = field.filter(|_| !node.seen) {
                         let end = kept.bytes.len();
                         kept.set(field, end);
                     }
@@ -241,7 +263,8 @@ impl Tap {
                     return;
                 }
                 let whole = self.node.is_some_and(|node| node.whole);
-                if let (Some(field), false) = (field, whole) {
+                self.seeking = self.node.is_some_and(|node| node.seen);
+                if let (Some(field), false) = (field, whole || self.seeking) {
                     let end = kept.bytes.len();
                     kept.set(field, end);
                 }
@@ -250,12 +273,17 @@ impl Tap {
                 self.state = State::Passing { depth: 1, text: false, escaped: false };
             }
             b'"' => {
-                self.keeping = field.map(|_| kept.bytes.len());
+                self.seeking = self.node.is_some_and(|node| node.seen);
+                self.keeping = field.filter(|_| !self.seeking).map(|_| kept.bytes.len());
                 self.keep(b"\"", kept);
                 self.state = State::Text { escaped: false };
             }
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
-                self.keeping = field.map(|_| kept.bytes.len());
+                // Of a word that is only to be seen, null and false say that there is nothing.
+                let seen = self.node.is_some_and(|node| node.seen);
+                self.seeking = seen && !matches!(byte, b'n' | b'f');
+                self.mark(kept);
+                self.keeping = field.filter(|_| !seen).map(|_| kept.bytes.len());
                 self.keep(&[byte], kept);
                 self.state = State::Word;
             }
@@ -277,7 +305,18 @@ impl Tap {
         kept.bytes.extend_from_slice(bytes);
     }
 
+    /// The value under way is not empty: marks it, if it is only to be seen.
+    fn mark(&mut self, kept: &mut Kept) {
+        if std::mem::take(&mut self.seeking)
+            && let Some(field) = self.node.and_then(|node| node.field)
+        {
+            let end = kept.bytes.len();
+            kept.set(field, end);
+        }
+    }
+
     fn end_value(&mut self, kept: &mut Kept) {
+        self.seeking = false;
         if let (Some(from), Some(field)) = (self.keeping.take(), self.node.and_then(|node| node.field)) {
             // A later null says nothing, and takes nothing back.
             if &kept.bytes[from..] == b"null" {
@@ -330,6 +369,9 @@ impl Tap {
                 self.state = State::InKey { escaped: backslash };
             }
         } else {
+            if self.seeking && (read > 1 || !ends) {
+                self.mark(kept);
+            }
             self.keep(&bytes[..read], kept);
             if ends {
                 self.end_value(kept);
@@ -385,6 +427,9 @@ impl Tap {
                     }
                 }
                 continue;
+            }
+            if self.seeking && !matches!(bytes[at], b' ' | b'\t' | b'\n' | b'\r' | b'}' | b']') {
+                self.mark(kept);
             }
             match bytes[at] {
                 b'"' => text = true,
@@ -452,6 +497,34 @@ mod tests {
         assert_eq!(kept.text(0).as_deref(), Some("2"));
         let (kept, _) = read(&[br#"{"error":"plain words"}"#]);
         assert_eq!(kept.text(3).as_deref(), Some("plain words"));
+    }
+
+    static SEEN: Node = Node::members(
+        "",
+        &[Node::seen_or("delta", 0, &[Node::seen("text", 0)]), Node::seen("tools", 1), Node::seen("image", 2)],
+    );
+
+    #[test]
+    fn of_what_may_not_be_kept_only_a_mark_is() {
+        for (text, seen) in [
+            (r#"{"delta":"secret"}"#, [true, false, false]),
+            (r#"{"delta":"\n"}"#, [true, false, false]),
+            (r#"{"delta":""}"#, [false, false, false]),
+            (r#"{"delta":null,"tools":[],"image":false}"#, [false, false, false]),
+            (r#"{"delta":{},"tools":[ ],"image":{ }}"#, [false, false, false]),
+            (r#"{"delta":{"text":"secret"},"tools":[{"name":"secret"}],"image":7}"#, [true, true, true]),
+            (r#"{"delta":{"text":"","other":"secret"},"tools":[[]]}"#, [false, true, false]),
+        ] {
+            for size in [1, 3, text.len()] {
+                let (mut tap, mut kept) = (Tap::new(&SEEN), Kept::default());
+                for piece in text.as_bytes().chunks(size) {
+                    tap.push(piece, &mut kept);
+                }
+                assert!(tap.is_done(), "{text}");
+                assert_eq!([0, 1, 2].map(|field| kept.raw(field).is_some()), seen, "{text} in pieces of {size}");
+                assert!(kept.bytes.is_empty(), "{text}");
+            }
+        }
     }
 
     #[test]

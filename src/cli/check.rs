@@ -9,10 +9,14 @@ use secrecy::SecretString;
 
 use super::{Ending, Outcome, Surroundings};
 use crate::config::{Config, Database};
+use crate::domain::comparison::Verdict;
+use crate::domain::money::Money;
 use crate::domain::time::Timestamp;
 use crate::mail::{Mailer, Message};
 use crate::openrouter::{Client, ReadError, Timeouts};
-use crate::store::{Store, StoreError, StoreOptions};
+use crate::reconcile::{self, CompareError};
+use crate::report::format;
+use crate::store::{self, Store, StoreError, StoreOptions};
 
 /// Free space below which the disk is worth a word, in bytes.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -20,13 +24,26 @@ const LITTLE_SPACE: u64 = 1 << 30;
 /// A clock this far from OpenRouter's is wrong enough to put rows into the wrong window, in milliseconds.
 const CLOCK_OFF_MS: i64 = 60_000;
 
+/// Cheap, quick, and there for years.
+const STREAM_MODEL: &str = "openai/gpt-4o-mini";
+
 /// Check configuration, database, OpenRouter key, mail server, clock and disk.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Send a test mail to this address
     #[arg(long, value_name = "ADDR")]
     send_test_mail: Option<String>,
+    /// Send one stream through the running daemon, or to this base URL, and tell whether something on the way holds
+    /// chunks back. Checks nothing else. Needs a model: with a real key it costs money, as a rule less than $0.001
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "send_test_mail")]
+    stream: Option<String>,
+    /// The model of --stream: a cheap or free one
+    #[arg(long, default_value = STREAM_MODEL, requires = "stream")]
+    model: String,
 }
+
+/// How long a running daemon may take to write what it has seen, when its sums are compared.
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a look at one thing gave.
 enum Finding {
@@ -47,6 +64,9 @@ impl Check {
             }
         };
         let config = &loaded.config;
+        if let Some(url) = &self.stream {
+            return super::streaming::run(&surroundings, config, url, &self.model).await;
+        }
         let source = loaded
             .origin
             .as_ref()
@@ -56,6 +76,7 @@ impl Check {
         findings.push(("database", database(config).await));
         findings.push(("journal", folder(&config.journal_dir)));
         findings.extend(keys(config, &surroundings).await);
+        findings.extend(account(config, &surroundings).await);
         findings.push(("mail", self.mail(config, &surroundings).await));
         let mut good = true;
         for (what, finding) in &findings {
@@ -160,6 +181,67 @@ async fn keys(config: &Config, surroundings: &Surroundings) -> Vec<(&'static str
     }
     findings.push(("clock", clock(&client, surroundings.clock.now()).await));
     findings
+}
+
+/// What OpenRouter counted today beside the ledger, and the balance.
+async fn account(config: &Config, surroundings: &Surroundings) -> Vec<(&'static str, Finding)> {
+    let timeouts = Timeouts { connect: config.openrouter.connect_timeout, reading: Duration::from_secs(10) };
+    // What keeps the client or the database from being opened was told before.
+    let Ok(client) = Client::new(&config.openrouter.base_url, timeouts, surroundings.clock.clone()) else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    if let Ok(store) = Store::open_read_only(&StoreOptions::new(config.database.url())).await {
+        for (name, key) in &config.openrouter.keys {
+            findings.extend(compared(&client, &store, (name, key), surroundings).await.map(|told| ("today", told)));
+        }
+        store.close().await;
+    }
+    if let Some(key) = &config.openrouter.management_key {
+        findings.push((
+            "balance",
+            match reconcile::ask_balance(&client, key).await {
+                Ok(balance) if balance.left() <= Money::ZERO => Bad(format!(
+                    "{} of credits are left; buy more at https://openrouter.ai/settings/credits",
+                    format::usd(balance.left())
+                )),
+                Ok(balance) => Good(format!("{} of credits are left", format::usd(balance.left()))),
+                Err(error) => Bad(error.to_string()),
+            },
+        ));
+    }
+    findings
+}
+
+/// `None` where the key can not be compared for a reason told elsewhere.
+async fn compared(
+    client: &Client,
+    store: &Store,
+    (name, key): (&str, &SecretString),
+    surroundings: &Surroundings,
+) -> Option<Finding> {
+    let clock = &surroundings.clock;
+    // A running daemon writes what it has seen within this time.
+    let caught_up = || async {
+        clock.sleep(DRAINED_WITHIN).await;
+        true
+    };
+    let catalogue = store::catalogue::load(store).await.ok()?;
+    let day = match reconcile::compare(client, store, &catalogue, (name, key), clock, caught_up).await {
+        Ok(day) => day,
+        // That OpenRouter refuses the key, or does not answer, is told of the key itself.
+        Err(CompareError::Read(_)) => return None,
+        Err(error) => return Some(Note(format!("{name}: {error}"))),
+    };
+    let sums = format!("{name}: {} here, {} at OpenRouter", format::usd(day.ours), format::usd(day.theirs));
+    Some(match day.verdict() {
+        Verdict::Agrees => Good(sums),
+        Verdict::Open(used) => Note(format!("{sums}: {} may be costs not known yet", format::usd(used))),
+        Verdict::Elsewhere(used) => Note(format!(
+            "{sums}: {} used elsewhere or not captured; calls with this key do not all pass through tallyd",
+            format::usd(used)
+        )),
+    })
 }
 
 async fn key_finding(client: &Client, name: &str, key: &SecretString) -> Finding {

@@ -10,6 +10,7 @@ mod record;
 mod report;
 mod serve;
 mod sql;
+mod streaming;
 mod verify;
 
 use std::fmt::Display;

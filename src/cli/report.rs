@@ -5,6 +5,7 @@ use std::io::Write as _;
 use clap::Args;
 
 use super::{Ending, Outcome, Surroundings, say_beside};
+use crate::report::failures;
 use crate::report::output::{self, Format};
 use crate::report::spend::{self, Question, SpendError};
 
@@ -20,6 +21,9 @@ pub(super) struct Report {
     /// Until when, exclusive [default: now]
     #[arg(long)]
     until: Option<String>,
+    /// In place of spend: what went wrong, what it means and how to mend it
+    #[arg(long, conflicts_with = "by")]
+    failures: bool,
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -39,6 +43,20 @@ impl Report {
             Err(error) => return Err(error.into()),
         };
         let store = super::daemon::open_read_only(&config).await?;
+        if self.failures {
+            let found = failures::failures(&store, question.since, question.until, now).await?;
+            let mut out = std::io::stdout().lock();
+            output::write(&found.table(), self.format, &mut out)?;
+            let closing = format!("{} errors, {} silent mistakes", found.error_calls, found.mistake_calls);
+            match self.format {
+                Format::Table => writeln!(out, "{closing}")?,
+                Format::Json | Format::Csv => {
+                    out.flush()?;
+                    say_beside(closing);
+                }
+            }
+            return Ok(Ending::Done);
+        }
         let answer = spend::answer(&store, &question).await?;
         let mut out = std::io::stdout().lock();
         match self.format {

@@ -19,9 +19,6 @@ pub(super) const BUDGETS: &str = "budgets";
 /// Variables that set a setting whose default is not `{ env = … }` under a name of their own.
 const OWN_NAMES: [(&str, &str); 1] = [("OPENROUTER_BASE_URL", "openrouter.base_url")];
 
-/// Variables of the same surroundings that no feature of this version reads.
-const UNUSED_NAMES: [&str; 1] = ["OPENROUTER_MANAGEMENT_KEY"];
-
 /// Names the configuration file; not a setting itself.
 pub(super) const CONFIG_VARIABLE: &str = "TALLYD_CONFIG";
 
@@ -131,9 +128,7 @@ impl Layers {
     pub(super) fn add_environment(&mut self, env: &BTreeMap<String, String>) {
         // Names of their own first: the longer name, which says exactly what it sets, wins over them.
         for (name, text) in env.iter().filter(|(_, text)| !text.is_empty()) {
-            if UNUSED_NAMES.contains(&name.as_str()) {
-                self.warnings.push(format!("environment variable {name} is set; this version has no use for it"));
-            } else if let Some(key) = self.own_names.get(name).cloned() {
+            if let Some(key) = self.own_names.get(name).cloned() {
                 self.add_variable(name, key, text);
             }
         }

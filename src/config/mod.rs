@@ -4,6 +4,7 @@
 //! remedy, and none holds a secret. Where the layers come from is passed in as [`Sources`].
 
 mod budgets;
+mod catalogue;
 mod dashboard;
 mod document;
 mod error;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 use chrono_tz::Tz;
 use secrecy::SecretString;
 
+pub use catalogue::Catalogue;
 pub use dashboard::Dashboard;
 pub use error::{ConfigError, Origin, Problem};
 pub use gateway::Gateway;
@@ -75,6 +77,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// How generation records are read.
     pub settle: Settle,
+    /// How OpenRouter's list of models is read.
+    pub catalogue: Catalogue,
     /// How mails leave.
     pub smtp: Smtp,
     /// Where people find the pages.
@@ -170,6 +174,7 @@ impl Config {
         let journal = Journal::read(reader);
         let ledger = Ledger::read(reader);
         let settle = Settle::read(reader);
+        let catalogue = Catalogue::read(reader);
         let smtp = Smtp::read(reader);
         let dashboard = Dashboard::read(reader);
         let log = Log::read(reader);
@@ -186,6 +191,7 @@ impl Config {
             journal: journal?,
             ledger: ledger?,
             settle: settle?,
+            catalogue: catalogue?,
             smtp: smtp?,
             dashboard: dashboard?,
             log: log?,

@@ -27,6 +27,9 @@ pub struct OpenRouter {
     /// The configured keys by name; `openrouter.api_key` is the one named [`DEFAULT_KEY_NAME`]. Each starts with
     /// [`KEY_PREFIX`] and no two are equal. Empty: none is configured.
     pub keys: BTreeMap<String, SecretString>,
+    /// Finds generations that the ledger never saw, and the account's balance; it makes no calls and reads no records.
+    /// `None` when it is not set.
+    pub management_key: Option<SecretString>,
     /// How long a connection may take to open.
     pub connect_timeout: Duration,
 }
@@ -47,6 +50,7 @@ impl OpenRouter {
         Ok(Self {
             base_url,
             keys: read_keys(reader)?,
+            management_key: read_key(reader, "openrouter.management_key")?,
             connect_timeout: reader
                 .duration("openrouter.connect_timeout", Duration::from_millis(100)..=Duration::from_mins(2))?,
         })

@@ -10,7 +10,8 @@ use super::facts::{Facts, Provenance, Source};
 use super::flags;
 use super::ids::{CallId, GenerationId};
 use super::money::Money;
-use super::observation::{Ending, ErrorFacts, Head, Outcome, Reading, Sent, Told};
+use super::observation::{Ending, ErrorFacts, Head, JobSeen, Outcome, Reading, Sent, Told};
+use super::routing;
 use super::settling::Settling;
 use super::tally_key::TallyKeyId;
 use super::time::Timestamp;
@@ -109,6 +110,10 @@ pub struct Call {
     pub attribution_provenance: AttributionProvenance,
     /// The request's model.
     pub requested_model: Option<String>,
+    /// The request's `models`, in its order; empty where it named none.
+    pub requested_models: Vec<String>,
+    /// The catalogue's ID of the permaslug; `None` while no catalogue knew one of another name, or a reply named the model.
+    pub catalogue_model: Option<String>,
     /// What was asked of providers, as JSON text.
     pub routing: Option<String>,
     /// The path below `/api/v1/`; `None` where the call did not pass through us.
@@ -149,6 +154,8 @@ impl Call {
             attribution: Attribution::default(),
             attribution_provenance: AttributionProvenance::default(),
             requested_model: None,
+            requested_models: Vec::new(),
+            catalogue_model: None,
             routing: None,
             endpoint: None,
             http_status: None,
@@ -171,6 +178,7 @@ impl Call {
         call.tally_key = sent.tally_key;
         call.attribution_provenance.merge(&mut call.attribution, &sent.attribution, Attributor::Gateway);
         call.requested_model.clone_from(&sent.requested_model);
+        call.requested_models.clone_from(&sent.models);
         call.routing.clone_from(&sent.routing);
         call.endpoint = Some(sent.endpoint.clone());
         let asked = Facts { streamed: sent.streamed, ..Facts::default() };
@@ -218,6 +226,7 @@ impl Call {
             self.flag(flags::RESPONSE_CACHE_HIT);
         }
         self.name_error();
+        self.mark_routing(None);
         if self.settled_at.is_some() {
             return;
         }
@@ -233,6 +242,23 @@ impl Call {
                 _ => CallState::Unsettled,
             };
         }
+    }
+
+    /// The job that it opened told what it cost. Told again, it changes nothing.
+    pub fn job(&mut self, seen: &JobSeen) {
+        // Which model or provider a job's reply may name, and when, is the opening reply's and the record's to say.
+        let facts = Facts {
+            is_byok: seen.facts.is_byok,
+            inline_cost: seen.facts.inline_cost,
+            inline_upstream_cost: seen.facts.inline_upstream_cost,
+            ..Facts::default()
+        };
+        self.facts.merge(&mut self.provenance, &facts, Source::Reply);
+        if self.error.is_none() && seen.error.is_some() {
+            self.error.clone_from(&seen.error);
+            self.name_error();
+        }
+        self.mark_difference();
     }
 
     /// Its outcome reached the client before the disk had confirmed it.
@@ -295,6 +321,11 @@ impl Call {
         match reading {
             Reading::Record(record) => {
                 let cancelled = record.facts.cancelled == Some(true);
+                if record.is_zero() && self.facts.job_id.is_some() && self.facts.inline_cost != Some(Money::ZERO) {
+                    // A job is billed when it is done, which may be long after its record is there.
+                    self.read(&Reading::NotYet, now, give_up_after_ms);
+                    return;
+                }
                 let free =
                     self.is_free() || record.response_cache_hit || self.flags.contains(flags::RESPONSE_CACHE_HIT);
                 if record.is_zero()
@@ -341,7 +372,6 @@ impl Call {
     }
 
     fn settle(&mut self, record: &super::facts::GenerationRecord, now: Timestamp) {
-        let before = self.facts.inline_cost;
         self.learn(&record.facts, Source::Record);
         let filler = Attribution {
             user: record.external_user.clone(),
@@ -353,11 +383,7 @@ impl Call {
         if record.id_differs {
             self.flag(flags::ID_DIFFERS);
         }
-        if let (Some(inline), Some(settled)) = (before, self.facts.settled_cost)
-            && inline != settled
-        {
-            self.flag(flags::COST_DIFFERS);
-        }
+        self.mark_difference();
         if record.response_cache_hit {
             self.flag(flags::RESPONSE_CACHE_HIT);
         }
@@ -368,6 +394,10 @@ impl Call {
             });
         }
         self.name_error();
+        self.mark_routing(Some(&record.tried));
+        if self.is_insured() {
+            self.flag(flags::ZERO_COMPLETION);
+        }
         self.settled_at = Some(now);
         self.state = CallState::Settled;
         let attempts = self.settling.attempts;
@@ -396,6 +426,10 @@ impl Call {
         self.key = self.key.take().or(other.key);
         self.tally_key = self.tally_key.or(other.tally_key);
         self.requested_model = self.requested_model.take().or(other.requested_model);
+        if self.requested_models.is_empty() {
+            self.requested_models = other.requested_models;
+        }
+        self.catalogue_model = self.catalogue_model.take().or(other.catalogue_model);
         self.routing = self.routing.take().or(other.routing);
         self.endpoint = self.endpoint.take().or(other.endpoint);
         self.http_status = self.http_status.or(other.http_status);
@@ -418,9 +452,23 @@ impl Call {
         self.facts.created_at.unwrap_or(self.seen_at)
     }
 
-    /// The model shown and summed: the reply's ID where known, else the record's permaslug.
+    /// The model shown and summed: the reply's ID where known, else the catalogue's ID of the record's permaslug, else
+    /// the permaslug.
     pub fn model(&self) -> Option<&str> {
-        self.facts.reply_model.as_deref().or(self.facts.permaslug.as_deref())
+        let facts = &self.facts;
+        facts.reply_model.as_deref().or(self.catalogue_model.as_deref()).or(facts.permaslug.as_deref())
+    }
+
+    /// Gives the call the ID that `id_of` has for its permaslug. One that has an ID keeps it: what was counted under a
+    /// name stays there, whatever the catalogue says later.
+    pub fn name_model(&mut self, id_of: impl Fn(&str) -> Option<String>) {
+        if self.facts.reply_model.is_some() {
+            self.catalogue_model = None;
+        } else if self.catalogue_model.is_none()
+            && let Some(permaslug) = &self.facts.permaslug
+        {
+            self.catalogue_model = id_of(permaslug).filter(|id| id != permaslug);
+        }
     }
 
     /// What OpenRouter charged: settled, else inline; `None` if unknown. A failed call was charged nothing.
@@ -460,6 +508,62 @@ impl Call {
 
     fn answered_with_error(&self) -> bool {
         self.http_status.is_some_and(|status| status >= 400)
+    }
+
+    /// Reply and record disagree.
+    fn mark_difference(&mut self) {
+        if let (Some(inline), Some(settled)) = (self.facts.inline_cost, self.facts.settled_cost)
+            && inline != settled
+        {
+            self.flag(flags::COST_DIFFERS);
+        }
+    }
+
+    /// Who answered, against what was asked; `tried` are the providers of the record's attempts.
+    fn mark_routing(&mut self, tried: Option<&[Option<String>]>) {
+        let asked = self.requested_model.as_deref();
+        let served = self.facts.reply_model.as_deref();
+        let another = asked
+            .zip(served)
+            .is_some_and(|(asked, served)| routing::answered_by_another(asked, &self.requested_models, served));
+        let served = routing::Served {
+            provider: self.facts.provider.as_deref(),
+            latency_ms: self.facts.latency_ms,
+            tokens: self.facts.native_tokens_completion,
+            generation_time_ms: self.facts.generation_time_ms,
+            tried,
+        };
+        let preferences = self.routing.as_deref().map(|asked| routing::judge(asked, &served)).unwrap_or_default();
+        let no_effect = preferences.iter().any(|preference| preference.effect == routing::Effect::None);
+        let failed_before = self.facts.failed_attempts.is_some_and(|failed| failed > 0)
+            && self.facts.failed_attempts < self.facts.attempts;
+        for (flag, holds) in [
+            (flags::FALLBACK_MODEL, another),
+            (flags::ROUTING_NO_EFFECT, no_effect),
+            (flags::FALLBACK_PROVIDER, failed_before),
+        ] {
+            if holds {
+                self.flag(flag);
+            } else {
+                // The record knows better than the reply did.
+                self.flags.remove(flag);
+            }
+        }
+    }
+
+    /// Whether nothing came and nothing was charged for a prompt that would have cost something.
+    fn is_insured(&self) -> bool {
+        let blank = self.facts.finish_reason.as_deref().is_none_or(str::is_empty)
+            && self.facts.native_tokens_completion == Some(0)
+            && self.facts.native_tokens_prompt.is_some_and(|tokens| tokens > 0);
+        let failed = self.facts.finish_reason.as_deref() == Some("error");
+        (blank || failed)
+            && self.facts.settled_cost == Some(Money::ZERO)
+            && self.facts.is_byok != Some(true)
+            && self.facts.cancelled != Some(true)
+            && self.facts.job_id.is_none()
+            && !self.is_free()
+            && !self.flags.contains(flags::RESPONSE_CACHE_HIT)
     }
 
     fn flag(&mut self, flag: &str) {

@@ -134,6 +134,12 @@ facts! {
     latency_ms: i64,
     /// Generation time as OpenRouter reports it, in milliseconds.
     generation_time_ms: i64,
+    /// Attempts at providers that OpenRouter made, the one that answered included.
+    attempts: i64,
+    /// Those of them that failed.
+    failed_attempts: i64,
+    /// The job that the reply opened (`/videos`), under which its cost is told.
+    job_id: String,
 }
 
 impl Facts {
@@ -207,6 +213,8 @@ pub struct GenerationRecord {
     pub response_cache_hit: bool,
     /// The highest status among the provider attempts that failed, if all did.
     pub failed_provider_status: Option<u16>,
+    /// Who was tried, in order; `None` where the record does not say of an attempt.
+    pub tried: Vec<Option<String>>,
 }
 
 impl GenerationRecord {

@@ -24,6 +24,20 @@ pub const RESPONSE_CACHE_HIT: &str = "response_cache_hit";
 pub const NOT_SYNCED: &str = "not_synced";
 /// The record showed no tokens and no cost three times and was believed.
 pub const ZERO_RECORD: &str = "zero_record";
+/// The request's body has a literal `extra_body`, which OpenRouter ignores: a client's option went out as text.
+pub const EXTRA_BODY: &str = "extra_body";
+/// A stream came to its end without a piece of an answer.
+pub const NO_CONTENT: &str = "no_content";
+/// A stream told nothing for more than 30 s between two events; comments and pings do not count.
+pub const STALLED: &str = "stalled";
+/// Another model answered than the one asked for.
+pub const FALLBACK_MODEL: &str = "fallback_model";
+/// A provider was tried and failed before the one that answered.
+pub const FALLBACK_PROVIDER: &str = "fallback_provider";
+/// Nothing came, and nothing was charged: zero-completion insurance.
+pub const ZERO_COMPLETION: &str = "zero_completion";
+/// What the request asked of providers did not decide who served.
+pub const ROUTING_NO_EFFECT: &str = "routing_no_effect";
 /// The reply's amount does not fit into ±$9.2 million or is no number, and was not taken.
 pub const COST_NOT_READ: &str = "cost_not_read";
 /// The reply or the record counted tokens that no call can have; they were not taken.

@@ -13,7 +13,13 @@ pub mod table;
 pub mod tally_key;
 pub mod time;
 
+// What models cost by OpenRouter's own list, and what OpenRouter counted beside us.
+pub mod catalogue;
+pub mod comparison;
+pub mod price;
+
 // Local time, and what stands on it.
+pub mod routing;
 pub mod schedule;
 pub mod window;
 pub mod zone;

@@ -59,36 +59,8 @@ impl Money {
     ///
     /// Digits beyond the twelfth place are rounded half to even.
     pub fn parse(text: &str) -> Result<Self, MoneyError> {
-        let text = text.trim();
-        if text.is_empty() || text.len() > MAX_TEXT {
-            return Err(MoneyError::NotANumber);
-        }
-        let (negative, rest) = match text.as_bytes()[0] {
-            b'-' => (true, &text[1..]),
-            b'+' => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let (mantissa, exponent) = match rest.find(['e', 'E']) {
-            Some(at) => (&rest[..at], parse_exponent(&rest[at + 1..])?),
-            None => (rest, 0),
-        };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        if whole.is_empty() && fraction.is_empty() {
-            return Err(MoneyError::NotANumber);
-        }
-        let mut digits = Vec::with_capacity(whole.len() + fraction.len());
-        for byte in whole.bytes().chain(fraction.bytes()) {
-            if !byte.is_ascii_digit() {
-                return Err(MoneyError::NotANumber);
-            }
-            digits.push(byte - b'0');
-        }
-        // Position of the pico's unit digit, counted from the start of `digits`.
-        let whole_len = i64::try_from(whole.len()).map_err(|_| MoneyError::NotANumber)?;
-        let kept = whole_len.saturating_add(exponent).saturating_add(SCALE);
-        let magnitude = round_half_even(&digits, kept)?;
-        let signed = if negative { -magnitude } else { magnitude };
-        i64::try_from(signed).map(Self).map_err(|_| MoneyError::OutOfRange)
+        let picos = parse_scaled(text, SCALE, i128::from(i64::MAX) + 1)?;
+        i64::try_from(picos).map(Self).map_err(|_| MoneyError::OutOfRange)
     }
 
     /// The sum, or `None` beyond ±$9.2 million.
@@ -111,6 +83,40 @@ impl Money {
     }
 }
 
+/// A decimal text, plain or with an exponent, as an integer of 10^-`scale`, digits beyond rounded half to even; its
+/// magnitude is at most `most`, which leaves room for one more digit in 128 bits.
+pub(super) fn parse_scaled(text: &str, scale: i64, most: i128) -> Result<i128, MoneyError> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > MAX_TEXT {
+        return Err(MoneyError::NotANumber);
+    }
+    let (negative, rest) = match text.as_bytes()[0] {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (mantissa, exponent) = match rest.find(['e', 'E']) {
+        Some(at) => (&rest[..at], parse_exponent(&rest[at + 1..])?),
+        None => (rest, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return Err(MoneyError::NotANumber);
+    }
+    let mut digits = Vec::with_capacity(whole.len() + fraction.len());
+    for byte in whole.bytes().chain(fraction.bytes()) {
+        if !byte.is_ascii_digit() {
+            return Err(MoneyError::NotANumber);
+        }
+        digits.push(byte - b'0');
+    }
+    // Position of the unit's digit, counted from the start of `digits`.
+    let whole_len = i64::try_from(whole.len()).map_err(|_| MoneyError::NotANumber)?;
+    let kept = whole_len.saturating_add(exponent).saturating_add(scale);
+    let magnitude = round_half_even(&digits, kept, most)?;
+    Ok(if negative { -magnitude } else { magnitude })
+}
+
 fn parse_exponent(text: &str) -> Result<i64, MoneyError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -121,12 +127,12 @@ fn parse_exponent(text: &str) -> Result<i64, MoneyError> {
 }
 
 /// The first `kept` of `digits` as an integer (zeros appended if there are fewer), the rest rounded half to even.
-fn round_half_even(digits: &[u8], kept: i64) -> Result<i128, MoneyError> {
+fn round_half_even(digits: &[u8], kept: i64, most: i128) -> Result<i128, MoneyError> {
     let len = i64::try_from(digits.len()).map_err(|_| MoneyError::NotANumber)?;
     let mut value: i128 = 0;
     let push = |value: i128, digit: u8| -> Result<i128, MoneyError> {
         let next = value * 10 + i128::from(digit);
-        if next > i128::from(i64::MAX) + 1 { Err(MoneyError::OutOfRange) } else { Ok(next) }
+        if next > most { Err(MoneyError::OutOfRange) } else { Ok(next) }
     };
     if kept < 0 {
         return Ok(0);

@@ -28,6 +28,8 @@ pub enum Observation {
     },
     /// tallyd itself refused the call.
     Refused(Box<Refused>),
+    /// A job that an earlier call opened told what it cost, or that it failed; synced before the client sees the end.
+    Job(Box<JobSeen>),
 }
 
 /// The request, as it goes upstream.
@@ -49,6 +51,9 @@ pub struct Sent {
     /// The request's `model`, or the first of `models`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_model: Option<String>,
+    /// The request's `models`, in its order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub models: Vec<String>,
     /// What was asked of providers, as compact JSON (`usage.routing`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routing: Option<String>,
@@ -140,6 +145,22 @@ pub struct Outcome {
     pub flags: Vec<String>,
 }
 
+/// What a look at a job (`GET /videos/{job}`) told of the call that opened it.
+///
+/// It names the job alone: the call may have ended in another life of the daemon, so the ledger finds its row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSeen {
+    /// The job, as the path asked for it.
+    pub job_id: String,
+    /// When, by our clock.
+    pub at: Timestamp,
+    /// What the reply said.
+    pub facts: Facts,
+    /// Why the job failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorFacts>,
+}
+
 /// A call that tallyd did not send: no row of `usage`, counted in `refusals`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refused {
@@ -171,14 +192,14 @@ impl Observation {
         serde_json::from_slice(bytes)
     }
 
-    /// The call it belongs to; `None` for a refusal.
+    /// The call it belongs to; `None` for a refusal, and for a job, which names no call.
     pub fn call_id(&self) -> Option<CallId> {
         match self {
             Self::Sent(sent) => Some(sent.call_id),
             Self::Head(head) => Some(head.call_id),
             Self::Outcome(outcome) => Some(outcome.call_id),
             Self::NotSynced { call_id } => Some(*call_id),
-            Self::Refused(_) => None,
+            Self::Refused(_) | Self::Job(_) => None,
         }
     }
 }

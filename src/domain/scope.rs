@@ -250,12 +250,12 @@ fn field(glob: Option<&Glob>, value: Option<&str>) -> bool {
 }
 
 /// A model ID without its suffix (`:free`, `:nitro`, `:online`, …); IDs themselves hold no colon.
-fn without_suffix(model: &str) -> &str {
+pub(super) fn without_suffix(model: &str) -> &str {
     model.split_once(':').map_or(model, |(id, _)| id)
 }
 
 /// Whether OpenRouter chooses what answers: its routers, presets (alone or after a model) and aliases.
-fn names_any_model(model: &str) -> bool {
+pub(super) fn names_any_model(model: &str) -> bool {
     model.starts_with("openrouter/") || model.contains("@preset") || model.starts_with('~')
 }
 

@@ -1,6 +1,7 @@
 //! Instants as unix milliseconds: the one form in which time is stored, compared and sent.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,11 @@ impl Timestamp {
     #[must_use]
     pub const fn plus_millis(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
+    }
+
+    /// How long ago it was at `now`; nothing for what is yet to come.
+    pub fn age(self, now: Self) -> Duration {
+        Duration::from_millis(u64::try_from(now.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
     /// The start of the 15-minute UTC bucket that holds this instant.

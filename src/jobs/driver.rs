@@ -28,6 +28,10 @@ type Run = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>
 pub struct Job {
     name: &'static str,
     period: Duration,
+    /// Whether the first run is not put off.
+    at_once: bool,
+    /// The time until an instant at which it also runs.
+    also: Option<fn(Timestamp) -> Duration>,
     run: Run,
 }
 
@@ -44,7 +48,25 @@ impl Job {
         R: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let given = given.clone();
-        Self { name, period, run: Box::new(move || run(given.clone()).boxed()) }
+        Self { name, period, at_once: false, also: None, run: Box::new(move || run(given.clone()).boxed()) }
+    }
+
+    /// Its first run is not put off.
+    #[must_use]
+    pub fn at_once(mut self) -> Self {
+        self.at_once = true;
+        self
+    }
+
+    /// It also runs at instants of the clock: `until` tells how far off the next one is.
+    #[must_use]
+    pub fn also_at(mut self, until: fn(Timestamp) -> Duration) -> Self {
+        self.also = Some(until);
+        self
+    }
+
+    fn no_later(&self, wait: Duration, clock: &Clock) -> Duration {
+        self.also.map_or(wait, |until| wait.min(until(clock.now())))
     }
 }
 
@@ -94,7 +116,8 @@ pub fn start(jobs: Vec<Job>, tasks: &Tasks, clock: &Clock, entropy: &Entropy) ->
         .collect();
     let board = Board(Arc::new(Mutex::new(healths)));
     for (at, job) in jobs.into_iter().enumerate() {
-        let first = FIRST_WITHIN.min(job.period).mul_f64(entropy.fraction());
+        let spread = FIRST_WITHIN.min(job.period).mul_f64(entropy.fraction());
+        let first = if job.at_once { Duration::ZERO } else { spread };
         let (board, stop) = (board.clone(), tasks.stop_token());
         let (clock, entropy) = (clock.clone(), entropy.clone());
         tasks.spawn(job.name, async move {
@@ -105,7 +128,8 @@ pub fn start(jobs: Vec<Job>, tasks: &Tasks, clock: &Clock, entropy: &Entropy) ->
                     () = stop.cancelled() => return,
                     () = clock.sleep(wait) => {}
                 }
-                wait = run(&job, at, &board, &clock, &entropy).await;
+                let next = run(&job, at, &board, &clock, &entropy).await;
+                wait = job.no_later(next, &clock);
             }
         });
     }
@@ -218,6 +242,26 @@ mod tests {
         assert_eq!(waits, [5, 10, 20, 40, 60]);
         stage.settle().await;
         assert_eq!(stage.board.jobs()[0].failures, 0);
+    }
+
+    #[tokio::test]
+    async fn a_job_also_runs_at_its_instant_of_the_clock() {
+        let (tasks, clock) = (Tasks::new(), Clock::manual(Timestamp(0)));
+        let (sender, runs) = mpsc::channel(16);
+        let given = (sender, clock.clone());
+        let job = Job::every(Duration::from_mins(10), "test", &given, |(sender, clock)| async move {
+            Ok(sender.send(clock.elapsed()).await?)
+        });
+        let at_three = |now: Timestamp| {
+            let left = if now.millis() < 180_000 { 180_000 - now.millis() } else { 3_600_000 };
+            Duration::from_millis(u64::try_from(left).unwrap())
+        };
+        let board = start(vec![job.at_once().also_at(at_three)], &tasks, &clock, &Entropy::seeded(7));
+        let mut stage = Stage { tasks, clock, board, runs };
+        assert_eq!(stage.next_run().await, Duration::ZERO);
+        let second = stage.next_run().await;
+        assert!((178..=181).contains(&second.as_secs()), "{second:?}");
+        assert!((538..=662).contains(&stage.next_run().await.as_secs()));
     }
 
     #[tokio::test]

@@ -5,6 +5,8 @@
 
 mod driver;
 mod housekeeping;
+mod upstream;
 
 pub use driver::{Board, Job, JobHealth, start};
 pub use housekeeping::Housekeeping;
+pub use upstream::Upstream;

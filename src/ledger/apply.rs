@@ -7,6 +7,7 @@ use super::Work;
 use super::fold::{Fold, Move, Verdict};
 use super::tracking::{Fill, Tracker};
 use crate::budget::Book;
+use crate::catalogue::Shelf;
 use crate::domain::budget::Budget;
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
@@ -68,6 +69,7 @@ pub(super) struct Applier {
     journal_id: String,
     book: Arc<Book>,
     tracker: Tracker,
+    catalogue: Shelf,
     give_up_after_ms: i64,
     /// The number of the last transaction that is known to be committed.
     transaction: u64,
@@ -76,9 +78,15 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    pub(super) fn new(store: Store, journal_id: String, book: Arc<Book>, give_up_after_ms: i64) -> Self {
+    pub(super) fn new(
+        store: Store,
+        journal_id: String,
+        book: Arc<Book>,
+        catalogue: Shelf,
+        give_up_after_ms: i64,
+    ) -> Self {
         let tracker = Tracker::default();
-        Self { store, journal_id, book, tracker, give_up_after_ms, transaction: 0, unsure: None }
+        Self { store, journal_id, book, tracker, catalogue, give_up_after_ms, transaction: 0, unsure: None }
     }
 
     /// How far the journal had been drained at the last commit.
@@ -150,7 +158,8 @@ impl Applier {
             }
         }
         let (calls, generations) = touched(work, replay);
-        let loaded = store::calls::load(&mut tx, &calls, &generations).await?;
+        let mut loaded = store::calls::load(&mut tx, &calls, &generations).await?;
+        loaded.extend(store::calls::of_jobs(&mut tx, &jobs(work)).await?);
         let mut fold = Fold::new(&self.journal_id, loaded);
         for observation in &work.observations {
             fold.observe(observation);
@@ -159,6 +168,7 @@ impl Applier {
         for reading in &work.readings {
             fold.read(reading.call_id, &reading.reading, reading.at, self.give_up_after_ms);
         }
+        fold.name_models(&self.catalogue.load());
         let (moves, refused) = fold.finish();
         let judged_at = work.as_of.unwrap_or(now);
         let (tracker, mut applied) = self.write(&mut tx, &moves, judged_at).await?;
@@ -201,6 +211,7 @@ impl Applier {
             for id in &ids {
                 fold.interrupt(*id, now);
             }
+            fold.name_models(&self.catalogue.load());
             let (moves, _) = fold.finish();
             let (tracker, _) = self.write(&mut tx, &moves, now).await?;
             tx.commit().await.map_err(ApplyError::Commit)?;
@@ -263,7 +274,7 @@ fn touched(work: &Work, replay: bool) -> (Vec<CallId>, Vec<GenerationId>) {
             }
             Observation::Head(head) => generations.extend(head.generation_id.clone()),
             Observation::Outcome(outcome) => generations.extend(outcome.generation_id.clone()),
-            Observation::Sent(_) | Observation::NotSynced { .. } | Observation::Refused(_) => {}
+            Observation::Sent(_) | Observation::NotSynced { .. } | Observation::Refused(_) | Observation::Job(_) => {}
         }
         if let Some(id) = observation.call_id().filter(|id| !begun.contains(id)) {
             calls.insert(id);
@@ -271,5 +282,16 @@ fn touched(work: &Work, replay: bool) -> (Vec<CallId>, Vec<GenerationId>) {
     }
     generations.extend(work.told.iter().map(|told| told.generation_id.clone()));
     calls.extend(work.readings.iter().map(|reading| reading.call_id));
+    calls.extend(&work.renamed);
     (calls.into_iter().collect(), generations.into_iter().collect())
+}
+
+/// The jobs that `work` tells of.
+fn jobs(work: &Work) -> Vec<String> {
+    let job = |observation: &Observation| match observation {
+        Observation::Job(seen) => Some(seen.job_id.clone()),
+        _ => None,
+    };
+    let jobs: std::collections::BTreeSet<String> = work.observations.iter().filter_map(job).collect();
+    jobs.into_iter().collect()
 }

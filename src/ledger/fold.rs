@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::domain::call::{Call, CallState, CapturedBy};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::flags;
 use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::{Observation, Reading, Refused, Told};
@@ -44,16 +45,26 @@ pub struct Fold<'a> {
     journal_id: &'a str,
     rows: HashMap<CallId, Row>,
     by_generation: HashMap<GenerationId, CallId>,
+    by_job: HashMap<String, CallId>,
     refused: Vec<Refused>,
 }
 
 impl<'a> Fold<'a> {
     /// Starts from the rows that the batch may touch; `journal_id` names the journal whose calls run here.
     pub fn new(journal_id: &'a str, loaded: Vec<Call>) -> Self {
-        let mut fold = Self { journal_id, rows: HashMap::new(), by_generation: HashMap::new(), refused: Vec::new() };
+        let mut fold = Self {
+            journal_id,
+            rows: HashMap::new(),
+            by_generation: HashMap::new(),
+            by_job: HashMap::new(),
+            refused: Vec::new(),
+        };
         for call in loaded {
             if let Some(id) = &call.generation_id {
                 fold.by_generation.insert(id.clone(), call.call_id);
+            }
+            if let Some(job) = &call.facts.job_id {
+                fold.by_job.insert(job.clone(), call.call_id);
             }
             fold.rows.insert(call.call_id, Row { before: Some(call.clone()), after: Some(call) });
         }
@@ -74,6 +85,15 @@ impl<'a> Fold<'a> {
             }
             Observation::Outcome(outcome) => {
                 self.change(outcome.call_id, |call| call.outcome(outcome));
+                if let Some(job) = &outcome.facts.job_id {
+                    self.by_job.entry(job.clone()).or_insert(outcome.call_id);
+                }
+            }
+            Observation::Job(seen) => {
+                // A job that no call here opened is none of the ledger's.
+                if let Some(call_id) = self.by_job.get(&seen.job_id).copied() {
+                    self.change(call_id, |call| call.job(seen));
+                }
             }
             Observation::NotSynced { call_id } => self.change(*call_id, Call::not_synced),
             Observation::Refused(refused) => self.refused.push((**refused).clone()),
@@ -99,6 +119,13 @@ impl<'a> Fold<'a> {
     /// The daemon that had these calls under way stopped without seeing their end.
     pub fn interrupt(&mut self, call_id: CallId, now: Timestamp) {
         self.change(call_id, |call| call.interrupted(now));
+    }
+
+    /// Gives the rows that only a permaslug names the catalogue's ID of it; comes last, before [`Fold::finish`].
+    pub fn name_models(&mut self, catalogue: &Catalogue) {
+        for call in self.rows.values_mut().filter_map(|row| row.after.as_mut()) {
+            call.name_model(|permaslug| catalogue.id_of(permaslug).map(str::to_owned));
+        }
     }
 
     /// The rows that changed, and the refusals.
@@ -173,6 +200,7 @@ mod tests {
             tally_key: None,
             attribution: Attribution::default(),
             requested_model: None,
+            models: Vec::new(),
             routing: None,
             streamed: None,
             flags: Vec::new(),

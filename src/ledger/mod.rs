@@ -10,6 +10,7 @@
 mod apply;
 pub mod fold;
 pub mod intake;
+pub mod naming;
 mod tracking;
 mod writer;
 
@@ -56,6 +57,8 @@ pub struct Work {
     pub told: Vec<Told>,
     /// Generation records that were read.
     pub readings: Vec<ReadingOf>,
+    /// Rows to be looked at again, because the catalogue learnt of their models.
+    pub renamed: Vec<CallId>,
     /// The instant at which budgets are judged; `None` is now. History is made with its own.
     pub as_of: Option<Timestamp>,
 }
@@ -63,7 +66,7 @@ pub struct Work {
 impl Work {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.observations.is_empty() && self.told.is_empty() && self.readings.is_empty()
+        self.observations.is_empty() && self.told.is_empty() && self.readings.is_empty() && self.renamed.is_empty()
     }
 
     /// Whether there is nothing left to part.
@@ -77,7 +80,7 @@ impl Work {
     }
 
     fn pieces(&self) -> usize {
-        self.observations.len() + self.told.len() + self.readings.len()
+        self.observations.len() + self.told.len() + self.readings.len() + self.renamed.len()
     }
 
     /// Two halves that hold the same in the same order.
@@ -92,6 +95,7 @@ impl Work {
         second.observations = self.observations.split_off(cut(self.observations.len()));
         second.told = self.told.split_off(cut(self.told.len()));
         second.readings = self.readings.split_off(cut(self.readings.len()));
+        second.renamed = self.renamed.split_off(cut(self.renamed.len()));
         (self, second)
     }
 }
@@ -156,6 +160,12 @@ pub struct Ledger {
     health: Arc<ArcSwap<Health>>,
     wakes: Arc<Wakes>,
     clock: crate::clock::Clock,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").finish_non_exhaustive()
+    }
 }
 
 impl Ledger {

@@ -20,6 +20,7 @@ use super::apply::{Applied, Applier, ApplyError};
 use super::fold::Verdict;
 use super::{COMMAND_ITEMS, COMMAND_QUEUE, Command, Health, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work};
 use crate::budget::Book;
+use crate::catalogue::Shelf;
 use crate::clock::Clock;
 use crate::domain::budget::Budget;
 use crate::domain::observation::Observation;
@@ -52,6 +53,8 @@ pub struct WriterOptions {
     pub give_up_after_ms: i64,
     /// The file that records nobody can understand go to.
     pub aside: PathBuf,
+    /// What models are called.
+    pub catalogue: Shelf,
     /// Where rows are counted.
     pub metrics: Metrics,
 }
@@ -157,7 +160,8 @@ impl Writer {
         clock: Clock,
         options: WriterOptions,
     ) -> Result<Opened, OpenError> {
-        let mut applier = Applier::new(store, journal.id().to_string(), book, options.give_up_after_ms);
+        let catalogue = options.catalogue.clone();
+        let mut applier = Applier::new(store, journal.id().to_string(), book, catalogue, options.give_up_after_ms);
         let drained = applier.drained_to().await?;
         let StartedJournal { journal, reader, watch, damage, torn_tail } = journal.start(clock.clone(), drained)?;
         if let Some(position) = torn_tail {
@@ -502,13 +506,14 @@ impl Gathered {
         if command.answer.is_closed() {
             return;
         }
-        let Work { observations, told, readings, as_of } = command.work;
+        let Work { observations, told, readings, renamed, as_of } = command.work;
         let work = &mut self.piece.work;
         self.piece.told_by.extend(std::iter::repeat_n(self.callers.len(), told.len()));
         self.callers.push(Caller { answer: command.answer, verdicts: Vec::new(), _room: command.room });
         work.observations.extend(observations);
         work.told.extend(told);
         work.readings.extend(readings);
+        work.renamed.extend(renamed);
         work.as_of = as_of;
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{StatusCode, Url};
+use reqwest::{RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clock::Clock;
@@ -14,10 +14,19 @@ use crate::domain::time::Timestamp;
 
 use super::error::{ReadError, http_date, retry_after};
 use super::key::KeyInfo;
-use super::{generation, key, tls};
+use super::models::{self, Listing};
+use super::{credits, generation, key, tls};
+use crate::domain::catalogue::Listed;
+use crate::domain::comparison::Balance;
 
 /// Longest answer read, in bytes; a generation record is about 2 KB.
 const MAX_BODY: usize = 256 * 1024;
+
+/// Longest page of the list of models read, in bytes; the whole list is about 2 MB.
+const MAX_LISTING: usize = 16 << 20;
+
+/// Most pages of the list of models; without limits asked for, all of it comes in one.
+const MAX_PAGES: usize = 50;
 
 /// How long an idle connection is kept for the next reading.
 const IDLE: Duration = Duration::from_mins(1);
@@ -78,7 +87,39 @@ impl Client {
 
     /// Asks what a key says of itself.
     pub async fn key_info(&self, key: &SecretString) -> Result<KeyInfo, ReadError> {
-        key::decode(&self.get("key", key).await?)
+        let request = self.http.get(format!("{}/key", self.base));
+        let (body, answered_at) = self.in_time(self.answer(request, Some(key), MAX_BODY)).await?;
+        Ok(KeyInfo { answered_at, ..key::decode(&body)? })
+    }
+
+    /// Asks what the account holds. Only a management key is told the truth: others are refused, or told zeros.
+    pub async fn credits(&self, key: &SecretString) -> Result<Balance, ReadError> {
+        credits::decode(&self.get("credits", key).await?, self.clock.now())
+    }
+
+    /// Reads the list of models, every page of it. It is public: no key is sent.
+    pub async fn models(&self) -> Result<Vec<Listed>, ReadError> {
+        let mut url = format!("{}/models", self.base);
+        let mut models = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let body = self.in_time(self.ask(self.http.get(&url), None, MAX_LISTING)).await?;
+            let Listing { listed, next } = models::decode(&body)?;
+            models.extend(listed);
+            if models.len() > models::MAX_MODELS {
+                return Err(ReadError::garbled(format!("OpenRouter lists more than {} models", models::MAX_MODELS)));
+            }
+            let Some(next) = next else { return Ok(models) };
+            url = self.page(&next)?;
+        }
+        Err(ReadError::garbled(format!("OpenRouter's list of models has more than {MAX_PAGES} pages")))
+    }
+
+    /// The next page of the list: its query is taken and nothing else, so that a link leads nowhere but to the list.
+    fn page(&self, next: &str) -> Result<String, ReadError> {
+        match next.split_once('?') {
+            Some((path, query)) if path.ends_with("/models") => Ok(format!("{}/models?{query}", self.base)),
+            _ => Err(ReadError::garbled("OpenRouter's list of models goes on somewhere else than in the list")),
+        }
     }
 
     /// What time it is at OpenRouter, to the second, from the head of any answer; `None` if none came or told it.
@@ -90,22 +131,47 @@ impl Client {
 
     /// The body of a 200.
     async fn get(&self, path: &str, key: &SecretString) -> Result<Bytes, ReadError> {
-        self.clock.timeout(self.reading, self.ask(path, key)).await.unwrap_or_else(|| {
+        let request = self.http.get(format!("{}/{path}", self.base));
+        self.in_time(self.ask(request, Some(key), MAX_BODY)).await
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
+        self.clock.timeout(self.reading, answer).await.unwrap_or_else(|| {
             Err(ReadError::temporary(format!("OpenRouter did not answer within {} s", self.reading.as_secs())))
         })
     }
 
-    async fn ask(&self, path: &str, key: &SecretString) -> Result<Bytes, ReadError> {
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
-            .map_err(|_| ReadError::temporary("the key holds characters that no header can carry"))?;
-        bearer.set_sensitive(true);
-        let url = format!("{}/{path}", self.base);
-        let mut response =
-            self.http.get(url).header(AUTHORIZATION, bearer).send().await.map_err(|error| broken(&error))?;
+    async fn ask(
+        &self,
+        request: RequestBuilder,
+        key: Option<&SecretString>,
+        max_body: usize,
+    ) -> Result<Bytes, ReadError> {
+        Ok(self.answer(request, key, max_body).await?.0)
+    }
+
+    /// The body of a 200, and the time at OpenRouter, to the second, if it told.
+    async fn answer(
+        &self,
+        mut request: RequestBuilder,
+        key: Option<&SecretString>,
+        max_body: usize,
+    ) -> Result<(Bytes, Option<Timestamp>), ReadError> {
+        if let Some(key) = key {
+            let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
+                .map_err(|_| ReadError::temporary("the key holds characters that no header can carry"))?;
+            bearer.set_sensitive(true);
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        let mut response = request.send().await.map_err(|error| broken(&error))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         // An error's body is read too, so that its connection serves the next reading; what it says is not kept.
-        let body = bounded(&mut response).await;
-        if status.is_success() { body } else { Err(self.refusal(status, &headers)) }
+        let body = bounded(&mut response, max_body).await;
+        if !status.is_success() {
+            return Err(self.refusal(status, &headers));
+        }
+        let told = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
+        Ok((body?, told))
     }
 
     fn refusal(&self, status: StatusCode, headers: &HeaderMap) -> ReadError {
@@ -127,11 +193,11 @@ impl Client {
     }
 }
 
-async fn bounded(response: &mut reqwest::Response) -> Result<Bytes, ReadError> {
+async fn bounded(response: &mut reqwest::Response, max_body: usize) -> Result<Bytes, ReadError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(ReadError::garbled(format!("OpenRouter's answer is longer than {MAX_BODY} bytes")));
+        if body.len() + chunk.len() > max_body {
+            return Err(ReadError::garbled(format!("OpenRouter's answer is longer than {max_body} bytes")));
         }
         body.extend_from_slice(&chunk);
     }

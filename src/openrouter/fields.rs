@@ -122,6 +122,30 @@ fn rounded(number: f64) -> Option<i64> {
     (-1.0..=1e12).contains(&number).then(|| number.round() as i64)
 }
 
+/// The first `most` values of an array; `None` for every other value.
+pub(super) fn list(value: &RawValue, most: usize) -> Option<Vec<&RawValue>> {
+    struct Array(usize);
+    impl<'de> Visitor<'de> for Array {
+        type Value = Vec<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut values = Vec::new();
+            while values.len() < self.0 {
+                let Some(value) = seq.next_element()? else { return Ok(values) };
+                values.push(value);
+            }
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(values)
+        }
+    }
+    let mut text = serde_json::Deserializer::from_str(value.get());
+    text.deserialize_seq(Array(most)).ok()
+}
+
 /// The text of a JSON number; `None` for every other value and for numbers of absurd length.
 pub(super) fn number(value: &RawValue) -> Option<&str> {
     let text = value.get();
@@ -130,7 +154,7 @@ pub(super) fn number(value: &RawValue) -> Option<&str> {
 }
 
 /// The content of a JSON string; `None` for every other value.
-fn string(value: &RawValue) -> Option<String> {
+pub(super) fn string(value: &RawValue) -> Option<String> {
     value.get().starts_with('"').then(|| serde_json::from_str(value.get()).ok())?
 }
 

@@ -71,7 +71,13 @@ pub(super) fn decode(body: &[u8], asked: &GenerationId) -> Result<GenerationReco
         id_differs: data.text("id").is_some_and(|id| id != asked.as_str()),
         response_cache_hit: data.text("response_cache_source_id").is_some(),
         failed_provider_status: failed_status(&attempts),
+        tried: attempts.iter().map(|attempt| attempt.text("provider_name")).collect(),
     };
+    if !attempts.is_empty() {
+        let failed = attempts.iter().filter(|attempt| attempt.count("status").is_some_and(|status| status >= 400));
+        record.facts.failed_attempts = i64::try_from(failed.count()).ok();
+        record.facts.attempts = i64::try_from(attempts.len()).ok();
+    }
     record.kept_json = kept(&data, &record, &attempts);
     Ok(record)
 }
@@ -239,6 +245,8 @@ mod tests {
             settled_upstream_cost: Some(Money::ZERO),
             latency_ms: Some(412),
             generation_time_ms: Some(1630),
+            attempts: Some(1),
+            failed_attempts: Some(0),
             ..Facts::default()
         };
         assert_eq!(record.facts, expected);
@@ -270,6 +278,8 @@ mod tests {
         assert_eq!(picos(cached.facts.cache_discount), Some(24_764_400_000));
         assert_eq!(cached.facts.native_tokens_cached, Some(9172));
         assert_eq!(cached.failed_provider_status, None, "the second attempt succeeded");
+        assert_eq!((cached.facts.attempts, cached.facts.failed_attempts), (Some(2), Some(1)));
+        assert_eq!(cached.tried[0].as_deref(), Some("Amazon Bedrock"));
         assert!(cached.kept_json.contains(r#""provider_name":"Amazon Bedrock","status":429"#), "{}", cached.kept_json);
         assert!(cached.kept_json.contains(r#""moderation_latency":58"#), "{}", cached.kept_json);
 

@@ -29,6 +29,8 @@ pub struct KeyInfo {
     pub is_management_key: Option<bool>,
     /// When it stops working; `None`: never.
     pub expires_at: Option<Timestamp>,
+    /// What time it was at OpenRouter when it answered, to the second; `None` if it did not tell.
+    pub answered_at: Option<Timestamp>,
 }
 
 /// Reads the body of a 200. Its `label` is part of the key's text and is not looked at.
@@ -48,8 +50,10 @@ pub(super) fn decode(body: &[u8]) -> Result<KeyInfo, ReadError> {
         usage_weekly: amount("usage_weekly"),
         usage_monthly: amount("usage_monthly"),
         is_free_tier: data.boolean("is_free_tier"),
-        is_management_key: data.boolean("is_management_key"),
+        // The older of the two names for the same.
+        is_management_key: data.boolean("is_management_key").or_else(|| data.boolean("is_provisioning_key")),
         expires_at: data.text("expires_at").and_then(|at| Timestamp::parse(&at)),
+        answered_at: None,
     })
 }
 

@@ -1,8 +1,11 @@
 //! What needs somebody, and one calm line for each thing that does not.
 
+use super::estimates::Estimates;
 use super::format;
+use super::reconciliation::Reconciliation;
 use super::words;
-use crate::domain::money::Total;
+use crate::domain::comparison::Verdict;
+use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 use crate::store::outbox::OutboxCounts;
 use crate::store::rollups::Sums;
@@ -42,9 +45,15 @@ pub struct Check {
 
 /// What the lines are made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct Seen<'a> {
     /// Today's sums.
     pub today: Sums,
+    /// What today's unknown costs may be.
+    pub estimates: Estimates,
+    /// What OpenRouter counted beside us.
+    pub reconciliation: &'a Reconciliation,
+    /// Whether a key is configured that is told the balance.
+    pub has_management_key: bool,
     /// What waits to be settled.
     pub backlog: Backlog,
     /// Where mails stand.
@@ -56,11 +65,15 @@ pub struct Seen {
 }
 
 /// Every line, always in the same order.
-pub fn checks(seen: &Seen) -> Vec<Check> {
-    vec![unknown(seen), settling(seen), failing(seen), mail(seen)]
+pub fn checks(seen: &Seen<'_>) -> Vec<Check> {
+    let mut checks = vec![unknown(seen), settling(seen), failing(seen), mail(seen), elsewhere(seen)];
+    if seen.has_management_key {
+        checks.push(balance(seen));
+    }
+    checks
 }
 
-fn unknown(seen: &Seen) -> Check {
+fn unknown(seen: &Seen<'_>) -> Check {
     let Sums { unknown, inline, inline_cost, completions, .. } = seen.today;
     let inline_detail = if inline == 0 || inline_cost == Total::ZERO {
         String::new()
@@ -75,8 +88,9 @@ fn unknown(seen: &Seen) -> Check {
         (0, _) => "No completion today yet.".to_owned(),
         (_, 0) => "Every cost of today is known.".to_owned(),
         _ => format!(
-            "The cost of {} of today is unknown and in no sum.",
-            words::counted(unknown, "completion", "completions")
+            "The cost of {} of today is unknown and in no sum{}.",
+            words::counted(unknown, "completion", "completions"),
+            seen.estimates.about(unknown)
         ),
     };
     Check {
@@ -89,7 +103,7 @@ fn unknown(seen: &Seen) -> Check {
     }
 }
 
-fn settling(seen: &Seen) -> Check {
+fn settling(seen: &Seen<'_>) -> Check {
     let Backlog { due, waiting, parked, oldest_due } = seen.backlog;
     let late = oldest_due.map_or(0, |due| seen.now.millis() - due.millis());
     let level = if late > LATE_MS || parked > 0 { Level::Warning } else { Level::Calm };
@@ -116,7 +130,7 @@ fn settling(seen: &Seen) -> Check {
     Check { what: "settling", level, head, detail, link: (level != Level::Calm).then_some("/status") }
 }
 
-fn failing(seen: &Seen) -> Check {
+fn failing(seen: &Seen<'_>) -> Check {
     let Sums { failures, completions, .. } = seen.today;
     let calls = failures + completions;
     let many = failures > 0 && failures * MANY_FAILURES > calls;
@@ -137,7 +151,7 @@ fn failing(seen: &Seen) -> Check {
     }
 }
 
-fn mail(seen: &Seen) -> Check {
+fn mail(seen: &Seen<'_>) -> Check {
     let OutboxCounts { uncomposed, queued, waiting, sent, failed } = seen.outbox;
     let open = uncomposed + queued + waiting;
     let (level, head) = if failed > 0 {
@@ -168,13 +182,68 @@ fn mail(seen: &Seen) -> Check {
     }
 }
 
+/// What a key spent today at OpenRouter that the ledger does not hold.
+fn elsewhere(seen: &Seen<'_>) -> Check {
+    let today = &seen.reconciliation.today;
+    let (mut used, mut open, mut as_of) = (Vec::new(), Vec::new(), None);
+    for compared in today {
+        let named = |amount: Money| format!("{} today (key {})", format::usd(amount), compared.key_name);
+        match compared.verdict() {
+            Verdict::Agrees => {}
+            Verdict::Open(amount) => open.push(named(amount)),
+            Verdict::Elsewhere(amount) => used.push(named(amount)),
+        }
+        as_of = as_of.max(Some(compared.as_of));
+    }
+    let level = if used.is_empty() { Level::Calm } else { Level::Warning };
+    let asked = as_of.map(|at| format!("OpenRouter was last asked {}", ago(at, seen.now)));
+    let head = if !used.is_empty() {
+        format!("Used elsewhere or not captured: {}.", used.join(", "))
+    } else if !open.is_empty() {
+        format!("OpenRouter counts more: {}; completions whose cost is not known yet may be it.", open.join(", "))
+    } else if today.is_empty() {
+        "No key has been compared with OpenRouter’s own count today yet.".to_owned()
+    } else {
+        "OpenRouter counted nothing today (UTC) that is not here.".to_owned()
+    };
+    let remedy = "calls with this key that do not pass through tallyd; tell their IDs, or give them a key of their own";
+    let detail = match (used.is_empty(), asked) {
+        (false, Some(asked)) => format!("{remedy}. {asked}"),
+        (_, asked) => asked.unwrap_or_default(),
+    };
+    Check { what: "elsewhere", level, head, detail, link: (level != Level::Calm).then_some("/status#s-account") }
+}
+
+fn balance(seen: &Seen<'_>) -> Check {
+    let (level, head, detail) = match seen.reconciliation.balance {
+        None => (Level::Calm, "The account’s balance has not been read yet.".to_owned(), String::new()),
+        Some(balance) => (
+            if balance.left() <= Money::ZERO { Level::Bad } else { Level::Calm },
+            format!("{} of credits are left.", format::usd(balance.left())),
+            format!("read {}", ago(balance.as_of, seen.now)),
+        ),
+    };
+    Check { what: "balance", level, head, detail, link: Some("/status#s-account") }
+}
+
+/// How long ago something was, in words.
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", format::left(now.millis() - at.millis()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::comparison::{Balance, KeyDay};
 
-    fn seen() -> Seen {
+    static NOTHING: Reconciliation = Reconciliation { today: Vec::new(), before: Vec::new(), balance: None };
+
+    fn seen() -> Seen<'static> {
         Seen {
             today: Sums { completions: 100, ..Sums::default() },
+            estimates: Estimates::default(),
+            reconciliation: &NOTHING,
+            has_management_key: false,
             backlog: Backlog::default(),
             outbox: OutboxCounts::default(),
             has_mail_server: true,
@@ -185,6 +254,45 @@ mod tests {
     #[test]
     fn nothing_wrong_is_all_calm() {
         assert!(checks(&seen()).iter().all(|check| check.level == Level::Calm && check.link.is_none()));
+    }
+
+    #[test]
+    fn what_was_used_elsewhere_is_told_with_its_key_and_the_balance_with_its_age() {
+        let now = seen().now;
+        let money = |text| Money::parse(text).unwrap();
+        let compared = |name: &str, theirs, waiting| KeyDay {
+            key_name: name.to_owned(),
+            key_sha256: name.to_owned(),
+            day: now,
+            ours: money("1"),
+            theirs: money(theirs),
+            unknown: waiting,
+            estimate: Money::ZERO,
+            waiting,
+            dearest: money("5"),
+            over_midnight: Money::ZERO,
+            as_of: now.plus_millis(-20 * 60_000),
+        };
+        let balance = Balance { credits: money("60"), usage: money("48.5"), as_of: now.plus_millis(-5 * 60_000) };
+        let of = |today: Vec<KeyDay>| {
+            let reconciliation = Reconciliation { today, before: Vec::new(), balance: Some(balance) };
+            checks(&Seen { reconciliation: &reconciliation, has_management_key: true, ..seen() })
+        };
+        let found = of(vec![compared("default", "3.5", 0), compared("growth", "1", 0)]);
+        assert_eq!(found[4].level, Level::Warning);
+        assert_eq!(found[4].head, "Used elsewhere or not captured: $2.50 today (key default).");
+        assert!(found[4].detail.ends_with("last asked 20 minutes ago"), "{}", found[4].detail);
+        assert_eq!(
+            (found[5].head.as_str(), found[5].detail.as_str()),
+            ("$11.50 of credits are left.", "read 5 minutes ago")
+        );
+        let open = of(vec![compared("default", "3.5", 1)]);
+        assert_eq!(open[4].level, Level::Calm);
+        assert!(open[4].head.contains("$2.50") && open[4].head.contains("may be it"), "{}", open[4].head);
+        assert_eq!(
+            of(vec![compared("default", "1", 0)])[4].head,
+            "OpenRouter counted nothing today (UTC) that is not here."
+        );
     }
 
     #[test]

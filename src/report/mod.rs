@@ -2,10 +2,13 @@
 
 pub mod attention;
 pub mod burn;
+pub mod estimates;
+pub mod failures;
 pub mod format;
 pub mod output;
 pub mod overview;
 pub mod range;
+pub mod reconciliation;
 pub mod series;
 pub mod span;
 pub mod spend;

@@ -1,14 +1,18 @@
 //! Spend by whatever is asked: `tallyd report` and `/tally/v1/spend`.
 
+use std::collections::HashMap;
+
 use chrono_tz::Tz;
 
+use super::estimates;
 use super::span::{self, SpanError, Step};
+use crate::domain::call::Call;
 use crate::domain::money::Total;
 use crate::domain::table::{Cell, Table};
 use crate::domain::time::Timestamp;
 use crate::domain::window::WindowKind;
-use crate::store::rollups::{self, Dimension, Sums, TotalsQuery};
-use crate::store::{Store, StoreError};
+use crate::store::rollups::{self, Dimension, Sums, TotalsQuery, TotalsRow};
+use crate::store::{self, Store, StoreError};
 
 /// Most things a report is grouped by.
 pub const MAX_BY: usize = 4;
@@ -58,6 +62,8 @@ pub struct Answer {
     pub table: Table,
     /// The sums of all rows.
     pub total: Sums,
+    /// What the rows of unknown cost may have cost by the list, as far as they can be estimated; in no sum.
+    pub estimate: Option<Total>,
 }
 
 const GROUPS: &str = "model, provider, app, key, user, session, endpoint, byok, requested_model, error_type, tag.NAME, hour, day, week, month";
@@ -157,12 +163,15 @@ pub async fn answer(store: &Store, question: &Question) -> Result<Answer, SpendE
     let rows = rollups::totals(store, &query).await?;
     let mut columns: Vec<String> = question.by.iter().map(Group::column).collect();
     columns.extend(
-        ["completions", "failures", "tokens_prompt", "tokens_completion", "cost_usd", "unknown"].map(str::to_owned),
+        ["completions", "failures", "tokens_prompt", "tokens_completion", "cost_usd", "unknown", "estimate_usd"]
+            .map(str::to_owned),
     );
     let mut table = Table { columns, ..Table::default() };
     let mut total = Sums::default();
+    let estimates = estimated(store, question, &query, &rows).await?;
     for row in rows {
         total.add(&row.sums);
+        let estimate = estimates.get(&(row.span, row.keys.clone())).copied();
         let mut keys = row.keys.iter();
         let tag = query.by_tag.as_ref().and_then(|_| row.keys.last());
         let mut cells: Vec<Cell> = question
@@ -181,10 +190,57 @@ pub async fn answer(store: &Store, question: &Question) -> Result<Answer, SpendE
             Cell::Integer(row.sums.tokens_completion),
             cost(&row.sums),
             Cell::Integer(row.sums.unknown),
+            estimate.map_or(Cell::Null, |estimate| Cell::Decimal(estimate.to_decimal())),
         ]);
         table.rows.push(cells);
     }
-    Ok(Answer { table, total })
+    let estimate = estimates.values().copied().reduce(|sum, next| sum + next);
+    Ok(Answer { table, total, estimate })
+}
+
+/// A span and the values of what is grouped by.
+type Place = (usize, Vec<Option<String>>);
+
+/// What the rows of unknown cost in each group may have cost; groups without an estimate are not there.
+async fn estimated(
+    store: &Store,
+    question: &Question,
+    query: &TotalsQuery,
+    rows: &[TotalsRow],
+) -> Result<HashMap<Place, Total>, SpendError> {
+    let mut sums: HashMap<Place, Total> = HashMap::new();
+    if rows.iter().all(|row| row.sums.unknown == 0) {
+        return Ok(sums);
+    }
+    let catalogue = store::catalogue::load(store).await?;
+    for call in estimates::unknown(store, question.since, question.until).await? {
+        let Some(estimate) = catalogue.estimate(&call) else { continue };
+        let at = call.created_at();
+        let span = query.spans.partition_point(|(since, _)| *since <= at).checked_sub(1);
+        let Some(span) = span.filter(|span| at < query.spans[*span].1) else { continue };
+        let mut keys: Vec<Option<String>> = query.by.iter().map(|dimension| value(&call, *dimension)).collect();
+        keys.extend(query.by_tag.as_ref().map(|name| call.attribution.tags.get(name).cloned()));
+        *sums.entry((span, keys)).or_default() += Total::from(estimate);
+    }
+    Ok(sums)
+}
+
+/// What the row has in that dimension, as the sums name it.
+fn value(call: &Call, dimension: Dimension) -> Option<String> {
+    let value = match dimension {
+        Dimension::App => call.attribution.app.clone(),
+        Dimension::Key => call.key.as_ref().map(|key| key.name.clone()),
+        Dimension::Model => call.model().map(str::to_owned),
+        Dimension::Provider => call.facts.provider.clone(),
+        Dimension::Endpoint => call.endpoint.clone(),
+        Dimension::Byok => Some((call.facts.is_byok == Some(true)).to_string()),
+        Dimension::User => call.attribution.user.clone(),
+        Dimension::Session => call.attribution.session.clone(),
+        Dimension::RequestedModel => call.requested_model.clone(),
+        Dimension::State => Some(call.state.as_str().to_owned()),
+        Dimension::ErrorType => call.error.as_ref().and_then(|error| error.error_type.clone()),
+    };
+    value.filter(|value| !value.is_empty())
 }
 
 /// What a group cost; NULL where not one of its costs is known. Unknown is not 0.
@@ -220,6 +276,8 @@ impl Answer {
             1 => "the cost of 1 is still unknown and not in it".to_owned(),
             n => format!("the costs of {n} are still unknown and not in it"),
         };
-        format!("${} in {completions} completions, {failures} failures; {unknown}", Total::to_decimal(cost))
+        let about =
+            self.estimate.map_or_else(String::new, |sum| format!(" (about ${}, an estimate)", sum.to_decimal()));
+        format!("${} in {completions} completions, {failures} failures; {unknown}{about}", Total::to_decimal(cost))
     }
 }

@@ -104,6 +104,18 @@ words! {
 }
 
 words! {
+    /// The event in which `/responses` tells that the provider failed.
+    Failure {
+        /// `response.failed`, with the response in it: the wire's usual form.
+        Failed = "failed",
+        /// `response.error`, with the error in it.
+        ResponseError = "response.error",
+        /// `error`, with code and message beside the type.
+        Error = "error",
+    }
+}
+
+words! {
     /// Where a reply with status 200 hides its error.
     Embedded {
         /// In `choices[0].error`.
@@ -290,8 +302,18 @@ behaviours! {
     error_after: u32,
     /// Form of its code.
     error_code: Code,
+    /// In which event of `/responses`.
+    error_event: Failure,
     /// An error inside a reply with status 200 (not streamed).
     embedded: Embedded,
+    /// A stream says nothing but comments before its content event of this number, counted from 0.
+    stall_after: u32,
+    /// For so many milliseconds.
+    stall_ms: u64,
+    /// A stream reasons, and answers nothing.
+    only_reasoning: Flag,
+    /// The head names the provider in `X-Provider-Name`.
+    provider_header: Flag,
     /// What the reply says of its usage.
     usage: Usage,
     /// The reply's usage counts this many output tokens fewer than are billed.
@@ -342,6 +364,8 @@ behaviours! {
     cache_hit: Flag,
     /// Why it ended.
     finish: String,
+    /// Milliseconds until a film is made: before that its job tells no cost, and its record shows nothing.
+    job_ms: u64,
     /// A cancelled call costs nothing.
     free_cancel: Flag,
 

@@ -17,7 +17,7 @@ use super::behaviour::{Behaviour, Cut, Hang};
 use super::encode::Encoder;
 use super::exchange::Tape;
 use super::meter::Meter;
-use super::wire::events::{Events, Step};
+use super::wire::events::{Events, Step, comment};
 use crate::clock::Clock;
 
 type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -88,6 +88,8 @@ pub(super) struct Delivery {
     wait: Option<Wait>,
     /// Whether the wait before the next content event is over.
     waited: bool,
+    /// How far a stall has come: silence, a comment, silence.
+    stall: u8,
     /// Whether what was given out had a chance to be flushed before what comes next.
     flushed: bool,
     /// Content events or pieces given out.
@@ -136,6 +138,7 @@ impl Delivery {
             queue: Bytes::new(),
             wait: None,
             waited: false,
+            stall: 0,
             flushed: true,
             given: 0,
             events: 0,
@@ -268,6 +271,20 @@ impl Delivery {
         let step = events.step();
         if self.behaviour.hang == Some(Hang::Body) && self.events > 0 {
             self.ending = Ending::Hung;
+            return Ok(());
+        }
+        let stalls = self.stall < 3 && self.behaviour.stall_after.is_some_and(|nth| step == Step::Content(nth));
+        if let (true, Some(ms)) = (stalls, self.behaviour.stall_ms) {
+            self.stall += 1;
+            if self.stall == 2 {
+                let comment = comment(meter.plan().endpoint).as_bytes();
+                self.queue = match &mut self.encoder {
+                    Some(encoder) => Bytes::from(encoder.write(comment)?),
+                    None => Bytes::from_static(comment),
+                };
+            } else {
+                self.wait = Some(Box::pin(self.pace.clock.sleep(Duration::from_millis(ms / 2))));
+            }
             return Ok(());
         }
         if matches!(step, Step::Content(_) | Step::Error) && !self.waited {

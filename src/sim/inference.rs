@@ -53,7 +53,13 @@ pub(super) async fn answer(shared: &Arc<Shared>, endpoint: Endpoint, call: &Call
     }
     let (body, content_type) = body(shared, meter.plan());
     head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    deliver(shared, &behaviour, body, head, call)
+    let accepted = meter.plan().endpoint == Endpoint::Videos;
+    let mut reply = deliver(shared, &behaviour, body, head, call)?;
+    if accepted {
+        // The film is still to be made.
+        *reply.status_mut() = StatusCode::ACCEPTED;
+    }
+    Ok(reply)
 }
 
 /// What a hit of the response cache tells in its head.
@@ -174,6 +180,9 @@ fn head(plan: &Plan, cached: Option<&Cached>) -> io::Result<HeaderMap> {
     head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("X-Generation-Id,X-Provider-Name,cf-ray"));
     if !Behaviour::on(plan.behaviour.no_id) {
         head.insert(GENERATION_ID, id_value(plan)?);
+    }
+    if Behaviour::on(plan.behaviour.provider_header) {
+        head.insert("x-provider-name", HeaderValue::from_static(plan.route.provider.name));
     }
     head.insert(SERVER, HeaderValue::from_static("cloudflare"));
     head.insert("cf-ray", HeaderValue::from_static("0000000000000000-SIM"));

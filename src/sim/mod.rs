@@ -41,7 +41,7 @@ pub mod traffic;
 pub mod truth;
 mod wire;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -101,6 +101,8 @@ pub enum Target {
     Inference,
     /// Readings of generation records: `status`, `form`, `retry_after`, `head_ms`, `hang=head`, `reset`, `garbage_reads=1`.
     Generation,
+    /// The list of models; same keys.
+    Models,
     /// Everything else; same keys.
     Account,
 }
@@ -174,6 +176,16 @@ pub enum SimError {
     Behaviour(#[from] BehaviourError),
 }
 
+/// What the list of models says other than the models on sale.
+#[derive(Debug, Default)]
+struct PriceList {
+    /// Prices by model and name; `None`: not listed.
+    changed: HashMap<String, BTreeMap<String, Option<String>>>,
+    hidden: HashSet<String>,
+    /// Models on a page; 0: all.
+    page: usize,
+}
+
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
@@ -190,6 +202,7 @@ struct Shared {
     scripted: AtomicUsize,
     exchanges: Exchanges,
     cache: ResponseCache,
+    list: RwLock<PriceList>,
     calls: AtomicU64,
     readings: AtomicU64,
     in_flight: AtomicUsize,
@@ -299,6 +312,7 @@ impl Simulator {
             scripted: AtomicUsize::new(0),
             exchanges: Exchanges::new(config.keep_exchanges),
             cache: ResponseCache::default(),
+            list: RwLock::default(),
             calls: AtomicU64::new(0),
             readings: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
@@ -332,6 +346,29 @@ impl Simulator {
         scripts.push_back((target, behaviour.to_owned()));
         self.shared.scripted.store(scripts.len(), Ordering::Release);
         Ok(())
+    }
+
+    /// Lists another price of a model from now on (`prompt`, `completion`, `discount`…); `None` no more. What is billed
+    /// stays what it was: a list price is not the bill.
+    pub fn set_price(&self, model: &str, name: &str, price: Option<&str>) {
+        let mut list = self.shared.list.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = list.changed.entry(model.to_owned()).or_default();
+        changed.insert(name.to_owned(), price.map(str::to_owned));
+    }
+
+    /// Whether a model is listed from now on; what is not can be called all the same.
+    pub fn set_listed(&self, model: &str, listed: bool) {
+        let mut list = self.shared.list.write().unwrap_or_else(PoisonError::into_inner);
+        if listed {
+            list.hidden.remove(model);
+        } else {
+            list.hidden.insert(model.to_owned());
+        }
+    }
+
+    /// Lists so many models on a page from now on; 0: all on one.
+    pub fn set_models_a_page(&self, models: usize) {
+        self.shared.list.write().unwrap_or_else(PoisonError::into_inner).page = models;
     }
 
     /// The newest requests, oldest first, as far as `keep_exchanges` goes.

@@ -1,12 +1,12 @@
 //! Connections, paths, keys: everything before a call is known to be one.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -23,7 +23,7 @@ use super::endpoint::Endpoint;
 use super::exchange::Tape;
 use super::picos::Notation;
 use super::plan::Account;
-use super::truth::Reading;
+use super::truth::{Billed, Reading};
 use super::wire::refusal::Refusal;
 use super::wire::{account, others, record};
 use super::{Shared, Target, inference};
@@ -162,14 +162,20 @@ async fn look_up(shared: &Shared, path: &str, call: &Call) -> Answer {
         shared.readings.fetch_add(1, Ordering::Relaxed);
     }
     if path == "models" {
-        return Ok(json(account::models(), call));
+        let behaviour = shared.behaviour(Target::Models, call.header("x-sim"))?;
+        disturb(shared, call, &behaviour).await?;
+        if behaviour.garbage_reads.is_some_and(|reads| reads > 0) {
+            return Ok(json(shared, GARBAGE.to_owned(), call));
+        }
+        let list = shared.list.read().unwrap_or_else(PoisonError::into_inner);
+        return Ok(json(shared, account::models(&list, call.head.uri.query().unwrap_or("")), call));
     }
     let caller = authenticate(shared, call)?;
     let target = if reading { Target::Generation } else { Target::Account };
     let behaviour = shared.behaviour(target, call.header("x-sim"))?;
     disturb(shared, call, &behaviour).await?;
     if behaviour.garbage_reads.is_some_and(|reads| reads > 0) {
-        return Ok(json(GARBAGE.to_owned(), call));
+        return Ok(json(shared, GARBAGE.to_owned(), call));
     }
     let body = match path {
         "generation" => generation(shared, &caller, call).await?,
@@ -180,7 +186,7 @@ async fn look_up(shared: &Shared, path: &str, call: &Call) -> Answer {
         }
         _ => video(shared, &caller, path).ok_or_else(|| Refusal::not_found("Not Found"))?,
     };
-    Ok(json(body, call))
+    Ok(json(shared, body, call))
 }
 
 /// What a behaviour does to a look-up before anything is looked up.
@@ -225,22 +231,37 @@ async fn generation(shared: &Shared, caller: &Account, call: &Call) -> Result<St
     if nth < garbled {
         return Ok(GARBAGE.to_owned());
     }
-    Ok(record::whole(&billed, &behaviour, nth < unready))
+    let unready = nth < unready || !is_made(shared, &billed, &behaviour);
+    Ok(record::whole(&billed, &behaviour, unready))
 }
 
 /// The film of `videos/{job}`, if it is the caller's.
 fn video(shared: &Shared, caller: &Account, path: &str) -> Option<String> {
     let job = path.strip_prefix("videos/")?;
-    let billed = shared.truth.get(&job.replacen("job-", "gen-", 1)).filter(|billed| billed.key == caller.key)?;
-    Some(others::video(job, &billed.cost.json(Notation::JavaScript), billed.is_byok))
+    let id = job.replacen("job-", "gen-", 1);
+    let (billed, behaviour) = shared.truth.find(&id).filter(|(billed, _)| billed.key == caller.key)?;
+    let cost = billed.cost.json(behaviour.notation.unwrap_or(Notation::JavaScript));
+    let bill = is_made(shared, &billed, &behaviour).then_some((&*cost, billed.is_byok));
+    Some(others::video(job, &id, bill))
+}
+
+/// Whether a film is made; everything else is, when it is billed.
+fn is_made(shared: &Shared, billed: &Billed, behaviour: &Behaviour) -> bool {
+    let made_at = i64::try_from(behaviour.job_ms.unwrap_or(0)).unwrap_or(i64::MAX);
+    shared.clock.now().millis().saturating_sub(billed.billed_at.millis()) >= made_at
 }
 
 /// What looks like a record and is none.
 const GARBAGE: &str = "{\"data\":{\"id\":\"gen-17";
 
-fn json(body: String, call: &Call) -> Response<Reply> {
+fn json(shared: &Shared, body: String, call: &Call) -> Response<Reply> {
     let mut response = whole(body.into(), call.tape.as_ref());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // By the clock by which it counts days; the HTTP library would tell the machine's.
+    let date = shared.clock.now().to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = HeaderValue::try_from(date) {
+        response.headers_mut().insert(DATE, date);
+    }
     response
 }
 

@@ -202,6 +202,12 @@ impl Truth {
         self.books().entries.get(&id).map(|entry| entry.billed.clone())
     }
 
+    /// The same with how it was to go.
+    pub(super) fn find(&self, id: &str) -> Option<(Arc<Billed>, Arc<Behaviour>)> {
+        let id: GenerationId = id.parse().ok()?;
+        self.books().entries.get(&id).map(|entry| (entry.billed.clone(), entry.behaviour.clone()))
+    }
+
     /// Every generation still kept, in the order of billing.
     pub fn all(&self) -> Vec<Arc<Billed>> {
         let books = self.books();

@@ -232,7 +232,7 @@ fn like(glob: &str) -> String {
 }
 
 /// A LIKE pattern that matches the text itself.
-fn like_literal(text: &str) -> String {
+pub(super) fn like_literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     for character in text.chars() {
         if matches!(character, '%' | '_' | '\\') {

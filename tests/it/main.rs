@@ -1,9 +1,11 @@
 //! One integration binary: behaviour through public doors.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod catalogue;
 mod clients;
 mod config;
 mod crash;
+mod dialects;
 mod discreet;
 mod edges;
 mod exact;
@@ -14,6 +16,7 @@ mod keys;
 mod layering;
 mod ledger;
 mod mail;
+mod mistakes;
 mod openrouter;
 mod pages;
 mod settle;

@@ -18,7 +18,7 @@ use crate::support::until;
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 15] = [
     "/",
     "/?range=24h",
     "/?range=7d&open=1",
@@ -31,6 +31,8 @@ const PATHS: [&str; 13] = [
     "/budgets/rolling",
     "/alerts",
     "/keys",
+    "/failures",
+    "/failures?range=30d",
     "/status",
 ];
 

@@ -36,6 +36,7 @@ pub(super) fn tell(
             tags: call.tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         },
         requested_model: Some(call.requested.to_owned()),
+        models: Vec::new(),
         routing: call.routing.map(str::to_owned),
         streamed: Some(call.streamed),
         flags: Vec::new(),

@@ -90,6 +90,12 @@ impl Observer {
         self.scanner().is_some_and(|scanner| scanner.ended)
     }
 
+    /// Events seen so far that tell something: comments and pings only keep a connection open. They are not counted on
+    /// where the copy cannot be read.
+    pub fn chunks(&mut self) -> u64 {
+        self.scanner().map_or(0, |scanner| scanner.chunks)
+    }
+
     /// The body is over, `whole` unless it was cut or is not wanted any more: reads what only the end makes clear.
     pub fn finish(mut self, whole: bool) -> Observed {
         let readable = !matches!(self.copy, Copied::Blind(_));

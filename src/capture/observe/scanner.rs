@@ -3,7 +3,7 @@
 use std::io;
 
 use super::sse::{Events, Line};
-use super::wire::{REPLY, Reading, generation_id};
+use super::wire::{REPLY, Reading, generation_id, is_keep_alive};
 use crate::capture::tap::{Kept, Tap};
 use crate::domain::flags;
 
@@ -40,6 +40,8 @@ pub(super) struct Scanner {
     pub(super) reading: Reading,
     /// The text has shown the end of the reply.
     pub(super) ended: bool,
+    /// Events seen that tell something: neither comments nor pings.
+    pub(super) chunks: u64,
     /// How much more decoded text is looked at; `None` without bound, for text that came as it is.
     left: Option<u64>,
 }
@@ -53,6 +55,7 @@ impl Scanner {
             kept: Kept::default(),
             reading: Reading::default(),
             ended: false,
+            chunks: 0,
             left,
         }
     }
@@ -74,8 +77,14 @@ impl Scanner {
 
     fn line(&mut self, line: Option<Line>) {
         match line {
-            Some(Line::Done) => self.ended = true,
-            Some(Line::Json) => self.ended = self.reading.take(&self.kept),
+            Some(Line::Done) => {
+                self.chunks += 1;
+                self.ended = true;
+            }
+            Some(Line::Json) => {
+                self.chunks += u64::from(!is_keep_alive(&self.kept));
+                self.ended = self.reading.take(&self.kept);
+            }
             None => {}
         }
     }

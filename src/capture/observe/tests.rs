@@ -134,6 +134,81 @@ fn ends_of_every_dialect_are_seen() {
 }
 
 #[test]
+fn replies_without_words_are_understood() {
+    let read = |name: &str| observe("application/json", "identity", &[&fixture(name)]).reading;
+    let rerank = read("rerank.json");
+    assert_eq!(rerank.generation_id.unwrap().as_str(), "gen-rerank-1789000730-RerankExampleAb1");
+    assert_eq!((rerank.facts.inline_cost, rerank.facts.native_tokens_prompt), (Money::parse("0.002").ok(), None));
+    assert_eq!(rerank.facts.reply_model.as_deref(), Some("cohere/rerank-v3.5"));
+    let images = read("images.json");
+    assert_eq!((images.generation_id, images.facts.inline_cost), (None, Money::parse("0.03874").ok()));
+    let heard = read("audio_transcription.json").facts;
+    assert_eq!((heard.native_tokens_prompt, heard.native_tokens_completion), (Some(57), Some(8)));
+    assert_eq!(heard.inline_cost, Money::parse("0.0000971").ok());
+    let film = read("video_accepted.json");
+    assert_eq!(film.generation_id.unwrap().as_str(), "gen-1789000750-VideoGenerationAb1");
+    assert_eq!((film.facts.job_id.as_deref(), film.facts.inline_cost), (Some("Vd8QmZ3xT1job"), None));
+    assert_eq!(film.facts.finish_reason, None);
+    let done = read("video_done.json").facts;
+    assert_eq!((done.inline_cost, done.is_byok), (Money::parse("3.2").ok(), Some(false)));
+    let lone = observe("application/json", "identity", &[br#"{"id":"abc","polling_url":"/x","status":"pending"}"#]);
+    assert_eq!(lone.reading.facts.job_id.as_deref(), Some("abc"));
+    assert_eq!(read("chat_completion.json").facts.job_id, None);
+}
+
+#[test]
+fn ends_and_answers_are_told_in_every_dialect() {
+    for (name, finish, content) in [
+        ("chat_stream.sse.txt", Some("stop"), true),
+        ("chat_stream_tool_call.sse.txt", Some("tool_calls"), true),
+        ("completions_stream.sse.txt", Some("stop"), true),
+        ("responses_stream.sse.txt", Some("completed"), true),
+        ("responses_stream_incomplete.sse.txt", Some("max_output_tokens"), false),
+        ("responses_stream_error.sse.txt", None, true),
+        ("messages_stream.sse.txt", Some("end_turn"), true),
+        ("messages_stream_no_cost.sse.txt", Some("tool_use"), true),
+        ("messages_stream_error.sse.txt", None, false),
+    ] {
+        let observed = observe(SSE, "identity", &[&fixture(name)]);
+        assert!(!observed.open_ended, "{name}");
+        assert_eq!(observed.reading.facts.finish_reason.as_deref(), finish, "{name}");
+        assert_eq!(observed.reading.content, content, "{name}");
+        assert!(observed.reading.generation_id.is_some(), "{name}");
+    }
+    let facts = observe(SSE, "identity", &[&fixture("messages_stream_no_cost.sse.txt")]).reading.facts;
+    assert_eq!(
+        (facts.inline_cost, facts.native_tokens_prompt, facts.native_tokens_cached),
+        (None, Some(512), Some(100))
+    );
+    let error = observe(SSE, "identity", &[&fixture("messages_stream_error.sse.txt")]).reading.error.unwrap();
+    assert_eq!(error.error_type.as_deref(), Some("provider_overloaded"));
+    let error = observe(SSE, "identity", &[&fixture("responses_stream_error.sse.txt")]).reading.error.unwrap();
+    assert_eq!(error.message.as_deref(), Some("Provider disconnected"));
+    for stream in [
+        r#"data: {"choices":[{"delta":{"content":"","reasoning":"hm"}}]}"#,
+        r#"data: {"choices":[{"delta":{"content":null,"tool_calls":[],"role":"assistant"}}]}"#,
+        r#"data: {"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"hm"}}"#,
+        r#"data: {"type":"ping"}"#,
+    ] {
+        assert!(!observe(SSE, "identity", &[stream.as_bytes(), b"\n\n"]).reading.content, "{stream}");
+    }
+}
+
+#[test]
+fn comments_and_pings_are_no_chunks() {
+    let mut observer = Observer::new(&headers(SSE, "identity"), &limits());
+    let mut after = |piece: &str| {
+        observer.push(piece.as_bytes());
+        observer.chunks()
+    };
+    assert_eq!(after(": OPENROUTER PROCESSING\n\n"), 0);
+    assert_eq!(after("data: : OPENROUTER PROCESSING\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n"), 0);
+    assert_eq!(after("data: {\"choices\""), 0);
+    assert_eq!(after(":[]}\n\ndata: {}\n\n"), 2);
+    assert_eq!(after("data: [DONE]\n\n"), 3);
+}
+
+#[test]
 fn errors_are_reduced_to_what_may_be_kept() {
     let moderated = observe("application/json", "identity", &[&fixture("error_403_moderation.json")]).reading;
     let error = moderated.error.unwrap();
@@ -240,13 +315,30 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         "chat_stream_tool_call.sse.txt",
         "chat_stream_cut_off.sse.txt",
         "chat_stream_midstream_error.sse.txt",
+        "completions_stream.sse.txt",
         "messages_stream.sse.txt",
+        "messages_stream_no_cost.sse.txt",
+        "messages_stream_error.sse.txt",
         "responses_stream.sse.txt",
+        "responses_stream_incomplete.sse.txt",
+        "responses_stream_error.sse.txt",
     ]
     .into_iter()
     .map(|name| (SSE, fixture(name)))
     .collect();
-    for name in ["chat_completion.json", "responses_nonstream.json", "error_429.json"] {
+    for name in [
+        "chat_completion.json",
+        "completions_legacy.json",
+        "responses_nonstream.json",
+        "messages_nonstream.json",
+        "embeddings.json",
+        "rerank.json",
+        "images.json",
+        "audio_transcription.json",
+        "video_accepted.json",
+        "video_done.json",
+        "error_429.json",
+    ] {
         samples.push(("application/json", fixture(name)));
     }
     let crlf = String::from_utf8(fixture("chat_stream.sse.txt")).unwrap().replace('\n', "\r\n");

@@ -43,6 +43,11 @@ const MESSAGES_PROMPT: u8 = 26;
 const MESSAGES_CACHED: u8 = 27;
 const RESPONSE_ERROR: u8 = 28;
 const PLAIN_ERROR_TYPE: u8 = 29;
+const CONTENT: u8 = 30;
+const DELTA: u8 = 31;
+const OBJECT: u8 = 32;
+const STATUS: u8 = 33;
+const POLLING_URL: u8 = 34;
 
 const USAGE: &[Node] = &[
     Node::value("prompt_tokens", PROMPT),
@@ -83,6 +88,19 @@ const CHOICE_ERROR_MEMBERS: &[Node] = &[
     Node::members("metadata", &[Node::value("error_type", CHOICE_ERROR_TYPE)]),
 ];
 
+/// Where a piece of an answer stands in an event. Nothing of it is kept but that it was there. Reasoning is not looked
+/// for: a stream of nothing else gives its client an empty answer.
+const CHOICE_CONTENT: &[Node] = &[
+    Node::seen("content", CONTENT),
+    Node::seen("refusal", CONTENT),
+    Node::seen("tool_calls", CONTENT),
+    Node::seen("function_call", CONTENT),
+    Node::seen("images", CONTENT),
+    Node::seen("audio", CONTENT),
+];
+
+const INCOMPLETE_DETAILS: Node = Node::members("incomplete_details", &[Node::value("reason", FINISH_REASON)]);
+
 /// What is kept of a reply's body or of one event's data.
 pub(super) static REPLY: Node = Node::members(
     "",
@@ -99,6 +117,8 @@ pub(super) static REPLY: Node = Node::members(
                 EACH,
                 &[
                     Node::value("finish_reason", FINISH_REASON),
+                    Node::members("delta", CHOICE_CONTENT),
+                    Node::seen("text", CONTENT),
                     Node::marked("error", CHOICE_ERROR, CHOICE_ERROR_MEMBERS),
                 ],
             )],
@@ -108,7 +128,25 @@ pub(super) static REPLY: Node = Node::members(
         Node::value("error_type", PLAIN_ERROR_TYPE),
         Node::value("code", PLAIN_CODE),
         Node::value("stop_reason", FINISH_REASON),
-        Node::members("delta", &[Node::value("stop_reason", FINISH_REASON)]),
+        Node::seen_or(
+            "delta",
+            DELTA,
+            &[
+                Node::value("stop_reason", FINISH_REASON),
+                Node::seen("text", CONTENT),
+                Node::seen("partial_json", CONTENT),
+            ],
+        ),
+        // A tool that is called without arguments has no delta.
+        Node::members("content_block", &[Node::seen("name", CONTENT), Node::seen("text", CONTENT)]),
+        Node::members("item", &[Node::seen("name", CONTENT)]),
+        Node::seen("b64_json", CONTENT),
+        Node::seen("audio", CONTENT),
+        Node::seen("text", CONTENT),
+        Node::value("object", OBJECT),
+        Node::value("status", STATUS),
+        INCOMPLETE_DETAILS,
+        Node::seen("polling_url", POLLING_URL),
         Node::marked(
             "message",
             PLAIN_MESSAGE,
@@ -126,6 +164,9 @@ pub(super) static REPLY: Node = Node::members(
                 Node::value("id", ID),
                 Node::value("model", MODEL),
                 Node::value("provider", PROVIDER),
+                Node::value("object", OBJECT),
+                Node::value("status", STATUS),
+                INCOMPLETE_DETAILS,
                 Node::members("usage", USAGE),
                 Node::marked("error", RESPONSE_ERROR, ERROR_MEMBERS),
             ],
@@ -142,13 +183,20 @@ pub struct Reading {
     pub facts: Facts,
     /// Its error: the status's, embedded in a good reply, or in mid-stream.
     pub error: Option<ErrorFacts>,
+    /// An event carried a piece of an answer. Not looked for in replies that are no streams.
+    pub content: bool,
     /// See [`crate::domain::flags`].
     pub flags: Vec<&'static str>,
 }
 
+/// Whether an event only keeps the connection open.
+pub(super) fn is_keep_alive(kept: &Kept) -> bool {
+    kept.raw(TYPE) == Some("\"ping\"")
+}
+
 impl Reading {
     /// Marks the reading, once.
-    pub(super) fn flag(&mut self, flag: &'static str) {
+    pub(in crate::capture) fn flag(&mut self, flag: &'static str) {
         if !self.flags.contains(&flag) {
             self.flags.push(flag);
         }
@@ -162,21 +210,41 @@ impl Reading {
         set_label(&mut self.facts.reply_model, kept, MODEL);
         set_label(&mut self.facts.provider, kept, PROVIDER);
         set_label(&mut self.facts.finish_reason, kept, FINISH_REASON);
+        self.take_job(kept);
         self.take_usage(kept);
         self.take_error(kept);
         let kind = kept.text(TYPE);
+        let reasoning = kind.as_deref().is_some_and(|kind| kind.contains("reasoning"));
+        self.content |= kept.raw(CONTENT).is_some() || (kept.raw(DELTA).is_some() && !reasoning);
+        // `/responses` tells how it ended as its status; why it is incomplete says more.
+        if kept.raw(FINISH_REASON).is_none()
+            && kept.raw(OBJECT) == Some("\"response\"")
+            && matches!(kept.raw(STATUS), Some("\"completed\"" | "\"incomplete\"" | "\"failed\""))
+        {
+            set_label(&mut self.facts.finish_reason, kept, STATUS);
+        }
         is_error(kept, ERROR)
             || matches!(
                 kind.as_deref(),
                 Some(
                     "message_stop"
                         | "response.completed"
+                        // Of OpenRouter's own guide; the wire has not shown it.
+                        | "response.done"
                         | "response.incomplete"
                         | "response.failed"
                         | "response.error"
                         | "error"
                 )
             )
+    }
+
+    /// A job's ID: not a generation's, beside what only jobs have.
+    fn take_job(&mut self, kept: &Kept) {
+        let job = kept.raw(GENERATION_ID).is_some() || kept.raw(POLLING_URL).is_some();
+        if job && kept.text(ID).is_some_and(|id| id.parse::<GenerationId>().is_err()) {
+            set_label(&mut self.facts.job_id, kept, ID);
+        }
     }
 
     fn take_usage(&mut self, kept: &Kept) {
@@ -232,10 +300,10 @@ impl Reading {
     }
 }
 
-/// The generation that a text names.
+/// The generation that a text names. A job's reply has an ID of its own beside the generation's.
 pub(super) fn generation_id(kept: &Kept) -> Option<GenerationId> {
     let named = |field| kept.text(field).and_then(|text| text.parse().ok());
-    [ID, GENERATION_ID, REQUEST_ID].into_iter().find_map(named)
+    [GENERATION_ID, ID, REQUEST_ID].into_iter().find_map(named)
 }
 
 /// Whether an `error` is one: `false`, `null` and `""` say that there is none.

@@ -18,6 +18,7 @@ fn sent() -> Sent {
         tally_key: None,
         attribution: Attribution { app: Some("bot".to_owned()), ..Attribution::default() },
         requested_model: Some("openai/gpt-4o-mini".to_owned()),
+        models: Vec::new(),
         routing: None,
         streamed: Some(true),
         flags: Vec::new(),
@@ -79,6 +80,24 @@ fn an_error_status_whose_id_never_shows_is_failed_at_give_up() {
     call.read(&Reading::NotYet, Timestamp(3_000 + GIVE_UP), GIVE_UP);
     assert_eq!(call.state, CallState::Failed);
     assert_eq!(call.error.unwrap().error_type.as_deref(), Some("provider_unavailable"));
+}
+
+#[test]
+fn the_model_is_the_replys_else_the_catalogues_else_the_permaslug() {
+    let mut call = Call::sent(&sent(), "j");
+    let id_of = |permaslug: &str| (permaslug == "acme/one-20260101").then(|| "acme/one".to_owned());
+    call.name_model(id_of);
+    assert_eq!(call.model(), None);
+    call.facts.permaslug = Some("acme/one-20260101".to_owned());
+    call.name_model(|_| None);
+    assert_eq!(call.model(), Some("acme/one-20260101"));
+    call.name_model(id_of);
+    assert_eq!(call.model(), Some("acme/one"));
+    call.name_model(|_| Some("acme/renamed".to_owned()));
+    assert_eq!(call.model(), Some("acme/one"), "history keeps its name");
+    call.facts.reply_model = Some("acme/one:free".to_owned());
+    call.name_model(id_of);
+    assert_eq!((call.model(), call.catalogue_model.as_deref()), (Some("acme/one:free"), None));
 }
 
 #[test]

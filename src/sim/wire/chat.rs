@@ -125,10 +125,15 @@ impl Chunks {
         wanted
     }
 
-    pub(in crate::sim) fn content(&self, words: &Words, nth: u32, out: &mut String) {
+    /// Writes the nth piece of content, or of reasoning about it.
+    pub(in crate::sim) fn content(&self, words: &Words, reasoning: bool, nth: u32, out: &mut String) {
         out.push_str(&self.head);
-        out.push_str(if self.chat {
+        out.push_str(if self.chat && reasoning {
+            "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\",\"reasoning\":\""
+        } else if self.chat {
             "\"choices\":[{\"index\":0,\"delta\":{\"content\":\""
+        } else if reasoning {
+            "\"choices\":[{\"index\":0,\"text\":\"\",\"reasoning\":\""
         } else {
             "\"choices\":[{\"index\":0,\"text\":\""
         });

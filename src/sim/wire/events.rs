@@ -73,10 +73,11 @@ impl Events {
                 if more { Step::Prologue(nth + 1) } else { self.after_content(plan, 0) }
             }
             Step::Content(nth) => {
+                let reasoning = Behaviour::on(plan.behaviour.only_reasoning);
                 match plan.endpoint {
-                    Endpoint::Responses => responses::content(&self.words, nth, out),
-                    Endpoint::Messages => messages::content(&self.words, nth, out),
-                    _ => self.writer.content(&self.words, nth, out),
+                    Endpoint::Responses => responses::content(&self.words, reasoning, nth, out),
+                    Endpoint::Messages => messages::content(&self.words, reasoning, nth, out),
+                    _ => self.writer.content(&self.words, reasoning, nth, out),
                 }
                 self.after_content(plan, nth + 1)
             }
@@ -125,6 +126,7 @@ impl Events {
     }
 }
 
-fn comment(endpoint: Endpoint) -> &'static str {
+/// A keep-alive comment.
+pub(in crate::sim) fn comment(endpoint: Endpoint) -> &'static str {
     if endpoint == Endpoint::Responses { ": \n\n" } else { ": OPENROUTER PROCESSING\n\n" }
 }

@@ -89,10 +89,11 @@ pub(in crate::sim) fn prologue(plan: &Plan, nth: u32, out: &mut String) -> bool 
 }
 
 /// Writes the nth piece of content.
-pub(in crate::sim) fn content(words: &Words, nth: u32, out: &mut String) {
+pub(in crate::sim) fn content(words: &Words, reasoning: bool, nth: u32, out: &mut String) {
     out.push_str(
-        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"",
     );
+    out.push_str(if reasoning { "thinking_delta\",\"thinking\":\"" } else { "text_delta\",\"text\":\"" });
     words.push(nth, out);
     out.push_str("\"}}\n\n");
 }

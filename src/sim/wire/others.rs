@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::sim::behaviour::Behaviour;
 use crate::sim::endpoint::Endpoint;
 use crate::sim::plan::Plan;
 
@@ -15,15 +16,19 @@ pub(in crate::sim) fn whole(plan: &Plan, polling_base: &str) -> (Vec<u8>, &'stat
     let byok = plan.byok;
     let json = match plan.endpoint {
         Endpoint::Embeddings => {
+            let id = if Behaviour::on(plan.behaviour.no_body_id) {
+                String::new()
+            } else {
+                format!("\"id\":\"{}\",", plan.id)
+            };
             let mut text = String::from(
                 "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"embedding\":[0.0023064255,-0.009327292,0.015797347],\"index\":0}],",
             );
             let _ = write!(
                 text,
-                "\"model\":\"{}\",\"provider\":\"{}\",\"id\":\"{}\",\"usage\":{{\"prompt_tokens\":{},\"total_tokens\":{},\"cost\":{cost},\"is_byok\":{byok},\"cost_details\":{{\"upstream_inference_cost\":{},\"upstream_inference_prompt_cost\":{},\"upstream_inference_completions_cost\":0}}}}}}",
+                "\"model\":\"{}\",\"provider\":\"{}\",{id}\"usage\":{{\"prompt_tokens\":{},\"total_tokens\":{},\"cost\":{cost},\"is_byok\":{byok},\"cost_details\":{{\"upstream_inference_cost\":{},\"upstream_inference_prompt_cost\":{},\"upstream_inference_completions_cost\":0}}}}}}",
                 plan.model_name(),
                 plan.route.provider.name,
-                plan.id,
                 tokens.prompt,
                 tokens.prompt,
                 bill.list().json(notation),
@@ -65,10 +70,14 @@ pub(in crate::sim) fn whole(plan: &Plan, polling_base: &str) -> (Vec<u8>, &'stat
     (json.into_bytes(), JSON)
 }
 
-/// The body of `GET /videos/{job}` once the film is there.
-pub(in crate::sim) fn video(job: &str, cost: &str, byok: bool) -> String {
-    format!(
-        "{{\"id\":{},\"status\":\"completed\",\"usage\":{{\"cost\":{cost},\"is_byok\":{byok}}}}}",
-        super::quoted(job)
-    )
+/// The body of `GET /videos/{job}`: its cost once the film is there, `None` before.
+pub(in crate::sim) fn video(job: &str, generation: &str, bill: Option<(&str, bool)>) -> String {
+    let job = super::quoted(job);
+    let rest = match bill {
+        Some((cost, byok)) => format!(
+            "\"status\":\"completed\",\"unsigned_urls\":[\"https://storage.example/film.mp4\"],\"usage\":{{\"cost\":{cost},\"is_byok\":{byok}}}"
+        ),
+        None => "\"status\":\"in_progress\"".to_owned(),
+    };
+    format!("{{\"id\":{job},\"generation_id\":\"{generation}\",{rest}}}")
 }

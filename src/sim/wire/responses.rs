@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Words;
-use crate::sim::behaviour::Usage;
+use crate::sim::behaviour::{Behaviour, Failure, Usage};
 use crate::sim::plan::Plan;
 
 fn usage(plan: &Plan) -> String {
@@ -48,10 +48,12 @@ enum Standing<'a> {
 
 fn object(plan: &Plan, standing: &Standing<'_>) -> String {
     let second = plan.created_second();
+    let cut_short = plan.finish == "length";
     let (status, completed, output, error, usage) = match standing {
         Standing::InProgress => ("in_progress", "null".to_owned(), String::new(), "null", "null".to_owned()),
         Standing::Completed(text) => {
-            ("completed", second.to_string(), item(&format!("[{}]", part(text)), "completed"), "null", usage(plan))
+            let status = if cut_short { "incomplete" } else { "completed" };
+            (status, second.to_string(), item(&format!("[{}]", part(text)), status), "null", usage(plan))
         }
         Standing::Failed => (
             "failed",
@@ -61,8 +63,12 @@ fn object(plan: &Plan, standing: &Standing<'_>) -> String {
             "null".to_owned(),
         ),
     };
+    let details = match standing {
+        Standing::Completed(_) if cut_short => "{\"reason\":\"max_output_tokens\"}",
+        _ => "null",
+    };
     format!(
-        "{{\"id\":\"{}\",\"object\":\"response\",\"created_at\":{second},\"model\":\"{}\",\"status\":\"{status}\",\"completed_at\":{completed},\"output\":[{output}],\"error\":{error},\"incomplete_details\":null,\"tools\":[],\"tool_choice\":\"auto\",\"parallel_tool_calls\":true,\"max_output_tokens\":null,\"temperature\":1,\"top_p\":1,\"metadata\":{{}},\"background\":false,\"previous_response_id\":null,\"service_tier\":\"default\",\"truncation\":\"disabled\",\"store\":false,\"instructions\":null,\"text\":{{\"format\":{{\"type\":\"text\"}}}},\"reasoning\":null,\"safety_identifier\":null,\"prompt_cache_key\":null,\"usage\":{usage}}}",
+        "{{\"id\":\"{}\",\"object\":\"response\",\"created_at\":{second},\"model\":\"{}\",\"status\":\"{status}\",\"completed_at\":{completed},\"output\":[{output}],\"error\":{error},\"incomplete_details\":{details},\"tools\":[],\"tool_choice\":\"auto\",\"parallel_tool_calls\":true,\"max_output_tokens\":null,\"temperature\":1,\"top_p\":1,\"metadata\":{{}},\"background\":false,\"previous_response_id\":null,\"service_tier\":\"default\",\"truncation\":\"disabled\",\"store\":false,\"instructions\":null,\"text\":{{\"format\":{{\"type\":\"text\"}}}},\"reasoning\":null,\"safety_identifier\":null,\"prompt_cache_key\":null,\"usage\":{usage}}}",
         plan.id,
         plan.model_name(),
     )
@@ -112,8 +118,9 @@ pub(in crate::sim) fn prologue(plan: &Plan, nth: u32, out: &mut String) -> bool 
 }
 
 /// Writes the nth piece of content.
-pub(in crate::sim) fn content(words: &Words, nth: u32, out: &mut String) {
-    let _ = write!(out, "data: {{\"type\":\"response.output_text.delta\",{PLACE},\"delta\":\"");
+pub(in crate::sim) fn content(words: &Words, reasoning: bool, nth: u32, out: &mut String) {
+    let kind = if reasoning { "reasoning_text" } else { "output_text" };
+    let _ = write!(out, "data: {{\"type\":\"response.{kind}.delta\",{PLACE},\"delta\":\"");
     words.push(nth, out);
     let _ = write!(out, "\",\"logprobs\":[],\"sequence_number\":{}}}\n\n", BEFORE + nth);
 }
@@ -121,7 +128,8 @@ pub(in crate::sim) fn content(words: &Words, nth: u32, out: &mut String) {
 /// Writes the nth event after the content; false when there is none.
 pub(in crate::sim) fn epilogue(plan: &Plan, words: &Words, chunks: u32, nth: u32, out: &mut String) -> bool {
     let sequence = BEFORE + chunks + nth;
-    let text = || words.all(chunks);
+    let silent = Behaviour::on(plan.behaviour.only_reasoning);
+    let text = || if silent { String::new() } else { words.all(chunks) };
     match nth {
         0 => event(
             "response.output_text.done",
@@ -137,7 +145,8 @@ pub(in crate::sim) fn epilogue(plan: &Plan, words: &Words, chunks: u32, nth: u32
         3 => {
             let text = text();
             let response = object(plan, &Standing::Completed(&text));
-            event("response.completed", &format!("\"response\":{response}"), sequence, out);
+            let kind = if plan.finish == "length" { "response.incomplete" } else { "response.completed" };
+            event(kind, &format!("\"response\":{response}"), sequence, out);
         }
         _ => return false,
     }
@@ -146,6 +155,14 @@ pub(in crate::sim) fn epilogue(plan: &Plan, words: &Words, chunks: u32, nth: u32
 
 /// Writes the event that says that the provider failed.
 pub(in crate::sim) fn error(plan: &Plan, sent: u32, out: &mut String) {
-    let response = object(plan, &Standing::Failed);
-    event("response.failed", &format!("\"response\":{response}"), BEFORE + sent, out);
+    const CODE: &str = "\"code\":\"server_error\",\"message\":\"Provider disconnected\"";
+    let sequence = BEFORE + sent;
+    match plan.behaviour.error_event.unwrap_or(Failure::Failed) {
+        Failure::Failed => {
+            let response = object(plan, &Standing::Failed);
+            event("response.failed", &format!("\"response\":{response}"), sequence, out);
+        }
+        Failure::ResponseError => event("response.error", &format!("\"error\":{{{CODE}}}"), sequence, out),
+        Failure::Error => event("error", &format!("{CODE},\"param\":null"), sequence, out),
+    }
 }

@@ -45,6 +45,12 @@ pub struct CompletionFilter {
     pub state: Option<CallState>,
     /// The error's type.
     pub error_type: Option<String>,
+    /// The model asked for.
+    pub requested_model: Option<String>,
+    /// The reply's HTTP status.
+    pub http_status: Option<u16>,
+    /// One of the row's flags.
+    pub flag: Option<String>,
     /// A tag's name and value.
     pub tag: Option<(String, String)>,
 }
@@ -74,6 +80,17 @@ pub async fn load(tx: &mut Tx, calls: &[CallId], generations: &[GenerationId]) -
     let rows: Vec<CallRow> = in_tx!(tx, sql::CALLS_LOAD, |text, conn| {
         sqlx::query_as(text).bind(calls).bind(generations).fetch_all(conn).await?
     });
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
+/// The rows that opened these jobs, in the order of their call IDs; locked until the end of the transaction.
+pub async fn of_jobs(tx: &mut Tx, jobs: &[String]) -> Result<Vec<Call>, StoreError> {
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let jobs = Json::keys(jobs)?;
+    let rows: Vec<CallRow> =
+        in_tx!(tx, sql::CALLS_OF_JOBS, |text, conn| sqlx::query_as(text).bind(jobs).fetch_all(conn).await?);
     rows.into_iter().map(CallRow::into_call).collect()
 }
 
@@ -180,11 +197,34 @@ pub async fn page(
             .bind(filter.error_type.as_ref())
             .bind(tag_name)
             .bind(tag_value)
+            .bind(filter.requested_model.as_ref())
+            .bind(filter.http_status.map(i64::from))
+            .bind(filter.flag.as_deref().map(super::drivers::like_literal))
             .bind(i64::from(limit))
             .fetch_all(conn)
             .await?
     });
     rows.into_iter().map(CallRow::into_call).collect()
+}
+
+/// Rows whose cost is unknown, created from `since` until before `until`, newest first, at most `limit`.
+pub async fn unknown(store: &Store, since: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Call>, StoreError> {
+    let rows: Vec<CallRow> = reading!(store, sql::CALLS_UNKNOWN, |text, conn| {
+        sqlx::query_as(text).bind(since.millis()).bind(until.millis()).bind(i64::from(limit)).fetch_all(conn).await?
+    });
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
+/// Rows that are called by one of these permaslugs because no reply named their model, at most `limit`.
+pub async fn unnamed(store: &Store, permaslugs: &[&str], limit: u32) -> Result<Vec<CallId>, StoreError> {
+    if permaslugs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = Json::keys(permaslugs)?;
+    let ids: Vec<String> = reading!(store, sql::CALLS_UNNAMED, |text, conn| {
+        sqlx::query_scalar(text).bind(names).bind(i64::from(limit)).fetch_all(conn).await?
+    });
+    ids.iter().map(|id| id.parse().map_err(|error| StoreError::unreadable(id, &error))).collect()
 }
 
 /// Rows that are shown, oldest first, from `since` on and after `cursor`, at most `limit`: to fill a

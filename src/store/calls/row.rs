@@ -99,6 +99,10 @@ row! {
         settle_since_ms: i64,
         settle_reason: String,
         tally_key_id: String,
+        requested_models: String,
+        attempts: i64,
+        failed_attempts: i64,
+        job_id: String,
     }
 }
 
@@ -131,15 +135,13 @@ impl CallRow {
             cache_discount,
             latency_ms,
             generation_time_ms,
+            attempts,
+            failed_attempts,
+            job_id,
         } = &call.facts;
         let key = call.key.as_ref();
         let fingerprint = key.and_then(|key| key.fingerprint.as_ref());
         let error = call.error.as_ref();
-        let tags = if call.attribution.tags.is_empty() {
-            None
-        } else {
-            Some(serde_json::to_string(&call.attribution.tags).map_err(StoreError::encoding)?)
-        };
         Ok(Self {
             call_id: call.call_id.to_string(),
             state: call.state.as_str().to_owned(),
@@ -163,7 +165,7 @@ impl CallRow {
             app: text(call.attribution.app.as_ref()),
             end_user: text(call.attribution.user.as_ref()),
             session: text(call.attribution.session.as_ref()),
-            tags,
+            tags: json(&call.attribution.tags, call.attribution.tags.is_empty())?,
             requested_model: text(call.requested_model.as_ref()),
             routing: text(call.routing.as_ref()),
             endpoint: text(call.endpoint.as_ref()),
@@ -203,6 +205,10 @@ impl CallRow {
             settle_since_ms: millis(call.settling.since),
             settle_reason: text(call.settling.reason.as_ref()),
             tally_key_id: call.tally_key.map(|id| id.to_string()),
+            requested_models: json(&call.requested_models, call.requested_models.is_empty())?,
+            attempts: *attempts,
+            failed_attempts: *failed_attempts,
+            job_id: text(job_id.as_ref()),
         })
     }
 
@@ -224,6 +230,10 @@ impl CallRow {
             (None, _) => None,
         };
         let error = ErrorFacts { code: self.error_code, error_type: self.error_type, message: self.error_message };
+        // The column holds the outcome; where neither the reply nor the permaslug is it, it is the catalogue's ID.
+        let catalogue_model = self
+            .model
+            .filter(|model| self.reply_model.is_none() && self.permaslug.as_ref().is_some_and(|slug| slug != model));
         Ok(Call {
             call_id: parsed(&row, "call_id", &self.call_id)?,
             generation_id: self.generation_id.map(|id| parsed(&row, "generation_id", &id)).transpose()?,
@@ -240,6 +250,12 @@ impl CallRow {
             attribution_provenance: AttributionProvenance::from_text(&self.attribution_by, &attribution),
             attribution,
             requested_model: self.requested_model,
+            requested_models: match self.requested_models.as_deref() {
+                None => Vec::new(),
+                Some(models) => serde_json::from_str(models)
+                    .map_err(|error| StoreError::unreadable(&row, &format!("requested_models: {error}")))?,
+            },
+            catalogue_model,
             routing: self.routing,
             endpoint: self.endpoint,
             http_status: self
@@ -271,6 +287,9 @@ impl CallRow {
                 cache_discount: self.cache_discount_picos.map(Money::from_picos),
                 latency_ms: self.latency_ms,
                 generation_time_ms: self.generation_time_ms,
+                attempts: self.attempts,
+                failed_attempts: self.failed_attempts,
+                job_id: self.job_id,
             },
             provenance: Provenance::from_text(&self.facts_by),
             first_byte_ms: self.first_byte_ms,
@@ -288,6 +307,11 @@ impl CallRow {
             record_json: None,
         })
     }
+}
+
+/// The column's JSON text; NULL for what is empty.
+fn json(value: &impl Serialize, empty: bool) -> Result<Option<String>, StoreError> {
+    if empty { Ok(None) } else { serde_json::to_string(value).map(Some).map_err(StoreError::encoding) }
 }
 
 fn flags_to_text(call: &Call) -> String {

@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::ApiState;
+use crate::report::reconciliation;
 use crate::telemetry::METRICS_CONTENT_TYPE;
 
 pub(super) async fn healthz() -> &'static str {
@@ -44,5 +45,11 @@ pub(super) async fn metrics(State(state): State<ApiState>) -> impl IntoResponse 
     if let Ok(outbox) = crate::store::outbox::counts(&state.store).await {
         metrics.outbox_waiting.set(outbox.uncomposed + outbox.queued + outbox.waiting);
     }
+    let now = state.clock.now();
+    if let Ok(read) = reconciliation::read(&state.store, state.management_key.as_deref(), now).await {
+        metrics.set_used_elsewhere(read.elsewhere());
+        metrics.set_balance(read.balance.map(|balance| balance.left()));
+    }
+    metrics.set_catalogue_age(state.catalogue.load().fetched_at.map(|at| at.age(now)));
     ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], state.metrics.text())
 }

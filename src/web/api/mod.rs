@@ -1,7 +1,9 @@
 //! The JSON API under `/tally/v1`, and what operators ask: `/healthz`, `/readyz`, `/metrics`.
 
+mod failures;
 mod health;
 mod keys;
+mod reconciliation;
 mod record;
 mod spend;
 
@@ -17,6 +19,7 @@ use chrono_tz::Tz;
 use serde_json::json;
 
 use crate::capture::recorder::Recorder;
+use crate::catalogue::Shelf;
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
 use crate::keys::TallyKeys;
@@ -40,6 +43,10 @@ pub struct ApiState {
     pub keys: Arc<NamedKeys>,
     /// The tally keys.
     pub tally_keys: Arc<TallyKeys>,
+    /// The list of models.
+    pub catalogue: Shelf,
+    /// SHA-256 of the key that is told the balance; `None`: none is configured.
+    pub management_key: Option<String>,
     /// The zone of dates in questions.
     pub zone: Tz,
     /// The time.
@@ -56,6 +63,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/tally/v1/keys", get(keys::list).post(keys::create))
         .route("/tally/v1/keys.csv", get(keys::csv))
         .route("/tally/v1/keys/{name}", delete(keys::revoke))
+        .route("/tally/v1/failures", get(failures::json))
+        .route("/tally/v1/failures.csv", get(failures::csv))
+        .route("/tally/v1/reconciliation", get(reconciliation::json))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
         .with_state(state)

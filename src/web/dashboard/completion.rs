@@ -7,13 +7,15 @@ use serde_json::Value;
 
 use super::DashboardState;
 use super::chart::scale::{Hundredths, along};
-use super::completions::{Badge, badge};
+use super::completions::{Badge, badge, estimated};
 use super::frame::{Frame, Page};
 use super::query::link;
 use super::respond::{PageError, html};
 use crate::domain::call::{Call, CallState};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::flags;
 use crate::domain::money::{Money, Total};
+use crate::domain::routing::{self, Effect, Served};
 use crate::domain::time::Timestamp;
 use crate::report::format::{self, MINUS};
 use crate::store::calls;
@@ -73,6 +75,14 @@ struct Attempt {
     width: Hundredths,
 }
 
+/// What the request asked of providers, and what became of it.
+struct Asking {
+    name: &'static str,
+    asked: String,
+    badge: Badge,
+    says: String,
+}
+
 struct Flag {
     name: String,
     meaning: &'static str,
@@ -89,6 +99,8 @@ struct CompletionPage {
     exact: String,
     costs: Vec<Cost>,
     attempts: Vec<Attempt>,
+    routing: Vec<Asking>,
+    served: String,
     tokens: Vec<Tokens>,
     times: Vec<Fact>,
     whose: Vec<Fact>,
@@ -115,10 +127,16 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<Str
         id: call.generation_id.as_ref().map_or_else(|| call.call_id.to_string(), ToString::to_string),
         when: format::moment(call.created_at(), now, state.zone),
         badge: badge(&call),
-        sentence: sentence(&call),
+        sentence: sentence(&call, &state.catalogue.load()),
         exact: exact(&call),
         costs: costs(&call, &state),
         attempts: attempts(record.as_ref()),
+        routing: routing(&call, record.as_ref()),
+        served: call
+            .facts
+            .provider
+            .clone()
+            .map_or_else(|| "who served is not known".to_owned(), |name| format!("served by {name}")),
         tokens: tokens(&call),
         times: times(&call, &state),
         whose: whose(&call),
@@ -130,7 +148,7 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<Str
     })
 }
 
-fn sentence(call: &Call) -> String {
+fn sentence(call: &Call, catalogue: &Catalogue) -> String {
     let who = call.attribution.app.as_deref().unwrap_or("A caller");
     let model = call.model();
     let requested = call.requested_model.as_deref();
@@ -146,7 +164,10 @@ fn sentence(call: &Call) -> String {
     let cost = match (call.state, call.cost()) {
         (CallState::Failed, _) => "; it failed and cost nothing.".to_owned(),
         (_, Some(cost)) => format!(", for {}.", format::call_usd(cost)),
-        (_, None) => "; what it cost is not known.".to_owned(),
+        (_, None) => {
+            let about = catalogue.estimate(call).map(|cost| format!(": about {} by the list", format::call_usd(cost)));
+            format!("; what it cost is not known{}.", about.unwrap_or_default())
+        }
     };
     format!("{asked}{provider}{took}{cost}")
 }
@@ -161,7 +182,8 @@ fn exact(call: &Call) -> String {
 fn costs(call: &Call, state: &DashboardState) -> Vec<Cost> {
     let facts = &call.facts;
     let (inline, settled, upstream) = (facts.inline_cost, facts.settled_cost, call.upstream());
-    let top = [inline, settled, upstream, call.cost()].into_iter().flatten().max().unwrap_or(Money::ZERO);
+    let estimate = state.catalogue.load().estimate(call);
+    let top = [inline, settled, upstream, call.cost(), estimate].into_iter().flatten().max().unwrap_or(Money::ZERO);
     // The widest bar leaves a tenth free, so that a rise past it is seen.
     let top = Total::from_picos(i128::from(top.picos()) * 11 / 10);
     let along = |amount: Money| along(amount.into(), top, 10_000);
@@ -189,6 +211,10 @@ fn costs(call: &Call, state: &DashboardState) -> Vec<Cost> {
     if let Some(upstream) = upstream {
         let text = "what the provider charged your own key; counted in budgets".to_owned();
         costs.push(bar(named("settled", "upstream"), upstream, "solid", text));
+    }
+    if let Some(estimate) = estimate {
+        let text = "what its tokens cost by the list price of its time; in no sum and no budget".to_owned();
+        costs.push(Cost { amount: estimated(estimate), ..bar(named("", "estimate"), estimate, "hatched", text) });
     }
     if let (Some(inline), Some(settled)) = (inline, settled) {
         let change = Total::from(settled) - Total::from(inline);
@@ -242,6 +268,39 @@ fn attempts(record: Option<&Value>) -> Vec<Attempt> {
             };
             gone += ms;
             drawn
+        })
+        .collect()
+}
+
+/// Each preference of the request against the provider that served.
+fn routing(call: &Call, record: Option<&Value>) -> Vec<Asking> {
+    let tried: Option<Vec<Option<String>>> =
+        record.and_then(|record| record.get("provider_responses")).and_then(Value::as_array).map(|list| {
+            let name = |attempt: &Value| attempt.get("provider_name").and_then(Value::as_str).map(str::to_owned);
+            list.iter().take(MAX_ATTEMPTS).map(name).collect()
+        });
+    let served = Served {
+        provider: call.facts.provider.as_deref(),
+        latency_ms: call.facts.latency_ms,
+        tokens: call.facts.native_tokens_completion,
+        generation_time_ms: call.facts.generation_time_ms,
+        tried: tried.as_deref(),
+    };
+    let asked = call.routing.as_deref().map(|asked| routing::judge(asked, &served)).unwrap_or_default();
+    asked
+        .into_iter()
+        .map(|preference| {
+            let (class, word) = match preference.effect {
+                Effect::Kept => ("ok", "held"),
+                Effect::None => ("warning", "no effect"),
+                Effect::Unknown => ("pending", "not shown"),
+            };
+            Asking {
+                name: preference.name,
+                asked: preference.asked,
+                badge: Badge { class, word: word.to_owned() },
+                says: preference.says,
+            }
         })
         .collect()
 }
@@ -321,21 +380,29 @@ fn asked(call: &Call) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut add = |name, value: Option<String>| facts.extend(value.map(|value| Fact::new(name, value)));
     add("Asked for", call.requested_model.clone());
+    add("Fallbacks named", fallbacks(call));
     add("Served by", call.facts.reply_model.clone());
     add("Permaslug", call.facts.permaslug.clone());
     add("Provider", call.facts.provider.clone());
-    add("Routing asked for", call.routing.clone());
     add("Endpoint", call.endpoint.clone());
     let yes = |truth: bool| if truth { "yes" } else { "no" }.to_owned();
     add("Streamed", call.facts.streamed.map(yes));
     add("Cancelled", call.facts.cancelled.map(yes));
     add("Own provider key (BYOK)", call.facts.is_byok.map(yes));
     add("Stopped because", call.facts.finish_reason.clone());
+    add("Job", call.facts.job_id.clone());
     add("HTTP status", call.http_status.map(|status| status.to_string()));
     add("Saved by the cache", call.facts.cache_discount.map(|saved| format!("${}", format::part_usd(saved))));
     add("Captured by", Some(call.captured_by.as_str().to_owned()));
     add("Call ID", Some(call.call_id.to_string()));
     facts
+}
+
+/// The models that might answer in place of the first.
+fn fallbacks(call: &Call) -> Option<String> {
+    let others = call.requested_models.iter().filter(|model| Some(*model) != call.requested_model.as_ref());
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    (!others.is_empty()).then(|| others.join(", "))
 }
 
 fn error(call: &Call) -> Vec<Fact> {
@@ -385,6 +452,17 @@ fn meaning(flag: &str) -> &'static str {
         flags::RESPONSE_CACHE_HIT => "The reply came from OpenRouter’s response cache.",
         flags::NOT_SYNCED => "The reply’s end reached the client before the disk had confirmed the record.",
         flags::ZERO_RECORD => "The record showed no tokens and no cost three times, and was believed.",
+        flags::EXTRA_BODY => {
+            "The body holds a literal extra_body, which OpenRouter ignores: write its fields at the top of the body."
+        }
+        flags::NO_CONTENT => {
+            "The stream came to its end without a piece of an answer. Often reasoning used up max_tokens."
+        }
+        flags::STALLED => "The stream told nothing for more than 30 s between two chunks; comments do not count.",
+        flags::FALLBACK_MODEL => "Another model answered than the one asked for first.",
+        flags::FALLBACK_PROVIDER => "A provider was tried and failed before the one that served.",
+        flags::ZERO_COMPLETION => "Nothing came, and nothing was charged: OpenRouter’s zero-completion insurance.",
+        flags::ROUTING_NO_EFFECT => "A preference about providers took no effect; see “Asked of providers”.",
         flags::COST_NOT_READ => "The reply’s amount was no number, or out of range, and was not taken.",
         flags::TOKENS_NOT_READ => "The reply or the record counted tokens that no call can have; they were not taken.",
         _ => "A mark of another version.",

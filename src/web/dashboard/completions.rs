@@ -10,6 +10,7 @@ use super::frame::{Frame, Page};
 use super::query::{link, segment};
 use super::respond::{PageError, html};
 use crate::domain::call::{Call, CallState};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::ids::CallId;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
@@ -22,8 +23,9 @@ use crate::store::rollups::{self, Sums, TotalsQuery};
 const PATH: &str = "/completions";
 
 /// What rows can be filtered by, as URLs and people name it.
-const FILTERS: [(&str, &str); 12] = [
+const FILTERS: [(&str, &str); 15] = [
     ("model", "model"),
+    ("requested", "model asked for"),
     ("app", "app"),
     ("key", "key"),
     ("provider", "provider"),
@@ -32,6 +34,8 @@ const FILTERS: [(&str, &str); 12] = [
     ("state", "state"),
     ("endpoint", "endpoint"),
     ("error", "error type"),
+    ("status", "HTTP status"),
+    ("flag", "flag"),
     ("tag", "tag (name=value)"),
     ("since", "from"),
     ("until", "until"),
@@ -45,7 +49,7 @@ const STATES: [(&str, &str); 5] =
     [("", "all"), ("settled", "settled"), ("pending", "pending"), ("unsettled", "unsettled"), ("failed", "failed")];
 
 /// Most filters a URL is read for.
-const MAX_FILTERS: usize = 16;
+const MAX_FILTERS: usize = 20;
 
 /// A cell whose absence has a word of its own.
 pub(super) struct Line {
@@ -58,6 +62,8 @@ pub(super) struct Line {
     /// `None`: unknown, or nothing was to be paid.
     pub(super) cost: Option<String>,
     pub(super) no_cost: &'static str,
+    /// What an unknown cost may be: `≈ $0.000437 estimate`.
+    pub(super) estimate: Option<String>,
     pub(super) badge: Badge,
     pub(super) requested: String,
     /// What served, where that was another.
@@ -177,6 +183,14 @@ impl Asked {
                 "session" => filter.session = text,
                 "endpoint" => filter.endpoint = text,
                 "error" => filter.error_type = text,
+                "requested" => filter.requested_model = text,
+                "flag" => filter.flag = text,
+                "status" => {
+                    let status = value
+                        .parse()
+                        .map_err(|_| format!("“{value}” is no HTTP status; write a number such as 429."))?;
+                    filter.http_status = Some(status);
+                }
                 "state" => {
                     let state = CallState::parse(value).filter(|state| *state != CallState::Open);
                     filter.state = Some(state.ok_or_else(|| {
@@ -246,7 +260,7 @@ pub(super) async fn page(
         known: known(&found),
         shown: words::counted(i64::try_from(found.len()).unwrap_or(i64::MAX), "row", "rows"),
         span: span_of(&found, now, zone),
-        rows: table(&found, now, zone),
+        rows: table(&found, &state.catalogue.load(), now, zone),
         newest: asked.before.is_some().then(|| Asked::link(&asked.given, asked.size, None)),
         older,
         sizes: SIZES
@@ -332,7 +346,7 @@ fn span_of(found: &[Call], now: Timestamp, zone: Tz) -> String {
 }
 
 /// The rows, with a day's name above the first of each where they span several.
-fn table(found: &[Call], now: Timestamp, zone: Tz) -> Vec<Line> {
+fn table(found: &[Call], catalogue: &Catalogue, now: Timestamp, zone: Tz) -> Vec<Line> {
     let day = |call: &Call| format::date(call.created_at(), now, zone);
     let today = format::date(now, now, zone);
     let several = found.iter().any(|call| day(call) != today);
@@ -340,7 +354,7 @@ fn table(found: &[Call], now: Timestamp, zone: Tz) -> Vec<Line> {
     found
         .iter()
         .map(|call| {
-            let mut line = line(call, now, zone);
+            let mut line = line(call, catalogue, now, zone);
             if several {
                 let this = day(call);
                 if above.as_ref() != Some(&this) {
@@ -355,7 +369,7 @@ fn table(found: &[Call], now: Timestamp, zone: Tz) -> Vec<Line> {
 }
 
 /// One row.
-pub(super) fn line(call: &Call, now: Timestamp, zone: Tz) -> Line {
+pub(super) fn line(call: &Call, catalogue: &Catalogue, now: Timestamp, zone: Tz) -> Line {
     let id = call.generation_id.as_ref().map_or_else(|| call.call_id.to_string(), ToString::to_string);
     let at = call.created_at();
     let count = |tokens: Option<i64>| tokens.map(format::count).unwrap_or_default();
@@ -371,6 +385,7 @@ pub(super) fn line(call: &Call, now: Timestamp, zone: Tz) -> Line {
         day: None,
         cost: call.cost().filter(|_| !failed).map(format::completion_usd),
         no_cost: if failed { "none" } else { "unknown" },
+        estimate: catalogue.estimate(call).map(estimated),
         badge: badge(call),
         requested: requested.or(model).unwrap_or("model not known").to_owned(),
         served: model.filter(|model| requested.is_some_and(|requested| requested != *model)).map(str::to_owned),
@@ -384,6 +399,11 @@ pub(super) fn line(call: &Call, now: Timestamp, zone: Tz) -> Line {
         total: duration(call.duration_ms),
         failed,
     }
+}
+
+/// An estimate, never to be taken for a cost.
+pub(super) fn estimated(estimate: Money) -> String {
+    format!("≈ {} estimate", format::completion_usd(estimate))
 }
 
 /// What is known of a call's cost, as a mark and a word.

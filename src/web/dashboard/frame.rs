@@ -11,6 +11,7 @@ use crate::report::words;
 pub(super) enum Page {
     Overview,
     Completions,
+    Failures,
     Budgets,
     Alerts,
     Keys,
@@ -20,9 +21,10 @@ pub(super) enum Page {
 }
 
 impl Page {
-    const LISTED: [(Page, &'static str, &'static str); 6] = [
+    const LISTED: [(Page, &'static str, &'static str); 7] = [
         (Self::Overview, "/", "Overview"),
         (Self::Completions, "/completions", "Completions"),
+        (Self::Failures, "/failures", "Failures"),
         (Self::Budgets, "/budgets", "Budgets"),
         (Self::Alerts, "/alerts", "Alerts"),
         (Self::Keys, "/keys", "Keys"),

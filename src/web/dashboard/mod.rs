@@ -12,6 +12,7 @@ mod chart;
 mod completion;
 mod completions;
 mod events;
+mod failures;
 mod frame;
 mod keys;
 pub mod login;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
+use crate::catalogue::Shelf;
 use crate::clock::Clock;
 use crate::config::OnLedgerFailure;
 use crate::domain::time::Timestamp;
@@ -64,6 +66,12 @@ pub struct DashboardState {
     pub tally_keys: Arc<TallyKeys>,
     /// Whether only this machine reaches the listener.
     pub is_loopback: bool,
+    /// The list of models.
+    pub catalogue: Shelf,
+    /// Whether that list is read from OpenRouter.
+    pub reads_catalogue: bool,
+    /// SHA-256 of the key that is told the balance; `None`: none is configured.
+    pub management_key: Option<String>,
     /// How the periodic jobs are doing.
     pub board: Board,
     /// The time.
@@ -110,6 +118,7 @@ pub fn router(state: DashboardState) -> Router {
         .route("/", get(overview::page))
         .route("/completions", get(completions::page))
         .route("/completions/{id}", get(completion::page))
+        .route("/failures", get(failures::page))
         .route("/budgets", get(budgets::page))
         .route("/budgets/{name}", get(budget::page))
         .route("/alerts", get(alerts::page))

@@ -18,12 +18,13 @@ use super::respond::{PageError, html};
 use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 use crate::report::attention::{self, Check, Level, Seen};
+use crate::report::estimates::{self, Estimates};
 use crate::report::format;
 use crate::report::overview::{self, Overview, Running};
 use crate::report::range::{Range, Stretch};
 use crate::report::series::{Series, Stack};
 use crate::report::span::Step;
-use crate::report::{standing, words};
+use crate::report::{reconciliation, standing, words};
 use crate::store::calls::{self, CompletionFilter};
 use crate::store::{outbox, settlements};
 
@@ -130,13 +131,25 @@ pub(super) async fn page(
         tokio::try_join!(standing::read(store, now), settlements::backlog(store, now), outbox::counts(store))
             .map_err(state.unreadable())?;
     let today = seen.today.sums;
-    let checks = attention::checks(&Seen { today, backlog, outbox, has_mail_server: state.has_mail_server, now });
+    let unknown = about_unknown(&state, &seen, now).await?;
+    let reconciliation = reconciliation::read(store, state.management_key.as_deref(), now);
+    let reconciliation = reconciliation.await.map_err(state.unreadable())?;
+    let checks = attention::checks(&Seen {
+        today,
+        estimates: unknown.today,
+        reconciliation: &reconciliation,
+        has_management_key: state.management_key.is_some(),
+        backlog,
+        outbox,
+        has_mail_server: state.has_mail_server,
+        now,
+    });
     let toggle = toggle(&seen.models, range, open);
     html(&OverviewPage {
         frame: Frame::new(&state, "Overview", Page::Overview),
         date: now.to_utc().with_timezone(&zone).format("%A %-d %B %Y").to_string(),
         presets: presets(range),
-        figures: figures(&seen, now, &state),
+        figures: figures(&seen, &unknown, now, &state),
         budgets: lines(&standings, now),
         chart: stack::draw(&bars(&seen, range, &state), &about(&seen.models, &state)),
         chart_about: subtitle(&seen.models, range, &state),
@@ -150,7 +163,7 @@ pub(super) async fn page(
         ],
         calm: checks.iter().filter(|check| check.level == Level::Calm).count(),
         checks,
-        latest: latest.iter().map(|call| line(call, now, zone)).collect(),
+        latest: latest.iter().map(|call| line(call, &state.catalogue.load(), now, zone)).collect(),
         today_count: format::count(today.completions),
     })
 }
@@ -184,7 +197,29 @@ fn presets(current: Range) -> Vec<Preset> {
     Range::ALL.map(preset).into()
 }
 
-fn figures(seen: &Overview, now: Timestamp, state: &DashboardState) -> Vec<Figure> {
+/// What the unknown costs of today and the month may be.
+struct About {
+    today: Estimates,
+    month: Estimates,
+}
+
+async fn about_unknown(state: &DashboardState, seen: &Overview, now: Timestamp) -> Result<About, PageError> {
+    if seen.today.sums.unknown + seen.month.sums.unknown == 0 {
+        return Ok(About { today: Estimates::default(), month: Estimates::default() });
+    }
+    let since = seen.month.window.start.min(seen.today.window.start);
+    let until = seen.month.window.end.unwrap_or(now).max(seen.today.window.end.unwrap_or(now));
+    let calls = estimates::unknown(&state.store, since, until).await.map_err(state.unreadable())?;
+    let catalogue = state.catalogue.load();
+    let within = |running: &Running| {
+        let (start, end) = (running.window.start, running.window.end);
+        let inside = |at: Timestamp| at >= start && end.is_none_or(|end| at < end);
+        Estimates::of(&catalogue, calls.iter().filter(|call| inside(call.created_at())))
+    };
+    Ok(About { today: within(&seen.today), month: within(&seen.month) })
+}
+
+fn figures(seen: &Overview, unknown: &About, now: Timestamp, state: &DashboardState) -> Vec<Figure> {
     let zone = state.zone;
     let month_name = words::window_noun(crate::domain::window::WindowKind::Month, &seen.month.window, zone);
     let parts = |amount: Total| format::usd_parts(amount);
@@ -203,7 +238,7 @@ fn figures(seen: &Overview, now: Timestamp, state: &DashboardState) -> Vec<Figur
             text: format!(
                 "{}.{}",
                 compared(&seen.today, &format!("last {weekday} by {}", format::minute(now, zone))),
-                not_settled(&seen.today)
+                not_settled(&seen.today, &unknown.today)
             ),
             picture: growth(&seen.today, &format!("Spend today by the hour, over that of last {weekday}")),
         },
@@ -247,9 +282,10 @@ fn figures(seen: &Overview, now: Timestamp, state: &DashboardState) -> Vec<Figur
         whole: open_whole,
         cents: open_cents,
         text: format!(
-            "of {month_name} is the replies’ own figure, in {}. {} unknown and in no sum.",
+            "of {month_name} is the replies’ own figure, in {}. {} unknown{} and in no sum.",
             words::counted(seen.month.sums.inline, "completion", "completions"),
             words::counted(seen.month.sums.unknown, "cost is", "costs are"),
+            unknown.month.about(seen.month.sums.unknown),
         ),
         picture: String::new(),
     });
@@ -263,13 +299,14 @@ fn compared(running: &Running, with: &str) -> String {
     format!("{} against {with}", format::change(running.before_by_now, running.sums.cost))
 }
 
-fn not_settled(running: &Running) -> String {
+fn not_settled(running: &Running, about: &Estimates) -> String {
     let mut text = String::new();
     if running.sums.inline_cost > Total::ZERO {
         let _ = write!(text, " {} of it not yet settled.", format::usd(running.sums.inline_cost));
     }
     if running.sums.unknown > 0 {
-        let _ = write!(text, " {} unknown.", words::counted(running.sums.unknown, "cost is", "costs are"));
+        let unknown = running.sums.unknown;
+        let _ = write!(text, " {} unknown{}.", words::counted(unknown, "cost is", "costs are"), about.about(unknown));
     }
     text
 }

@@ -1,5 +1,7 @@
 //! `/status`: how the daemon itself is: what it writes, what waits, what it holds, what it warns of.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
@@ -7,23 +9,26 @@ use axum::response::Response;
 use super::DashboardState;
 use super::frame::{Frame, Page, bytes};
 use super::respond::{PageError, html};
+use crate::domain::comparison::Verdict;
+use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 use crate::report::format;
+use crate::report::reconciliation::{self, Reconciliation};
 use crate::store::{Engine, outbox, refusals, settlements, size};
 
 /// Refusals that are listed.
 const REFUSALS: u32 = 20;
 
 struct Fact {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: String,
     /// `""`, `warn` or `bad`.
     class: &'static str,
 }
 
 impl Fact {
-    fn new(name: &'static str, value: impl Into<String>) -> Self {
-        Self { name, value: value.into(), class: "" }
+    fn new(name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into(), class: "" }
     }
 
     fn marked(mut self, class: &'static str, when: bool) -> Self {
@@ -77,11 +82,12 @@ struct StatusPage {
 /// The page.
 pub(super) async fn page(State(state): State<DashboardState>) -> Result<Response, PageError> {
     let (now, store) = (state.clock.now(), &state.store);
-    let (backlog, counts, refused, size) = tokio::try_join!(
+    let (backlog, counts, refused, size, account) = tokio::try_join!(
         settlements::backlog(store, now),
         outbox::counts(store),
         refusals::recent(store, REFUSALS),
         size::bytes(store),
+        reconciliation::read(store, state.management_key.as_deref(), now),
     )
     .map_err(state.unreadable())?;
     let journal = state.journal.health();
@@ -90,7 +96,13 @@ pub(super) async fn page(State(state): State<DashboardState>) -> Result<Response
         frame: Frame::new(&state, "Status", Page::Status),
         summary: format!("tallyd {}, up for {uptime}", env!("CARGO_PKG_VERSION")),
         left: vec![ledger(&state, now, size), journal_section(&journal, now, &state)],
-        right: vec![settling(&backlog, now), outbox_section(&counts, &state), daemon(&state, now)],
+        right: vec![
+            settling(&backlog, now),
+            catalogue_section(&state, now),
+            account_section(&account, &state, now),
+            outbox_section(&counts, &state),
+            daemon(&state, now),
+        ],
         keys: keys(&state),
         warnings: state.warnings.to_vec(),
         damage: journal.damage.iter().map(ToString::to_string).collect(),
@@ -206,6 +218,75 @@ fn outbox_section(counts: &outbox::OutboxCounts, state: &DashboardState) -> Sect
         ("ok", "nothing waits".to_owned())
     };
     Section { id: "outbox", title: "Outbox", class, word, facts }
+}
+
+/// What the job of that name said when it last failed; `None` while it does not.
+fn trouble(state: &DashboardState, job: &str) -> Option<String> {
+    state.board.jobs().into_iter().find(|health| health.name == job)?.error
+}
+
+fn catalogue_section(state: &DashboardState, now: Timestamp) -> Section {
+    let catalogue = state.catalogue.load();
+    let age = catalogue.fetched_at.map_or_else(
+        || "never".to_owned(),
+        |at| format!("{}, {} ago", format::moment(at, now, state.zone), format::left(now.millis() - at.millis())),
+    );
+    let prices = catalogue.models().values().map(|model| model.prices.len()).sum::<usize>();
+    let mut facts = vec![
+        Fact::new("Models", count(catalogue.models().len() as u64)),
+        Fact::new("Prices, past ones included", count(prices as u64)),
+        Fact::new("Last told by OpenRouter", age),
+    ];
+    let error = trouble(state, "refresh_catalogue");
+    if let Some(error) = &error {
+        facts.push(Fact::new("It says", error.clone()).marked("warn", true));
+    }
+    let (class, word) = match (state.reads_catalogue, &error, catalogue.fetched_at) {
+        (false, _, _) => ("ok", "off".to_owned()),
+        (true, Some(_), _) => ("warning", "not up to date".to_owned()),
+        (true, None, None) => ("warning", "not read yet".to_owned()),
+        (true, None, Some(_)) => ("ok", "up to date".to_owned()),
+    };
+    Section { id: "catalogue", title: "Catalogue", class, word, facts }
+}
+
+fn account_section(account: &Reconciliation, state: &DashboardState, now: Timestamp) -> Section {
+    let mut facts = Vec::new();
+    match account.balance {
+        Some(balance) => {
+            let age = format::left(now.millis() - balance.as_of.millis());
+            facts.push(Fact::new("Balance", format!("{}, {age} ago", format::usd(balance.left()))));
+        }
+        None if state.management_key.is_some() => facts.push(Fact::new("Balance", "not read yet")),
+        None => facts.push(Fact::new("Balance", "needs openrouter.management_key")),
+    }
+    for compared in &account.today {
+        let name = format!("Key {}, today (UTC)", compared.key_name);
+        let at = format::moment(compared.as_of, now, state.zone);
+        let sums = format!("{} here, {} at OpenRouter", format::usd(compared.ours), format::usd(compared.theirs));
+        let (rest, warns) = match compared.verdict() {
+            Verdict::Agrees => (String::new(), false),
+            Verdict::Open(used) => (format!("; {} may be costs not known yet", format::usd(used)), false),
+            Verdict::Elsewhere(used) => (format!("; {} used elsewhere or not captured", format::usd(used)), true),
+        };
+        facts.push(Fact::new(name, format!("{sums}, {at}{rest}")).marked("warn", warns));
+    }
+    if account.today.is_empty() {
+        facts.push(Fact::new("Keys compared today (UTC)", "none yet"));
+    }
+    let errors = ["compare_keys", "read_balance"].into_iter().filter_map(|job| trouble(state, job));
+    let errors: Vec<String> = errors.collect();
+    for error in &errors {
+        facts.push(Fact::new("It says", error.clone()).marked("warn", true));
+    }
+    let (class, word) = if !errors.is_empty() {
+        ("warning", "not up to date".to_owned())
+    } else if account.elsewhere() > Total::ZERO {
+        ("warning", "used elsewhere".to_owned())
+    } else {
+        ("ok", if account.today.is_empty() { "not compared yet" } else { "agrees" }.to_owned())
+    };
+    Section { id: "account", title: "Account at OpenRouter", class, word, facts }
 }
 
 fn daemon(state: &DashboardState, now: Timestamp) -> Section {

@@ -3,6 +3,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::domain::attribution::Attribution;
 use crate::web::skin::Skin;
 
 /// The paths below `/api/v1/` whose POST buys inference (openrouter.md section 5).
@@ -37,6 +38,8 @@ pub struct Endpoint {
     pub skin: Skin,
     /// `@preset/…` for a path that names a preset.
     pub preset: Option<String>,
+    /// The job that a GET of `videos/{job}` looks at: its reply may tell what an earlier call cost.
+    pub job: Option<String>,
 }
 
 impl Endpoint {
@@ -70,6 +73,10 @@ impl Endpoint {
             }
             rest => (None, rest.join("/")),
         };
+        let job = match unversioned {
+            [videos, job] if *method == Method::GET && videos.eq_ignore_ascii_case("videos") => Attribution::label(job),
+            _ => None,
+        };
         let paths: &[&str] = if preset.is_some() { &PRESET_INFERENCE } else { &INFERENCE };
         let known = paths.iter().any(|known| known.eq_ignore_ascii_case(&tail));
         let skin = match tail.to_ascii_lowercase().as_str() {
@@ -81,7 +88,7 @@ impl Endpoint {
         while name.len() > MAX_NAME {
             name.pop();
         }
-        Self { name, inference: known && *method == Method::POST, skin, preset }
+        Self { name, inference: known && *method == Method::POST, skin, preset, job }
     }
 }
 
@@ -137,5 +144,11 @@ mod tests {
         assert_eq!((preset.skin, preset.preset.as_deref()), (Skin::Messages, Some("@preset/mine")));
         assert_eq!(Endpoint::of(&Method::POST, "/api/v1/responses").skin, Skin::Responses);
         assert_eq!(Endpoint::of(&Method::GET, "/api/beta/batches").name, "beta/batches");
+        let job = |method: Method, path: &str| Endpoint::of(&method, path).job;
+        assert_eq!(job(Method::GET, "/api/v1/videos/job-1").as_deref(), Some("job-1"));
+        assert_eq!(job(Method::GET, "/api/v1/videos/job%2D1/").as_deref(), Some("job-1"));
+        assert_eq!(job(Method::DELETE, "/api/v1/videos/job-1"), None);
+        assert_eq!(job(Method::GET, "/api/v1/videos/job-1/content"), None);
+        assert_eq!(job(Method::GET, "/api/v1/videos"), None);
     }
 }

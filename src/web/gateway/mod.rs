@@ -30,6 +30,7 @@ pub use self::upstream::UpstreamError;
 use self::admission::{Payer, Who};
 use self::credentials::X_API_KEY;
 use self::drain::Awaited;
+use self::reply_body::Watching;
 use self::request_body::{ReadAhead, RequestBody};
 use self::upstream::Upstream;
 use super::guard::Guard;
@@ -37,6 +38,7 @@ use super::skin::{OwnError, Skin};
 use crate::capture::allowance::Allowance;
 use crate::capture::attribute::attribute;
 use crate::capture::in_flight::{InFlight, generation_id, request_flags};
+use crate::capture::job::JobLook;
 use crate::capture::keys::{Keyring, Proof};
 use crate::capture::observe::ObserveLimits;
 use crate::capture::recorder::Recorder;
@@ -196,7 +198,7 @@ impl Inner {
             self.recorder.uncounted();
             return self.reply(request).await.map(unwatched);
         }
-        let flags = request_flags(asked.is_some(), malformed);
+        let flags = request_flags(asked.as_ref(), malformed);
         let in_flight = self.sent(self.moment(), endpoint, who, attribution, asked, flags);
         self.forward(request, in_flight).await
     }
@@ -215,13 +217,20 @@ impl Inner {
         let moment = self.moment();
         let reply = self.reply(request).await?;
         let row = who.zip(posted).filter(|_| generation_id(reply.headers()).is_some());
-        let Some((who, (attribution, malformed))) = row else { return Ok(unwatched(reply)) };
+        let Some((who, (attribution, malformed))) = row else {
+            let look =
+                endpoint.job.as_ref().filter(|_| reply.status() == StatusCode::OK && !reply.body().is_end_stream());
+            return match look.filter(|_| !self.passes_uncounted()) {
+                Some(job) => Ok(self.look(job.clone(), reply).await),
+                None => Ok(unwatched(reply)),
+            };
+        };
         if self.passes_uncounted() {
             self.recorder.uncounted();
             return Ok(unwatched(reply));
         }
         let attribution = labelled(attribution, who.tally.as_deref());
-        let in_flight = self.sent(moment, endpoint, who, attribution, None, request_flags(false, malformed));
+        let in_flight = self.sent(moment, endpoint, who, attribution, None, request_flags(None, malformed));
         Ok(self.watch(reply, in_flight).await)
     }
 
@@ -268,8 +277,8 @@ impl Inner {
         let Moment { at, elapsed } = moment;
         let call_id = self.entropy.call_id(at);
         let streamed = asked.as_ref().map(|asked| asked.streamed);
-        let (requested_model, routing) = asked
-            .map_or((None, None), |asked| (asked.model.or_else(|| asked.models.into_iter().next()), asked.routing));
+        let Asked { model, models, routing, .. } = asked.unwrap_or_default();
+        let requested_model = model.or_else(|| models.first().cloned());
         self.recorder.sent(Sent {
             call_id,
             at,
@@ -278,6 +287,7 @@ impl Inner {
             tally_key: who.tally.map(|key| key.id),
             attribution,
             requested_model: requested_model.or_else(|| endpoint.preset.clone()),
+            models,
             routing,
             streamed,
             flags,
@@ -338,13 +348,22 @@ impl Inner {
         Ok(self.watch(reply, call).await)
     }
 
+    /// Has the reply to a look at a job watched for what the job cost.
+    async fn look(self: &Arc<Self>, job: String, reply: Response<Incoming>) -> Response<ReplyBody> {
+        let (mut parts, body) = reply.into_parts();
+        let look = JobLook::new(self.recorder.clone(), self.clock.clone(), job, &parts.headers, &self.observe);
+        headers::to_client(&mut parts.headers);
+        let watched = Watched::begin(body, Watching::Job(look), Arc::clone(self)).await;
+        Response::from_parts(parts, ReplyBody::watched(watched))
+    }
+
     /// Records a reply's head and has its body watched.
     async fn watch(self: &Arc<Self>, reply: Response<Incoming>, mut call: InFlight) -> Response<ReplyBody> {
         let (mut parts, body) = reply.into_parts();
         call.head(parts.status, &parts.headers, &self.observe);
         headers::to_client(&mut parts.headers);
         if !body.is_end_stream() {
-            let watched = Watched::begin(body, call, Arc::clone(self)).await;
+            let watched = Watched::begin(body, Watching::Call(call), Arc::clone(self)).await;
             return Response::from_parts(parts, ReplyBody::watched(watched));
         }
         // No frame will come, so it is the head that shows the end.

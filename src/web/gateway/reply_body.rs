@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::Inner;
 use crate::capture::in_flight::InFlight;
+use crate::capture::job::JobLook;
 use crate::capture::recorder::Written;
 use crate::domain::observation::Ending;
 
@@ -79,7 +80,46 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for FlushedFirst<
     }
 }
 
-/// The body of a call that makes a row.
+/// What a reply is watched for.
+pub(super) enum Watching {
+    /// A call's row.
+    Call(InFlight),
+    /// What a job tells of an earlier call.
+    Job(JobLook),
+}
+
+impl Watching {
+    fn bytes(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Call(call) => call.bytes(bytes),
+            Self::Job(look) => look.bytes(bytes),
+        }
+    }
+
+    fn is_stream(&self) -> bool {
+        match self {
+            Self::Call(call) => call.is_stream(),
+            Self::Job(_) => false,
+        }
+    }
+
+    /// Whether the end waits until what it told is on disk.
+    fn holds_its_end(&mut self) -> bool {
+        match self {
+            Self::Call(call) => call.holds_its_end(),
+            Self::Job(_) => true,
+        }
+    }
+
+    fn end(self, ending: Ending) -> Written {
+        match self {
+            Self::Call(call) => call.end(ending, None),
+            Self::Job(look) => look.end(ending == Ending::Complete),
+        }
+    }
+}
+
+/// The body of a call that makes a row, or of a look at a job.
 pub struct Watched {
     /// `None` once it has gone on in a task of its own.
     upstream: Option<Incoming>,
@@ -91,7 +131,7 @@ pub struct Watched {
 
 enum Stage {
     /// The end has not been seen.
-    Flowing(InFlight),
+    Flowing(Watching),
     /// The frame with the end (`None`: the end of the body itself) waits for the outcome's sync.
     Holding(Option<Result<Frame<Bytes>, hyper::Error>>, Written),
     /// The outcome is written; whatever else comes passes.
@@ -101,13 +141,13 @@ enum Stage {
 impl Watched {
     /// A body whose head has come. A reply that came whole with its head leaves whole, after its outcome's sync: one
     /// record and one write where head and body would be two.
-    pub(super) async fn begin(upstream: Incoming, call: InFlight, gateway: Arc<Inner>) -> Self {
-        let stream = call.is_stream();
-        let mut watched = Self { upstream: Some(upstream), stage: Stage::Flowing(call), first: None, gateway };
+    pub(super) async fn begin(upstream: Incoming, watching: Watching, gateway: Arc<Inner>) -> Self {
+        let stream = watching.is_stream();
+        let mut watched = Self { upstream: Some(upstream), stage: Stage::Flowing(watching), first: None, gateway };
         if !stream {
             watched.take_first().await;
         }
-        if let Stage::Flowing(call) = &mut watched.stage {
+        if let Stage::Flowing(Watching::Call(call)) = &mut watched.stage {
             call.say_head();
         }
         watched
@@ -145,7 +185,7 @@ impl Watched {
         let Seen::End(ending) = look(call, frame.as_ref(), upstream.is_end_stream()) else { return Poll::Ready(frame) };
         let holds = call.holds_its_end();
         let Stage::Flowing(call) = std::mem::replace(&mut self.stage, Stage::Ended) else { return Poll::Ready(frame) };
-        let mut written = call.end(ending, None);
+        let mut written = call.end(ending);
         if !holds || Pin::new(&mut written).poll(context).is_ready() {
             return Poll::Ready(frame);
         }
@@ -160,7 +200,7 @@ enum Seen {
     End(Ending),
 }
 
-fn look(call: &mut InFlight, frame: Option<&Result<Frame<Bytes>, hyper::Error>>, body_over: bool) -> Seen {
+fn look(call: &mut Watching, frame: Option<&Result<Frame<Bytes>, hyper::Error>>, body_over: bool) -> Seen {
     match frame {
         None => Seen::End(Ending::Complete),
         Some(Err(_)) => Seen::End(Ending::Cut),
@@ -210,7 +250,7 @@ impl Drop for Watched {
     /// The client left before the end: a stream is closed upstream, since that stops its billing; anything else is billed
     /// in full and goes on without the client.
     fn drop(&mut self) {
-        let Stage::Flowing(call) = std::mem::replace(&mut self.stage, Stage::Ended) else { return };
+        let Stage::Flowing(Watching::Call(call)) = std::mem::replace(&mut self.stage, Stage::Ended) else { return };
         let Some(upstream) = self.upstream.take() else { return };
         if call.is_stream() {
             drop(upstream);

@@ -154,6 +154,7 @@ impl House {
         let recorder = Recorder::new(started.journal.clone(), metrics.clone());
         let gateway = Gateway::new(GatewaySetup {
             openrouter: config::OpenRouter {
+                management_key: None,
                 base_url: base_url.parse().unwrap(),
                 keys: plan.keys.into_iter().collect::<BTreeMap<_, _>>(),
                 connect_timeout: Duration::from_secs(5),
@@ -241,7 +242,7 @@ impl House {
                     Observation::Head(head) => rows.entry(head.call_id).or_default().heads.push(head),
                     Observation::Outcome(outcome) => rows.entry(outcome.call_id).or_default().outcomes.push(*outcome),
                     // A disk that is slow today; what is tested here holds all the same.
-                    Observation::NotSynced { .. } => {}
+                    Observation::NotSynced { .. } | Observation::Job(_) => {}
                     Observation::Refused(refused) => refusals.push(*refused),
                 }
             }

@@ -186,6 +186,7 @@ impl Scene {
                 tally_key: None,
                 attribution,
                 requested_model: Some(model.to_owned()),
+                models: Vec::new(),
                 routing: None,
                 streamed: Some(false),
                 flags: Vec::new(),

@@ -47,7 +47,7 @@ async fn the_views_have_the_documented_columns_in_their_order(database: &Databas
          tokens_prompt, tokens_completion, native_tokens_prompt, native_tokens_completion, native_tokens_reasoning, \
          native_tokens_cached, cache_write_tokens, inline_cost_usd, settled_cost_usd, upstream_cost_usd, charged_usd, cost_usd, \
          cost_picousd, cache_discount_usd, is_byok, latency_ms, generation_time_ms, first_byte_ms, duration_ms, flags, \
-         recorded_at, settled_at, settled_ms",
+         recorded_at, settled_at, settled_ms, requested_models, variant, attempts, failed_attempts, job_id",
         "call_id, name, value",
         "day, app, key_name, model, provider, completions, failures, tokens_prompt, tokens_completion, cost_usd, unknown",
         "bucket_ms, app, key_name, model, provider, endpoint, is_byok, completions, failures, tokens_prompt, \

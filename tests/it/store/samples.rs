@@ -70,6 +70,7 @@ pub(crate) fn complete(n: u32) -> Call {
     call.attribution_provenance = AttributionProvenance::from_text("wtgbw", &call.attribution);
     call.requested_model = Some("openai/gpt-4o-mini".to_owned());
     call.routing = Some(r#"{"order":["a"]}"#.to_owned());
+    call.requested_models = vec!["openai/gpt-4o-mini".to_owned(), "a/b".to_owned()];
     call.endpoint = Some("chat/completions".to_owned());
     call.http_status = Some(200);
     call.error = Some(ErrorFacts {
@@ -100,6 +101,9 @@ pub(crate) fn complete(n: u32) -> Call {
         cache_discount: money(-12),
         latency_ms: Some(13),
         generation_time_ms: Some(14),
+        attempts: Some(2),
+        failed_attempts: Some(1),
+        job_id: Some("job-1".to_owned()),
     };
     call.provenance = Provenance::from_text("ggrrrrttteeebbbrrggggg");
     call.first_byte_ms = Some(15);

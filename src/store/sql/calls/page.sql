@@ -21,5 +21,8 @@ WHERE state <> 'open'
             WHERE tag.call_id = calls.call_id AND tag.name = $14 AND tag.value = $15
         )
     )
+    AND (CAST($16 AS TEXT) IS NULL OR requested_model = $16)
+    AND (CAST($17 AS BIGINT) IS NULL OR http_status = $17)
+    AND (CAST($18 AS TEXT) IS NULL OR (',' || flags || ',') LIKE ('%,' || $18 || ',%') ESCAPE '\')
 ORDER BY created_ms DESC, call_id DESC
-LIMIT $16
+LIMIT $19

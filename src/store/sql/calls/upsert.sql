@@ -25,4 +25,7 @@ ON CONFLICT (call_id) DO UPDATE SET
     upstream_picos = excluded.upstream_picos, cost_picos = excluded.cost_picos,
     first_byte_ms = excluded.first_byte_ms, duration_ms = excluded.duration_ms,
     settle_due_ms = excluded.settle_due_ms, settle_since_ms = excluded.settle_since_ms,
-    settle_reason = excluded.settle_reason, tally_key_id = excluded.tally_key_id, lease_owner = NULL, lease_until_ms = NULL
+    settle_reason = excluded.settle_reason, tally_key_id = excluded.tally_key_id,
+    requested_models = excluded.requested_models,
+    attempts = excluded.attempts, failed_attempts = excluded.failed_attempts, job_id = excluded.job_id,
+    lease_owner = NULL, lease_until_ms = NULL

@@ -1,0 +1,1 @@
+SELECT fetched_ms FROM catalogue_state WHERE what = 'models'
