@@ -200,7 +200,7 @@ fn tell(out: &mut impl std::io::Write, arrivals: &[Arrival], ended: bool, hints:
     let verdict = judge(arrivals);
     match verdict {
         Verdict::Flows => {
-            writeln!(out, "ok     stream: chunks arrive as they are made; nothing on the way holds them back")?
+            writeln!(out, "ok     stream: chunks arrive as they are made; nothing on the way holds them back")?;
         }
         Verdict::Held { together, after } => writeln!(
             out,
@@ -215,7 +215,7 @@ fn tell(out: &mut impl std::io::Write, arrivals: &[Arrival], ended: bool, hints:
             ms(last)
         )?,
         Verdict::TooFew => {
-            writeln!(out, "note   stream: {chunks} chunks are too few to tell; ask another model with --model")?
+            writeln!(out, "note   stream: {chunks} chunks are too few to tell; ask another model with --model")?;
         }
     }
     if !ended {
@@ -261,7 +261,7 @@ mod tests {
         let flowing: Vec<(u64, usize)> = (0..30).map(|n| (400 + n * 15, 1)).collect();
         assert_eq!(judge(&arrivals(&flowing)), Verdict::Flows);
         assert_eq!(judge(&arrivals(&[(300, 3), (350, 4), (400, 3), (450, 5)])), Verdict::Flows);
-        let held = Verdict::Held { together: 31, after: Duration::from_millis(2_000) };
+        let held = Verdict::Held { together: 31, after: Duration::from_secs(2) };
         assert_eq!(judge(&arrivals(&[(2_000, 20), (2_003, 11)])), held);
         let late = Verdict::Held { together: 28, after: Duration::from_millis(1_500) };
         assert_eq!(judge(&arrivals(&[(300, 1), (1_500, 28), (1_510, 1)])), late);
