@@ -22,8 +22,9 @@ pub const MAX_BODY: usize = 16 << 20;
 /// Most characters of what was told that an answer repeats.
 const MAX_SHOWN: usize = 200;
 
-/// How long a teller waits for the commit.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a teller waits for the commit: time for a full request on a slow machine, and less than `tallyd record` waits for
+/// the daemon (30 s).
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// One item.
 #[derive(Debug, Deserialize)]
