@@ -200,7 +200,7 @@ fn tell(out: &mut impl std::io::Write, arrivals: &[Arrival], ended: bool, hints:
     let verdict = judge(arrivals);
     match verdict {
         Verdict::Flows => {
-            writeln!(out, "ok     stream: chunks arrive as they are made; nothing on the way holds them back")?
+            writeln!(out, "ok     stream: chunks arrive as they are made; nothing on the way holds them back")?;
         }
         Verdict::Held { together, after } => writeln!(
             out,
@@ -215,7 +215,7 @@ fn tell(out: &mut impl std::io::Write, arrivals: &[Arrival], ended: bool, hints:
             ms(last)
         )?,
         Verdict::TooFew => {
-            writeln!(out, "note   stream: {chunks} chunks are too few to tell; ask another model with --model")?
+            writeln!(out, "note   stream: {chunks} chunks are too few to tell; ask another model with --model")?;
         }
     }
     if !ended {
