@@ -135,21 +135,28 @@ impl Catalogue {
         Some(list.saturating_add(call.charged().unwrap_or(Money::ZERO)))
     }
 
-    /// The listed model whose ID is most like `id`; `None` where none is much like it, or none is listed.
+    /// The model whose ID is most like `id`, among those that were on the list when it was last told.
     pub fn nearest(&self, id: &str) -> Option<&str> {
-        let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
-        let wanted = id.split(':').next().unwrap_or(id).to_lowercase();
-        let alike = |known: &str| {
-            let known = known.to_lowercase();
-            let whole = strsim::normalized_damerau_levenshtein(&wanted, &known);
-            // The same name by another author is a little less likely than a slip in either part.
-            whole.max(strsim::normalized_damerau_levenshtein(&last(&wanted), &last(&known)) * 0.95)
-        };
-        let ranked = self.models.keys().filter(|known| *known != id).map(|known| (alike(known), known));
-        // On a tie the first stays: the IDs are sorted, so the answer is always the same.
-        let best = ranked.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-        (best.0 >= ALIKE).then_some(best.1.as_str())
+        let listed = self.models.iter().filter(|(_, model)| self.fetched_at.is_none_or(|at| model.last_seen >= at));
+        nearest(id, listed.map(|(known, _)| known.as_str()))
     }
+}
+
+/// The one of `known` whose name is most like `id`'s, compared whole and by the part after the author, without suffix;
+/// `None` where none is much like it.
+pub fn nearest<'a>(id: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+    let wanted = id.split(':').next().unwrap_or(id).to_lowercase();
+    let alike = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        let whole = strsim::normalized_damerau_levenshtein(&wanted, &candidate);
+        // The same name by another author is a little less likely than a slip in either part.
+        whole.max(strsim::normalized_damerau_levenshtein(&last(&wanted), &last(&candidate)) * 0.95)
+    };
+    let scored = known.into_iter().filter(|candidate| *candidate != id).map(|candidate| (alike(candidate), candidate));
+    // On a tie the first stays: names come sorted, so the answer is always the same.
+    let best = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+    (best.0 >= ALIKE).then_some(best.1)
 }
 
 /// What a newly told list changes.

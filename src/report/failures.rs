@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::catalogue::nearest;
 use crate::domain::flags;
 use crate::domain::table::{Cell, Table};
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::store::failures::{self, Errors, Flagged};
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 
 /// Most groups read of either kind; the rarest are left out beyond that.
 const MAX_GROUPS: u32 = 2_000;
@@ -22,9 +23,6 @@ const KNOWN_SINCE_MS: i64 = 90 * DAY_MS;
 
 /// Most models looked at for the nearest.
 const MAX_MODELS: u32 = 5_000;
-
-/// How alike (0 to 1) a name must be to be suggested: below it are other names, not misspelt ones.
-const ALIKE: f64 = 0.6;
 
 /// What an error comes from, as far as its mending differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,32 +146,22 @@ pub async fn failures(
     errors.truncate(MAX_SHOWN);
     mistakes.truncate(MAX_SHOWN);
     if errors.iter().any(|failure| failure.cause == Cause::UnknownModel) {
-        let known = known_models(store, now).await?;
+        let catalogue = store::catalogue::load(store).await?;
+        // Where no list was ever read, the models that answered are known to exist.
+        let answered = if catalogue.models().is_empty() { answering_models(store, now).await? } else { Vec::new() };
+        let nearest = |model: &str| {
+            catalogue.nearest(model).or_else(|| nearest(model, answered.iter().map(String::as_str))).map(str::to_owned)
+        };
         for failure in errors.iter_mut().filter(|failure| failure.cause == Cause::UnknownModel) {
-            failure.nearest = failure.model.as_deref().and_then(|model| nearest(model, &known)).map(str::to_owned);
+            failure.nearest = failure.model.as_deref().and_then(nearest);
         }
     }
     Ok(Failures { errors, mistakes, error_calls, mistake_calls })
 }
 
-/// The models that are known to exist. This is the one place that says which those are: the ones that answered.
-async fn known_models(store: &Store, now: Timestamp) -> Result<Vec<String>, StoreError> {
+/// The models that answered of late.
+async fn answering_models(store: &Store, now: Timestamp) -> Result<Vec<String>, StoreError> {
     failures::models(store, now.plus_millis(-KNOWN_SINCE_MS), MAX_MODELS).await
-}
-
-/// The known model whose name is most like `model`'s, compared whole and by the part after the author, without suffix.
-fn nearest<'a>(model: &str, known: &'a [String]) -> Option<&'a str> {
-    let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
-    let wanted = model.split(':').next().unwrap_or(model).to_lowercase();
-    let alike = |candidate: &str| {
-        let candidate = candidate.to_lowercase();
-        let whole = strsim::normalized_damerau_levenshtein(&wanted, &candidate);
-        // The same name by another author is a little less likely than a slip in either part.
-        whole.max(strsim::normalized_damerau_levenshtein(&last(&wanted), &last(&candidate)) * 0.95)
-    };
-    let scored = known.iter().filter(|candidate| **candidate != model).map(|candidate| (alike(candidate), candidate));
-    let best = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-    (best.0 >= ALIKE).then_some(best.1.as_str())
 }
 
 fn grouped(rows: Vec<Errors>) -> Vec<Failure> {
@@ -576,8 +564,8 @@ mod tests {
             ("antropic/claude-sonet-4", Some("anthropic/claude-sonnet-4")),
             ("acme/fake-1.0", None),
         ] {
-            assert_eq!(nearest(model, &known), near, "{model}");
+            assert_eq!(nearest(model, known.iter().map(String::as_str)), near, "{model}");
         }
-        assert_eq!(nearest("x", &[]), None);
+        assert_eq!(nearest("x", []), None);
     }
 }

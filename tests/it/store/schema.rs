@@ -68,6 +68,8 @@ async fn the_indexes_serve_the_questions_that_recur(database: &Database) {
         "alerts/recipients",
         "budgets/absent",
         "budgets/list",
+        // Once a refresh of the catalogue; it reads buckets to find the few rows it is about.
+        "calls/unnamed",
         "outbox/counts",
         "outbox/set_state",
     ];
