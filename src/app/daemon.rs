@@ -31,7 +31,7 @@ use crate::web::access::{self, Tellers};
 use crate::web::api::traces::{self, TracesState};
 use crate::web::api::{self, ApiState};
 use crate::web::dashboard::{self, DashboardState};
-use crate::web::gateway::{Gateway, GatewaySetup};
+use crate::web::gateway::{Admit, Gateway, GatewaySetup};
 use crate::web::guard::Guard;
 use crate::web::serve::Site;
 
@@ -74,8 +74,7 @@ impl Daemon {
         let address = listener.local_addr().map_err(|error| StartError::Listen { address: config.listen, error })?;
         let Opened { writer, ledger, journal, watch } = opened;
         let tasks = Tasks::new();
-        let drain = tasks.drain_token();
-        tasks.spawn_sink_thread("ledger writer", writer.run(drain));
+        tasks.spawn_sink_thread("ledger writer", writer.run(tasks.drain_token()));
         tasks.spawn_sink("journal watch", watch.run());
         let tally_keys = Arc::new(super::tally_keys(config, &store, &clock, &entropy).await?);
         let keyring = Arc::new(Keyring::new(config.openrouter.keys.clone()));
@@ -113,10 +112,7 @@ impl Daemon {
             guard: Arc::clone(&guard),
             keyring: Arc::clone(&keyring),
             recorder: recorder.clone(),
-            admit: {
-                let book = Arc::clone(&book);
-                Arc::new(move |call, now| book.admit(call, now))
-            },
+            admit: admission(&book),
             clock: clock.clone(),
             entropy: entropy.clone(),
             tasks: tasks.clone(),
@@ -163,16 +159,9 @@ impl Daemon {
             listeners: dashboard::listeners(),
         };
         let is_loopback = guard.is_loopback();
-        let traces = TracesState::new(
-            config.broadcast.clone(),
-            ledger.clone(),
-            Teller { clock: clock.clone(), entropy, keys: named_keys(config) },
-            Arc::clone(&guard),
-        );
-        if traces.is_off() {
-            tracing::info!("/v1/traces takes nothing: set broadcast.token to let OpenRouter's Broadcast push to it");
-        }
-        let pages = pages(&guard, api, dashboard).merge(traces::router(traces));
+        let teller = Teller { clock: clock.clone(), entropy, keys: named_keys(config) };
+        let traces = traces(config, &ledger, teller, &guard);
+        let pages = pages(&guard, api, dashboard).merge(traces);
         Site { gateway, pages }.serve(listener, &config.gateway, clock.clone(), &tasks);
         Ok(Self { address, tasks, clock, store, journal, ledger, book, tally_keys, is_loopback, _lock: lock })
     }
@@ -235,6 +224,21 @@ impl Daemon {
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })
+}
+
+/// What asks the budgets.
+fn admission(book: &Arc<Book>) -> Arc<Admit> {
+    let book = Arc::clone(book);
+    Arc::new(move |call, now| book.admit(call, now))
+}
+
+/// What OpenRouter's Broadcast pushes to.
+fn traces(config: &Config, ledger: &Ledger, teller: Teller, guard: &Arc<Guard>) -> Router {
+    let state = TracesState::new(config.broadcast.clone(), ledger.clone(), teller, Arc::clone(guard));
+    if state.is_off() {
+        tracing::info!("/v1/traces takes nothing: set broadcast.token to let OpenRouter's Broadcast push to it");
+    }
+    traces::router(state)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the composition root hands each part what it needs")]
