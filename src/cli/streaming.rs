@@ -261,7 +261,7 @@ mod tests {
         let flowing: Vec<(u64, usize)> = (0..30).map(|n| (400 + n * 15, 1)).collect();
         assert_eq!(judge(&arrivals(&flowing)), Verdict::Flows);
         assert_eq!(judge(&arrivals(&[(300, 3), (350, 4), (400, 3), (450, 5)])), Verdict::Flows);
-        let held = Verdict::Held { together: 31, after: Duration::from_millis(2_000) };
+        let held = Verdict::Held { together: 31, after: Duration::from_secs(2) };
         assert_eq!(judge(&arrivals(&[(2_000, 20), (2_003, 11)])), held);
         let late = Verdict::Held { together: 28, after: Duration::from_millis(1_500) };
         assert_eq!(judge(&arrivals(&[(300, 1), (1_500, 28), (1_510, 1)])), late);

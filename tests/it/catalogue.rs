@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tallyd::clock::{Clock, Entropy};
-use tallyd::domain::catalogue::{Changes, Listed};
+use tallyd::domain::catalogue::{Catalogue, Changes, Listed};
 use tallyd::domain::comparison::{Balance, KeyDay};
 use tallyd::domain::money::Money;
 use tallyd::domain::price::{Pricing, UnitPrice};
@@ -407,7 +407,7 @@ async fn a_day_that_ends_during_the_comparison_is_asked_for_again() {
     };
     let _pacer = Pacer::start(&clock);
     let compared =
-        tallyd::reconcile::compare(&client, &store, &Default::default(), ("default", &key), &clock, midnight).await;
+        tallyd::reconcile::compare(&client, &store, &Catalogue::default(), ("default", &key), &clock, midnight).await;
     let compared = compared.unwrap();
     assert_eq!(compared.day.to_iso(), "2026-11-20T00:00:00.000Z");
     assert_eq!(compared.theirs, Money::ZERO, "yesterday's figure is not held against today's rows");
