@@ -193,7 +193,7 @@ async fn costs_that_are_all_unknown_are_no_zero() {
     let answer = caller.get("/tally/v1/spend?by=model").await.json();
     assert_eq!((&answer["rows"][0]["cost_usd"], &answer["rows"][0]["unknown"]), (&Value::Null, &1.into()), "{answer}");
     let csv = caller.get("/tally/v1/spend.csv?by=model").await.text();
-    assert_eq!(csv.lines().nth(1), Some("a/unknown,1,0,0,0,,1"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().starts_with("a/unknown,1,0,0,0,,1"), "{csv}");
     let table = at.run(&["report"]).await;
     assert_eq!(table.code, Some(0), "{table:?}");
     let line = table.out.lines().nth(1).unwrap();
