@@ -12,6 +12,7 @@ use tallyd::clock::{Clock, Entropy};
 use tallyd::domain::table::Cell;
 use tallyd::domain::time::{DAY_MS, Timestamp};
 use tallyd::import::gaps::Search;
+use tallyd::import::pieces::MAX_PIECE;
 use tallyd::openrouter::{Client, ReadError, Timeouts};
 use tallyd::sim::truth::Billed;
 use tallyd::sim::{ExportColumns, SimConfig, SimKey, Simulator, Target};
@@ -227,7 +228,7 @@ async fn what_is_no_import_is_refused_with_what_it_should_be() {
     assert_eq!(reply.status, StatusCode::BAD_REQUEST);
     let reply = caller.post("/tally/v1/import", &[("content-type", "text/csv")], "generation_id\n".to_owned()).await;
     assert!(reply.status == StatusCode::BAD_REQUEST && reply.text().contains("cost_total"), "{}", reply.text());
-    let reply = caller.post("/tally/v1/import", &[], vec![b'\n'; 10 << 20]).await;
+    let reply = caller.post("/tally/v1/import", &[], vec![b'\n'; MAX_PIECE + 1]).await;
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
     let reply = caller.post("/tally/v1/import", &[], "\u{feff}gen-1\nwhat\n".to_owned()).await;
     let answer = reply.json();
