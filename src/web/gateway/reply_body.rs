@@ -81,6 +81,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for FlushedFirst<
 }
 
 /// What a reply is watched for.
+#[expect(clippy::large_enum_variant, reason = "whoever holds one is in a box already")]
 pub(super) enum Watching {
     /// A call's row.
     Call(InFlight),
