@@ -41,8 +41,7 @@ pub struct InFlight {
     id: CallId,
     sent_at: Duration,
     first_byte_at: Option<Duration>,
-    /// Seldom there.
-    proof: Option<Box<Proof>>,
+    proof: Option<Proof>,
     /// When a stream last told something.
     last_chunk_at: Option<Duration>,
     stalled: bool,
@@ -81,7 +80,7 @@ impl InFlight {
     /// Has the reply's status prove the key that the call brought.
     #[must_use]
     pub fn proving(mut self, proof: Option<Proof>) -> Self {
-        self.proof = proof.map(Box::new);
+        self.proof = proof;
         self
     }
 
