@@ -81,6 +81,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for FlushedFirst<
 }
 
 /// What a reply is watched for.
+#[expect(clippy::large_enum_variant, reason = "calls are the rule: a box would cost each of them an allocation")]
 pub(super) enum Watching {
     /// A call's row.
     Call(InFlight),
