@@ -114,7 +114,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 fn wait_until_empty(daemon: &Daemon, limit: Duration) -> bool {
     let began = Instant::now();
     while began.elapsed() < limit {
-        if daemon.get("/readyz").contains("\"undrained_bytes\":0}") {
+        let ready = daemon.get("/readyz");
+        if ["0,", "0}"].iter().any(|none| ready.contains(&format!("\"undrained_bytes\":{none}"))) {
             return true;
         }
         std::thread::sleep(Duration::from_millis(50));
