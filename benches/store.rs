@@ -118,6 +118,7 @@ fn call(n: u32) -> Call {
         routing: None,
         streamed: Some(true),
         flags: Vec::new(),
+        estimate: None,
     };
     let mut call = Call::sent(&sent, "bench");
     call.outcome(&Outcome {

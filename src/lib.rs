@@ -12,12 +12,14 @@ pub mod config;
 pub mod lock;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 // Adapters: each speaks to one thing outside; they never import each other.
 pub mod journal;
 pub mod mail;
 pub mod openrouter;
 pub mod store;
+pub mod webhook;
 
 // Services.
 pub mod budget;
@@ -33,6 +35,9 @@ pub mod settle;
 
 // Who may call, and whom for.
 pub mod keys;
+
+// What budgets there are, and how they change.
+pub mod definitions;
 
 // Writes to people, in report's figures.
 pub mod alert;

@@ -8,14 +8,17 @@
 use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -198,13 +201,33 @@ impl Stage {
     }
 }
 
+/// Waits for a token to fall, in a task that is polled often: the token's lock, which it shares with every other task, is
+/// taken when the token wakes this one, and not whenever anything does.
+#[derive(Debug)]
+pub struct Fall(FuturesUnordered<WaitForCancellationFutureOwned>);
+
+impl Fall {
+    /// Waits for this token.
+    pub fn of(token: CancellationToken) -> Self {
+        Self(std::iter::once(token.cancelled_owned()).collect())
+    }
+}
+
+impl Future for Fall {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_next_unpin(context).map(drop)
+    }
+}
+
 /// Runs `work` until it ends, panics, or is cut.
 async fn guarded(work: impl Future<Output = ()>, cut: CancellationToken) -> TaskEnd {
     // Whatever state a panic leaves behind is only seen by a daemon that is ending, or was the panicking call's own.
     let work = AssertUnwindSafe(work).catch_unwind();
     tokio::select! {
         biased;
-        () = cut.cancelled() => TaskEnd::Cut,
+        () = Fall::of(cut) => TaskEnd::Cut,
         end = work => match end {
             Ok(()) => TaskEnd::Returned,
             // The payload goes unread: it can quote what the panicking code was looking at.
@@ -247,6 +270,24 @@ impl Signals {
                 Some(()) => "by hand",
                 None => std::future::pending().await,
             },
+        }
+    }
+}
+
+/// SIGHUP of this process: what asks a daemon to read its configuration anew.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// From now on SIGHUP does not end the process by itself.
+    pub fn of_process() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }

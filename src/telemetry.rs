@@ -122,9 +122,9 @@ pub struct Metrics {
     catalogue_age: Gauge<f64, AtomicU64>,
     /// Mails in the outbox that are neither sent nor given up.
     pub outbox_waiting: Gauge,
-    /// Mails a server accepted.
+    /// Mails and webhook messages that were accepted.
     pub mails_sent: Counter,
-    /// Mails given up.
+    /// Mails and webhook messages given up.
     pub mails_failed: Counter,
     registry: Arc<Registry>,
 }
@@ -174,9 +174,9 @@ impl Metrics {
             ),
             balance: add_in(to, usd(), "account_balance", "Credits left, as last told; NaN while not known"),
             catalogue_age: add_in(to, Unit::Seconds, "catalogue_age", "Age of the list of models; NaN without one"),
-            outbox_waiting: add(to, "outbox_waiting", "Mails neither sent nor given up"),
-            mails_sent: add(to, "mails_sent", "Mails a server accepted"),
-            mails_failed: add(to, "mails_failed", "Mails given up"),
+            outbox_waiting: add(to, "outbox_waiting", "Mails and webhook messages neither sent nor given up"),
+            mails_sent: add(to, "mails_sent", "Mails and webhook messages that were accepted"),
+            mails_failed: add(to, "mails_failed", "Mails and webhook messages given up"),
             registry: Arc::new(registry),
         }
     }

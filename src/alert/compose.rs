@@ -1,4 +1,4 @@
-//! Makes crossings into mails: for each recipient whose crossings have been gathered, one message in the outbox.
+//! Makes crossings into messages: for each recipient whose crossings have been gathered, one message in the outbox.
 //!
 //! A message is written whole, with its text and its Message-ID, in one transaction with the note that
 //! its crossings are told. The same crossings make the same Message-ID, whoever composes them.
@@ -7,15 +7,18 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::drivers::{Side, Tally, span_before};
-use super::facts::{DearCall, Letter, Section, Span, Standing};
-use super::render::{RenderError, Rendered, render};
+use super::facts::{DearCall, Letter, Section, Snooze, Span, Standing};
+use super::render::{RenderError, render};
+use super::written::Written;
 use crate::clock::Clock;
 use crate::domain::alert::CrossingKind;
-use crate::domain::budget::{Budget, BudgetName};
-use crate::domain::ids::short_hash;
+use crate::domain::budget::{Budget, BudgetName, OTHER};
+use crate::domain::snooze::{self, Signer};
 use crate::domain::window::Window;
+use crate::report::burn;
 use crate::store::alerts::Alert;
-use crate::store::outbox::{Composable, Message, MessageState};
+use crate::store::budgets::Spent;
+use crate::store::outbox::{Composable, Message};
 use crate::store::{self, Store, StoreError};
 
 /// Recipients whose mail is composed in one go.
@@ -55,8 +58,10 @@ pub struct Composer {
     pub dashboard_url: String,
     /// The right-hand side of Message-IDs: the sender's domain.
     pub domain: String,
-    /// Whether there is a server to send by; without one messages wait.
-    pub has_server: bool,
+    /// The channels there are to send by; what has none of them waits.
+    pub channels: Vec<String>,
+    /// Signs the links that silence a budget.
+    pub signer: Signer,
 }
 
 /// Crossings that one section tells, by their IDs.
@@ -103,37 +108,16 @@ impl Composer {
         }
         let composed_at = self.clock.now();
         let letter = Letter { sections, dashboard_url: self.dashboard_url.clone(), composed_at };
-        let Rendered { subject, text, html } = render(&letter)?;
-        let message = Message {
-            message_id: self.message_id(&one.recipient, &alerts),
-            recipient: one.recipient.clone(),
-            subject,
-            text_body: text,
-            html_body: html,
-            state: if self.has_server { MessageState::Queued } else { MessageState::Waiting },
-            attempts: 0,
-            next_attempt: composed_at,
-            last_error: None,
-            created_at: composed_at,
-            sent_at: None,
-        };
+        let written = Written { at: composed_at, domain: &self.domain, channels: &self.channels };
+        let message = written.message("alert", &identity(&alerts), &one.recipient, render(&letter)?)?;
         let mut tx = self.store.write().await?;
-        store::outbox::create_message(&mut tx, &message, &alerts).await?;
+        if store::outbox::create_message(&mut tx, &message.message, &alerts).await? {
+            message.add_pictures(&mut tx).await?;
+        }
         tx.commit().await?;
-        tracing::info!(
-            message_id = message.message_id,
-            alerts = alerts.len(),
-            has_server = self.has_server,
-            "wrote an alert mail"
-        );
+        let Message { message_id, state, .. } = &message.message;
+        tracing::info!(message_id, alerts = alerts.len(), state = state.as_str(), "wrote an alert's message");
         Ok(())
-    }
-
-    /// The same for the same crossings and recipient, so that a mail that is written or sent again is the same mail.
-    fn message_id(&self, recipient: &str, alerts: &[Alert]) -> String {
-        let mut ids: Vec<&str> = alerts.iter().map(|alert| alert.alert_id.as_str()).collect();
-        ids.sort_unstable();
-        format!("alert.{}@{}", short_hash(&format!("{recipient}|{}", ids.join("|"))), self.domain)
     }
 
     /// What one budget has to tell of one window.
@@ -142,27 +126,48 @@ impl Composer {
         let mut tx = self.store.write().await?;
         let budget = store::budgets::find(&mut tx, &last.budget).await?;
         let window = Window { start: last.window_start, end: last.window_end };
-        let spent = store::budgets::spent(&mut tx, &last.budget, window.start, window.end).await?;
+        let spent = match &*last.value {
+            // What several values share is told as it was at the crossing.
+            OTHER => Spent { cost: last.spent, ..Spent::default() },
+            value => store::budgets::spent_of(&mut tx, &last.budget, value, window.start, window.end).await?,
+        };
+        let kept = store::forecasts::load(&mut tx).await?.remove(last.budget.as_str());
+        let outlook = kept.filter(|kept| kept.window_start == window.start).and_then(|kept| kept.outlook.ok());
         tx.rollback().await?;
         let Some(budget) = budget else { return Err(ComposeError::UnknownBudget(last.budget.clone())) };
-        let budget = Budget { limit: last.limit, ..budget };
+        // Of one value's account, what is told of calls is told of its own.
+        let value = budget.each.as_ref().filter(|_| !last.value.is_empty());
+        let scope = value.map_or_else(|| budget.scope.clone(), |each| each.narrowed(&budget.scope, &last.value));
+        let value = value.map(|each| format!("{each} {}", last.value));
+        let budget = Budget { limit: last.limit, scope, ..budget };
         let mut thresholds: Vec<_> = alerts.iter().map(|alert| alert.threshold).collect();
         thresholds.sort_by_key(|threshold| (threshold.amount(budget.limit), *threshold));
-        let found = alerts.iter().all(|alert| alert.kind == CrossingKind::Found.as_str());
+        let all = |kind: CrossingKind| alerts.iter().all(|alert| alert.kind == kind.as_str());
+        let kind = [CrossingKind::Found, CrossingKind::Forecast].into_iter().find(|kind| all(*kind));
         let mut section = Section {
+            value,
             thresholds,
-            kind: if found { CrossingKind::Found } else { CrossingKind::Crossed },
+            kind: kind.unwrap_or(CrossingKind::Crossed),
             crossed_at: last.crossed_at,
             window,
             spent: last.spent,
+            outlook,
             now: Standing { spent: spent.cost, inline: spent.inline, unknown: spent.unknown },
             before: None,
             drivers: Vec::new(),
             dearest: Vec::new(),
+            course: None,
+            snooze: None,
             budget,
         };
-        let scope = &section.budget.scope;
         let now = self.clock.now();
+        let budget = &section.budget;
+        section.snooze = snooze::offered_until(budget.window, &window, now)
+            .map(|until| Snooze { until, path: self.signer.path(&budget.name, until) });
+        let value = (!last.value.is_empty() && *last.value != *OTHER).then_some(&*last.value);
+        let course = burn::of(&self.store, budget, value, window, spent.cost, now);
+        section.course = self.in_time(course, budget).await?;
+        let scope = &section.budget.scope;
         let until = window.end.map_or(now, |end| end.min(now));
         if let Some(dearest) = self
             .in_time(store::drivers::dearest(&self.store, scope, window.start, until, DEAREST), &section.budget)
@@ -206,6 +211,13 @@ impl Composer {
     }
 }
 
+/// The same for the same crossings, so that a message that is written again is the same message.
+fn identity(alerts: &[Alert]) -> String {
+    let mut ids: Vec<&str> = alerts.iter().map(|alert| alert.alert_id.as_str()).collect();
+    ids.sort_unstable();
+    ids.join("|")
+}
+
 /// The crossings that one section tells: of one budget, window and limit.
 struct ToldTogether<'a> {
     /// The one that came last.
@@ -216,7 +228,7 @@ struct ToldTogether<'a> {
 
 impl ToldTogether<'_> {
     fn tells_with(&self, alert: &Alert) -> bool {
-        let key = |alert: &Alert| (alert.budget.clone(), alert.window_start, alert.limit);
+        let key = |alert: &Alert| (alert.budget.clone(), alert.value.clone(), alert.window_start, alert.limit);
         key(self.last) == key(alert)
     }
 }

@@ -1,4 +1,5 @@
-//! The mailer: composes what has been gathered, and sends each message until a server has taken it or it is given up.
+//! The mailer: composes what has been gathered, and sends each message, by mail or to a webhook, until it was taken or is
+//! given up.
 //!
 //! Every state is in the database, so a restart goes on where the last one ended. A message whose sender
 //! died between the server's acceptance and the note of it is sent again, under the same Message-ID.
@@ -11,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::compose::{ComposeError, Composer};
 use crate::clock::Clock;
+use crate::domain::recipient::{self, MAIL, WEBHOOK};
+use crate::domain::snooze::Signer;
 use crate::domain::time::Timestamp;
 use crate::ledger::Wakes;
-use crate::mail::{self, Mailer, SendError};
+use crate::mail::{self, Mailer};
 use crate::store::outbox::{self, Message, NextWork};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
+use crate::webhook::{self, Webhooks};
 
 /// Conversations with the mail server at once.
 const AT_ONCE: usize = 4;
@@ -53,14 +57,60 @@ pub struct Deliverer {
     pub dashboard_url: String,
     /// The sender's domain: the right-hand side of Message-IDs.
     pub domain: String,
-    /// Whom to send by; `None`: messages are written and wait.
-    pub mailer: Option<Mailer>,
+    /// What messages leave by.
+    pub channels: Channels,
+    /// Signs the links that silence a budget.
+    pub signer: Signer,
     /// Who says that crossings may have come.
     pub wakes: Arc<Wakes>,
     /// Who counts mails.
     pub metrics: Metrics,
     /// The time.
     pub clock: Clock,
+}
+
+/// What messages leave by; those for which there is nothing are written and wait.
+#[derive(Clone, Debug)]
+pub struct Channels {
+    /// The mail server; `None`: there is none.
+    pub mailer: Option<Mailer>,
+    /// The webhooks.
+    pub webhooks: Webhooks,
+}
+
+impl Channels {
+    /// The channels there are, by the names that the outbox knows them by.
+    pub fn names(&self) -> Vec<String> {
+        let webhooks = self.webhooks.names().map(|name| format!("{WEBHOOK}{name}"));
+        self.mailer.iter().map(|_| MAIL.to_owned()).chain(webhooks).collect()
+    }
+
+    /// The longest one try may take.
+    fn timeout(&self) -> Duration {
+        self.mailer.as_ref().map_or(Duration::ZERO, Mailer::timeout).max(webhook::TIMEOUT)
+    }
+}
+
+/// Why a try failed.
+struct Failure {
+    /// What is told of it: bounded, without addresses and secrets.
+    said: String,
+    /// Whether another try may go better.
+    again: bool,
+    /// How long the receiver asks to be left alone.
+    after: Option<Duration>,
+}
+
+impl From<mail::SendError> for Failure {
+    fn from(error: mail::SendError) -> Self {
+        Self { said: error.to_string(), again: error.is_worth_retrying(), after: None }
+    }
+}
+
+impl From<webhook::SendError> for Failure {
+    fn from(error: webhook::SendError) -> Self {
+        Self { said: error.to_string(), again: error.is_worth_retrying(), after: error.retry_after() }
+    }
 }
 
 /// How one try ended, for the database.
@@ -78,9 +128,10 @@ impl Deliverer {
             clock: self.clock.clone(),
             dashboard_url: self.dashboard_url.clone(),
             domain: self.domain.clone(),
-            has_server: self.mailer.is_some(),
+            channels: self.channels.names(),
+            signer: self.signer.clone(),
         };
-        self.announce_server(&stop).await;
+        self.announce_channels(&stop).await;
         while !stop.is_cancelled() {
             let all_well = self.compose(&composer).await & self.send_due(&stop).await;
             let wait = if all_well { self.wait().await } else { PAUSE };
@@ -93,13 +144,13 @@ impl Deliverer {
         }
     }
 
-    /// Tells the outbox whether there is a server: what waited for one is queued, or the other way round.
-    async fn announce_server(&self, stop: &CancellationToken) {
+    /// Tells the outbox what there is to send by: what waited for it is queued, or the other way round.
+    async fn announce_channels(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            match self.set_server().await {
+            match self.set_channels().await {
                 Ok(0) => return,
                 Ok(messages) => {
-                    tracing::info!(messages, has_server = self.mailer.is_some(), "took over the outbox");
+                    tracing::info!(messages, has_server = self.channels.mailer.is_some(), "took over the outbox");
                     return;
                 }
                 Err(error) => tracing::warn!(%error, "the outbox cannot be read; trying again"),
@@ -111,9 +162,9 @@ impl Deliverer {
         }
     }
 
-    async fn set_server(&self) -> Result<u64, StoreError> {
+    async fn set_channels(&self) -> Result<u64, StoreError> {
         let mut tx = self.store.write().await?;
-        let messages = outbox::set_server(&mut tx, self.mailer.is_some(), self.clock.now()).await?;
+        let messages = outbox::set_channels(&mut tx, &self.channels.names(), self.clock.now()).await?;
         tx.commit().await?;
         Ok(messages)
     }
@@ -135,9 +186,8 @@ impl Deliverer {
 
     /// Sends what is due until nothing is; whether the database did its part.
     async fn send_due(&self, stop: &CancellationToken) -> bool {
-        let Some(mailer) = &self.mailer else { return true };
         while !stop.is_cancelled() {
-            let leased = match self.lease(mailer).await {
+            let leased = match self.lease().await {
                 Ok(leased) => leased,
                 Err(error) => {
                     tracing::warn!(%error, "the outbox cannot be read; trying again");
@@ -147,14 +197,14 @@ impl Deliverer {
             if leased.is_empty() {
                 return true;
             }
-            stream::iter(leased).for_each_concurrent(AT_ONCE, |message| self.deliver(mailer, message)).await;
+            stream::iter(leased).for_each_concurrent(AT_ONCE, |message| self.deliver(message)).await;
         }
         true
     }
 
-    async fn lease(&self, mailer: &Mailer) -> Result<Vec<Message>, StoreError> {
+    async fn lease(&self) -> Result<Vec<Message>, StoreError> {
         let now = self.clock.now();
-        let lease = millis(mailer.timeout() + LEASE_MARGIN);
+        let lease = millis(self.channels.timeout() + LEASE_MARGIN);
         let mut tx = self.store.write().await?;
         let leased = outbox::lease_messages(&mut tx, now, now.plus_millis(lease), LEASED).await?;
         tx.commit().await?;
@@ -162,40 +212,63 @@ impl Deliverer {
     }
 
     /// Tries one message once, and notes how it went.
-    async fn deliver(&self, mailer: &Mailer, message: Message) {
+    async fn deliver(&self, message: Message) {
+        let (id, attempt) = (message.message_id.clone(), message.attempts + 1);
+        let began = self.clock.elapsed();
+        let result = match recipient::webhook(&message.recipient) {
+            Some(name) => {
+                let event = message.payload.as_deref().unwrap_or_default();
+                self.channels.webhooks.send(name, &id, event).await.map_err(Failure::from)
+            }
+            None => self.mail(message).await,
+        };
+        let took_ms = millis(self.clock.elapsed().saturating_sub(began));
+        let note = match result {
+            Ok(()) => {
+                self.metrics.mails_sent.inc();
+                tracing::info!(message_id = id, attempt, took_ms, "a message was taken");
+                Note::Sent
+            }
+            Err(failure) => self.refused(&id, attempt, failure),
+        };
+        self.write_down(&id, &note).await;
+    }
+
+    async fn mail(&self, message: Message) -> Result<(), Failure> {
+        let Some(mailer) = &self.channels.mailer else {
+            // It was queued by somebody who has a server.
+            let said = "this daemon has no mail server; set smtp.url or SMTP_URL".to_owned();
+            return Err(Failure { said, again: true, after: None });
+        };
+        let pictures = outbox::pictures(&self.store, &message.message_id).await.map_err(|error| Failure {
+            said: format!("its pictures could not be read: {error}"),
+            again: true,
+            after: None,
+        })?;
         let mail = mail::Message {
-            message_id: message.message_id.clone(),
+            message_id: message.message_id,
             to: message.recipient,
             subject: message.subject,
             text: message.text_body,
             html: message.html_body,
+            pictures: pictures.into_iter().map(|picture| (picture.content_id, picture.png)).collect(),
             date: message.created_at,
         };
-        let began = self.clock.elapsed();
-        let result = mailer.send(&mail).await;
-        let took_ms = millis(self.clock.elapsed().saturating_sub(began));
-        let (id, attempt) = (message.message_id.as_str(), message.attempts + 1);
-        let note = match result {
-            Ok(()) => {
-                self.metrics.mails_sent.inc();
-                tracing::info!(message_id = id, attempt, took_ms, "the mail server has taken an alert mail");
-                Note::Sent
-            }
-            Err(error) => self.refused(id, attempt, &error),
-        };
-        self.write_down(id, &note).await;
+        Ok(mailer.send(&mail).await?)
     }
 
     /// What becomes of a message whose try number `attempt` failed.
-    fn refused(&self, id: &str, attempt: i64, error: &SendError) -> Note {
-        let wait = wait_after(attempt).filter(|_| error.is_worth_retrying());
+    fn refused(&self, id: &str, attempt: i64, failure: Failure) -> Note {
+        let error = failure.said;
+        let wait = wait_after(attempt).filter(|_| failure.again);
         let Some(wait) = wait else {
             self.metrics.mails_failed.inc();
-            tracing::error!(message_id = id, attempt, %error, "an alert mail is given up");
-            return Note::Failed(error.to_string());
+            tracing::error!(message_id = id, attempt, error, "a message is given up");
+            return Note::Failed(error);
         };
-        tracing::warn!(message_id = id, attempt, retry_in_s = wait.as_secs(), %error, "an alert mail did not leave");
-        Note::Retry(self.clock.now().plus_millis(millis(wait)), error.to_string())
+        let wait = failure.after.map_or(wait, |after| after.max(wait));
+        tracing::warn!(message_id = id, attempt, retry_in_s = wait.as_secs(), error, "a message did not leave");
+        Note::Retry(self.clock.now().plus_millis(millis(wait)), error)
     }
 
     /// Writes the note until the database has it: an accepted mail that is not noted would be sent again.
@@ -231,8 +304,7 @@ impl Deliverer {
         let until = |at: Timestamp| Duration::from_millis(u64::try_from(at.millis() - now.millis()).unwrap_or(0));
         let compose = compose.map(until);
         // Only what has been tried already can be due and not have been leased.
-        let send =
-            send.filter(|_| self.mailer.is_some()).map(until).map(|wait| if wait.is_zero() { PAUSE } else { wait });
+        let send = send.map(until).map(|wait| if wait.is_zero() { PAUSE } else { wait });
         compose.into_iter().chain(send).min().unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
     }
 }

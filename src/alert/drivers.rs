@@ -22,7 +22,7 @@ const MAX_NAMES: usize = 10_000;
 ///
 /// `None` for `total`, which has no window before it.
 pub(super) fn span_before(budget: &Budget, window: &Window, until: Timestamp) -> Option<Span> {
-    let previous = budget.window.previous(budget.zone, window)?;
+    let previous = budget.window_before(window)?;
     let elapsed = until.millis() - window.start.millis();
     let until = match (window.end, previous.end) {
         (Some(end), Some(previous_end)) if until >= end => previous_end,
@@ -137,7 +137,7 @@ mod tests {
     fn the_span_before_ends_at_the_same_date_and_time_of_day() {
         let before = |window: &str, zone: &str, until: &str| {
             let budget = budget(window, zone);
-            let window = budget.window.window_at(budget.zone, at(until));
+            let window = budget.window_at(at(until));
             span_before(&budget, &window, at(until)).map(|span| (span.since.to_iso(), span.until.to_iso()))
         };
         let span = |since: &str, until: &str| Some((at(since).to_iso(), at(until).to_iso()));
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(before("total", "UTC", "2026-11-19T10:47:00Z"), None);
         // A window that has ended is compared whole.
         let month = budget("month", "UTC");
-        let november = month.window.window_at(Tz::UTC, at("2026-11-19T00:00:00Z"));
+        let november = month.window_at(at("2026-11-19T00:00:00Z"));
         let whole = span_before(&month, &november, at("2026-12-01T09:00:00Z")).unwrap();
         assert_eq!(whole.until, at("2026-11-01T00:00:00Z"));
     }

@@ -2,10 +2,12 @@
 
 use crate::domain::alert::CrossingKind;
 use crate::domain::budget::{Budget, Threshold};
+use crate::domain::forecast::Outlook;
 use crate::domain::ids::CallId;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 use crate::domain::window::Window;
+use crate::report::burn::Course;
 
 /// One mail: a section for each budget and window that has something to tell.
 #[derive(Clone, Debug)]
@@ -23,7 +25,9 @@ pub struct Letter {
 pub struct Section {
     /// The budget as it stood at the crossing.
     pub budget: Budget,
-    /// The thresholds reached, lowest first; at least one.
+    /// Whose account it is, of a budget of each value: `user lena`; `None` for any other.
+    pub value: Option<String>,
+    /// The thresholds reached, by spend or by the forecast, lowest first; at least one.
     pub thresholds: Vec<Threshold>,
     /// How the crossing came about.
     pub kind: CrossingKind,
@@ -33,6 +37,8 @@ pub struct Section {
     pub window: Window,
     /// The window's spend at the crossing.
     pub spent: Total,
+    /// Where the window was heading when the mail was composed; `None` where that cannot be told.
+    pub outlook: Option<Outlook>,
     /// The window's spend when the mail was composed.
     pub now: Standing,
     /// The span the drivers are compared with; `None` where nothing came before (a `total` window).
@@ -41,6 +47,19 @@ pub struct Section {
     pub drivers: Vec<Drivers>,
     /// The dearest calls of the window, dearest first.
     pub dearest: Vec<DearCall>,
+    /// How the window's spend grew; `None` where it could not be read in time.
+    pub course: Option<Course>,
+    /// The link that silences the budget; `None` where nothing ends.
+    pub snooze: Option<Snooze>,
+}
+
+/// A link that silences a budget for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snooze {
+    /// Until when.
+    pub until: Timestamp,
+    /// Path and query on the dashboard, with its signature.
+    pub path: String,
 }
 
 /// What a window's spend is made of.
@@ -85,6 +104,17 @@ pub enum Dimension {
     App,
     /// The key's name.
     Key,
+}
+
+impl Dimension {
+    /// As data name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::App => "app",
+            Self::Key => "key",
+        }
+    }
 }
 
 /// One name and what it cost.

@@ -1,15 +1,23 @@
-//! A mail's subject, text and HTML, made of facts alone: the same facts give the same bytes.
+//! A mail's subject, text, HTML and pictures, and what a webhook is told, made of facts alone: the same facts give the
+//! same bytes.
 
+mod event;
+mod picture;
 mod text;
 mod view;
 
 use askama::Template as _;
+
+pub(super) use view::{DriversView, Tone, name, others, percent, title};
 
 use super::facts::{Letter, Section};
 use super::words;
 use crate::domain::budget::WhenExceeded;
 use crate::domain::money::Total;
 use crate::report::format::{self, NBSP};
+use crate::report::outlook;
+use crate::store::outbox::Picture;
+use crate::webhook::Event;
 
 /// Sections named in a subject before the rest are only counted.
 const SUBJECT_NAMES: usize = 2;
@@ -23,21 +31,33 @@ pub struct Rendered {
     pub text: String,
     /// The HTML part, a whole document.
     pub html: String,
+    /// What the HTML part shows as `cid:…`.
+    pub pictures: Vec<Picture>,
+    /// What a webhook is told.
+    pub event: Event,
 }
 
-/// Why a mail could not be written: a mistake in its template.
+/// Why a message could not be written: a mistake of ours.
 #[derive(Debug, thiserror::Error)]
-#[error("the mail's template does not take these facts: {0}")]
-pub struct RenderError(#[from] askama::Error);
+pub enum RenderError {
+    /// In the template.
+    #[error("the mail's template does not take these facts: {0}")]
+    Template(#[from] askama::Error),
+    /// In what a webhook is told.
+    #[error("the event cannot be written as JSON: {0}")]
+    Event(#[from] serde_json::Error),
+}
 
-/// Writes the mail.
+/// Writes the mail, and what a webhook is told in its place.
 pub fn render(letter: &Letter) -> Result<Rendered, RenderError> {
     let subject = plain(&subject(letter));
-    let html = view::Page::new(letter, &subject).render()?;
-    Ok(Rendered { text: text::text(letter), html, subject })
+    let mut pictures = Vec::new();
+    let html = view::Page::new(letter, &subject, &mut pictures).render()?;
+    let event = event::event(letter, &subject);
+    Ok(Rendered { text: text::text(letter), html, subject, pictures, event })
 }
 
-/// `support-bot at 80 %: $240.00 of $300.00, at this pace 100 % on Tue 24 Nov`.
+/// `support-bot at 80 %: $240.00 of $300.00, 100 % expected on Tue 24 Nov`.
 fn subject(letter: &Letter) -> String {
     let [section] = letter.sections.as_slice() else {
         return subject_of_many(&letter.sections);
@@ -51,8 +71,9 @@ fn subject(letter: &Letter) -> String {
     if budget.when_exceeded == WhenExceeded::Block && section.spent >= Total::from(budget.limit) {
         return format!("{figures}, calls are refused");
     }
-    match words::pace_of(section).and_then(|pace| pace.reaches_limit_at) {
-        Some(reached) => format!("{figures}, at this pace 100{NBSP}% {}", words::reaches(section, reached)),
+    let likely = words::reaches(section).and_then(|reach| reach.likely);
+    match likely.map(|at| outlook::likely(at, section.crossed_at, budget.zone)) {
+        Some(when) => format!("{figures}, 100{NBSP}% expected {when}"),
         None => figures,
     }
 }
@@ -66,14 +87,21 @@ fn subject_of_many(sections: &[Section]) -> String {
     words::listed(&named)
 }
 
-/// `support-bot at 80 %`: the budget and the highest threshold it reached.
+/// `support-bot at 80 %`: the budget, whose account it is, and the highest threshold it reached.
 fn at(section: &Section) -> String {
-    let highest = section.thresholds.last().copied().map(words::threshold).unwrap_or_default();
-    format!("{} at {highest}", section.budget.name)
+    let by_spend = section.thresholds.iter().copied().rfind(|threshold| !threshold.is_forecast());
+    let whose = words::whose(section);
+    match by_spend.or(section.thresholds.last().copied()) {
+        Some(expected) if expected.is_forecast() => {
+            format!("{whose} forecast to reach {}", outlook::share_of(expected))
+        }
+        Some(highest) => format!("{whose} at {}", words::threshold(highest)),
+        None => whose,
+    }
 }
 
 /// Plain spaces for the no-break ones: subjects and text parts are read where those are a nuisance.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.replace(NBSP, " ")
 }
 

@@ -1,23 +1,24 @@
 //! The sentences of a mail: what was reached, where it is heading, what happens next.
 //!
-//! A forecast "would"; a limit "is". Only what is known is said: where too little of a window has gone
-//! there is no pace, and no sentence about one.
+//! A forecast "would"; a limit "is". Only what is known is said: where there is no forecast there is no sentence about one.
+
+use std::fmt::Write as _;
 
 use chrono::{DateTime, Datelike as _};
 use chrono_tz::Tz;
 
-use super::facts::{Section, Span};
+use super::facts::{Dimension, Driver, Section, Snooze, Span};
 use crate::domain::alert::CrossingKind;
 use crate::domain::budget::{Origin, Threshold, WhenExceeded};
+use crate::domain::forecast::{Outlook, Reach};
 use crate::domain::money::Total;
-use crate::domain::pace::{Pace, pace};
+use crate::domain::recipient;
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::domain::window::WindowKind;
+use crate::report::burn::Course;
 use crate::report::format::{self, NBSP};
+use crate::report::outlook;
 pub(super) use crate::report::words::{listed, threshold, window_noun, window_title};
-
-/// How near the instant at which a pace reaches the limit must be for its time of day to be told.
-const HOUR_TOLD_WITHIN_MS: i64 = 2 * DAY_MS;
 
 /// How much of the window has gone, with its label; `None` where a window does not go by.
 pub(super) fn gone(section: &Section) -> Option<(&'static str, i64)> {
@@ -36,46 +37,100 @@ pub(super) fn gone(section: &Section) -> Option<(&'static str, i64)> {
 /// What was reached and when: `80 % reached on Thu 19 Nov at 11:47`.
 pub(super) fn headline(section: &Section) -> String {
     let zone = section.budget.zone;
-    let reached = listed(&section.thresholds.iter().copied().map(threshold).collect::<Vec<_>>());
     let (day, time) = (date(section, section.crossed_at), format::minute(section.crossed_at, zone));
+    let names = |forecast: bool| {
+        let of_kind = section.thresholds.iter().copied().filter(|threshold| threshold.is_forecast() == forecast);
+        listed(&of_kind.map(outlook::share_of).collect::<Vec<_>>())
+    };
+    let (reached, expected) = (names(false), names(true));
+    if reached.is_empty() {
+        return format!("Forecast to reach {expected}, as of {day} at {time}");
+    }
+    let and = if expected.is_empty() { String::new() } else { format!(", and forecast to reach {expected}") };
     match section.kind {
-        CrossingKind::Crossed => format!("{reached} reached on {day} at {time}"),
-        CrossingKind::Found => format!("{reached} found passed on {day} at {time}"),
+        CrossingKind::Found => format!("{reached} found passed on {day} at {time}{and}"),
+        CrossingKind::Crossed | CrossingKind::Forecast => format!("{reached} reached on {day} at {time}{and}"),
     }
 }
 
-/// The pace at the crossing, by the plain run rate.
-pub(super) fn pace_of(section: &Section) -> Option<Pace> {
-    let budget = &section.budget;
-    pace(budget.window, &section.window, section.spent, budget.limit, section.crossed_at)
+/// Whether the forecast alone is what is told.
+pub(super) fn is_forecast(section: &Section) -> bool {
+    section.thresholds.iter().all(|threshold| threshold.is_forecast())
 }
 
-/// When the pace reaches the limit, as it follows "100 %" or "the limit": `on Tue 24 Nov`, `at about 14:59`.
-pub(super) fn reaches(section: &Section, at: Timestamp) -> String {
-    let zone = section.budget.zone;
-    let (day, time) = (date(section, at), format::minute(at, zone));
-    if local(at, zone).date_naive() == local(section.crossed_at, zone).date_naive() {
-        format!("at about {time}")
-    } else if at.millis() - section.crossed_at.millis() < HOUR_TOLD_WITHIN_MS {
-        format!("on {day} at about {time}")
-    } else {
-        format!("on {day}")
-    }
+/// Where the window was heading, while it ran.
+pub(super) fn outlook_of(section: &Section) -> Option<Outlook> {
+    let ended = section.window.end.is_some_and(|end| end <= section.crossed_at);
+    section.outlook.filter(|_| !ended)
+}
+
+/// When the limit is likely reached, before the window ends.
+pub(super) fn reaches(section: &Section) -> Option<Reach> {
+    let limit = Total::from(section.budget.limit);
+    outlook_of(section)?.reaches_limit.filter(|reach| reach.likely.is_some() && section.spent < limit)
 }
 
 /// Where the spend is heading; `None` where that is not known.
 pub(super) fn heading(section: &Section) -> Option<String> {
-    let pace = pace_of(section)?;
+    let told = outlook_of(section)?;
     let budget = &section.budget;
     let noun = window_noun(budget.window, &section.window, budget.zone);
-    let end = format::usd_rough(pace.projected);
-    Some(match pace.reaches_limit_at {
-        Some(at) => {
-            format!("At this pace the limit would be reached {}; {noun} would end at {end}.", reaches(section, at))
-        }
-        None if section.spent >= Total::from(budget.limit) => format!("At this pace {noun} would end at {end}."),
-        None => format!("At this pace {noun} would end at {end}, below the limit."),
-    })
+    let end = outlook::ends_at(&told, &noun);
+    let when = reaches(section).and_then(|reach| outlook::reached(&reach, section.crossed_at, budget.zone));
+    let first = when.map(|when| format!("100{NBSP}% would be reached {when}. ")).unwrap_or_default();
+    let below = if told.high < Total::from(budget.limit) { ", below the limit" } else { "" };
+    Some(format!("{first}The forecast is {end}{below} ({}).", outlook::basis(&told)))
+}
+
+/// What grew most, by model: `Largest rises: openai/gpt-4o +$21.45, google/gemini-2.5-flash new at $2.80.`; `None` where
+/// nothing did, or there is nothing to compare with.
+pub(super) fn rises(section: &Section) -> Option<String> {
+    section.before?;
+    let models = section.drivers.iter().find(|drivers| drivers.by == Dimension::Model)?;
+    let risen = risen(&models.rows);
+    (!risen.is_empty()).then(|| format!("Largest rises: {}.", risen.join(", ")))
+}
+
+/// Those that cost more than before, each with its rise.
+pub(super) fn risen(drivers: &[Driver]) -> Vec<String> {
+    let risen = drivers.iter().filter(|driver| driver.cost.rise() > Total::ZERO);
+    risen
+        .map(|driver| {
+            let name = driver.name.as_deref().unwrap_or("unnamed");
+            if driver.cost.before == Total::ZERO {
+                format!("{name} new at {}", format::usd(driver.cost.after))
+            } else {
+                format!("{name} {}", format::usd_change(driver.cost.rise()))
+            }
+        })
+        .collect()
+}
+
+/// What the link that silences the budget says: `Snooze until 1 Dec`, `Snooze until 14:00`.
+pub(super) fn snooze(section: &Section, snooze: &Snooze) -> String {
+    let zone = section.budget.zone;
+    let until = local(snooze.until, zone);
+    if snooze.until.millis() - section.crossed_at.millis() < HOUR_TOLD_WITHIN_MS {
+        format!("Snooze until {} {}", until.format("%a"), format::minute(snooze.until, zone))
+    } else {
+        format!("Snooze until {}", until.format("%-d %b"))
+    }
+}
+
+/// How near the end of a snooze must be for its time of day to be told.
+const HOUR_TOLD_WITHIN_MS: i64 = 2 * DAY_MS;
+
+/// The picture of the course, for those who do not see it.
+pub(super) fn course(section: &Section, course: &Course) -> String {
+    let budget = &section.budget;
+    let since = format::date_time(course.drawn.0, section.crossed_at, budget.zone);
+    let spent = format::usd(course.spent);
+    let mut said = format!("Spend since {since}: {spent} against the limit of {}", format::usd(budget.limit));
+    if let Some(told) = outlook_of(section) {
+        let _ = write!(said, "; the forecast is {} at its end", outlook::band(&told));
+    }
+    said.push('.');
+    said
 }
 
 /// What must be known to read the headline rightly: why it comes now, and what has changed since.
@@ -93,7 +148,8 @@ pub(super) fn notes(section: &Section) -> Vec<String> {
             format::minute(end, budget.zone)
         ));
     }
-    let lowest = section.thresholds.iter().map(|threshold| threshold.amount(budget.limit)).min();
+    let by_spend = section.thresholds.iter().filter(|threshold| !threshold.is_forecast());
+    let lowest = by_spend.map(|threshold| threshold.amount(budget.limit)).min();
     if lowest.is_some_and(|amount| section.now.spent < amount) && !budget.window.is_rolling() {
         notes.push(format!(
             "Costs have been corrected since: the window now stands at {}, below what was reached.",
@@ -120,7 +176,8 @@ pub(super) fn next(section: &Section) -> Vec<String> {
             owner(budget.origin)
         ),
     }];
-    let ahead = budget.alert_at.iter().find(|threshold| !threshold.is_reached(section.spent, budget.limit));
+    let by_spend = budget.alert_at.iter().filter(|threshold| !threshold.is_forecast());
+    let ahead = by_spend.into_iter().find(|threshold| !threshold.is_reached(section.spent, budget.limit));
     let noun = window_noun(budget.window, &section.window, budget.zone);
     sentences.push(match ahead {
         Some(next @ Threshold::Percent(_)) => {
@@ -166,11 +223,20 @@ pub(super) fn small_print(section: &Section, composed_at: Timestamp) -> String {
     } else {
         format!("for {}", window_noun(budget.window, &section.window, budget.zone))
     };
-    let addresses = match budget.notify.len() {
-        0 | 1 => "address".to_owned(),
-        more => format!("{more} addresses"),
+    let webhooks = budget.notify.iter().filter(|one| recipient::webhook(one).is_some()).count();
+    let addresses = match (budget.notify.len() - webhooks, webhooks) {
+        (0 | 1, 0) => "the address".to_owned(),
+        (more, 0) => format!("the {more} addresses"),
+        (0, 1) => "the webhook".to_owned(),
+        (more, hooks) => format!("the {} addresses and webhooks", more + hooks),
     };
-    format!("{figures}. Sent once {once}, to the {addresses} named {}.", owner(budget.origin))
+    format!("{figures}. Sent once {once}, to {addresses} named {}.", owner(budget.origin))
+}
+
+/// The budget, and of one that holds for each value whose account it is: `per-head (user lena)`.
+pub(super) fn whose(section: &Section) -> String {
+    let name = &section.budget.name;
+    section.value.as_ref().map_or_else(|| name.to_string(), |value| format!("{name} ({value})"))
 }
 
 /// Where a budget is changed.
@@ -200,7 +266,7 @@ pub(super) fn compared(section: &Section, composed_at: Timestamp) -> String {
 }
 
 /// `1–19 Nov`, `30 Nov–2 Dec`, `19 Nov`.
-fn days(span: &Span, zone: Tz) -> String {
+pub(super) fn days(span: &Span, zone: Tz) -> String {
     let (first, last) = (local(span.since, zone), local(span.until.plus_millis(-1), zone));
     if first.date_naive() == last.date_naive() {
         return first.format("%-d %b").to_string();

@@ -9,31 +9,41 @@ use tokio::sync::Semaphore;
 
 use super::ledger::{OpenLedger, open};
 use super::{StartError, named_keys};
-use crate::alert::deliver::Deliverer;
-use crate::budget::Book;
+use crate::alert::deliver::{Channels, Deliverer};
+use crate::alert::digest::Digests;
+use crate::alert::post::Post;
+use crate::alert::spikes::Lookout;
+use crate::budget::{Book, Exceeded, Reservation, Wish};
 use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
+use crate::catalogue::Shelf;
 use crate::clock::{Clock, Entropy};
-use crate::config::Config;
+use crate::config::{Config, OnLedgerFailure};
+use crate::definitions::{Definitions, Reload};
+use crate::domain::scope::AdmissionSubject;
+use crate::domain::snooze::{self, Signer};
+use crate::domain::time::Timestamp;
 use crate::import::Teller;
-use crate::jobs::{self, Housekeeping, Upstream};
+use crate::jobs::{self, Board, Housekeeping, Upstream, Watching};
 use crate::journal::Journal;
 use crate::keys::TallyKeys;
 use crate::ledger::{Ledger, Opened};
 use crate::lock::OwnerLock;
 use crate::mail::Mailer;
 use crate::openrouter::{Client, Timeouts};
+use crate::report::replay::REPLAYS_AT_ONCE;
 use crate::settle::{Settler, SettlerOptions};
-use crate::shutdown::{Ending, Signals, Tasks};
-use crate::store::Store;
+use crate::shutdown::{Ending, Hangups, Signals, Tasks};
+use crate::store::{self, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::web::access::{self, Tellers};
 use crate::web::api::traces::{self, TracesState};
 use crate::web::api::{self, ApiState};
 use crate::web::dashboard::{self, DashboardState};
-use crate::web::gateway::{Admit, Gateway, GatewaySetup};
+use crate::web::gateway::{Admission, Gateway, GatewaySetup};
 use crate::web::guard::Guard;
 use crate::web::serve::Site;
+use crate::webhook::Webhooks;
 
 /// What a daemon takes from outside itself.
 #[derive(Clone)]
@@ -44,6 +54,8 @@ pub struct Surroundings {
     pub entropy: Entropy,
     /// What the configuration warns of, for the status page.
     pub warnings: Vec<String>,
+    /// How it is read anew; `None`: it is not.
+    pub reload: Option<Arc<Reload>>,
 }
 
 /// A daemon that serves.
@@ -55,7 +67,9 @@ pub struct Daemon {
     journal: Journal,
     ledger: Ledger,
     book: Arc<Book>,
+    catalogue: Shelf,
     tally_keys: Arc<TallyKeys>,
+    definitions: Definitions,
     is_loopback: bool,
     /// Given back when the daemon is gone.
     _lock: Option<OwnerLock>,
@@ -67,7 +81,7 @@ impl Daemon {
     /// Locks come first (a second daemon names the first and harms nothing), then the database, then the port: spend
     /// is known before the first call is admitted.
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
-        let Surroundings { clock, entropy, warnings } = surroundings;
+        let Surroundings { clock, entropy, warnings, reload } = surroundings;
         let metrics = super::metrics();
         let OpenLedger { store, opened, book, catalogue, lock } = open(config, &metrics, &clock, &entropy).await?;
         let listener = listen(config.listen).await?;
@@ -77,93 +91,56 @@ impl Daemon {
         tasks.spawn_sink_thread("ledger writer", writer.run(tasks.drain_token()));
         tasks.spawn_sink("journal watch", watch.run());
         let tally_keys = Arc::new(super::tally_keys(config, &store, &clock, &entropy).await?);
-        let keyring = Arc::new(Keyring::new(config.openrouter.keys.clone()));
-        let client = client(config, &clock)?;
-        settle(config, client.clone(), &tasks, &store, &ledger, &keyring, &metrics, &clock, &entropy);
-        let housekeeping = Housekeeping {
-            store: store.clone(),
-            readings: ledger.readings(),
-            tally_keys: Arc::clone(&tally_keys),
-            metrics: metrics.clone(),
-            clock: clock.clone(),
-        };
-        let upstream = Upstream {
-            store: store.clone(),
-            client,
-            ledger: ledger.clone(),
-            journal: journal.clone(),
-            shelf: catalogue.clone(),
-            keys: config.openrouter.keys.clone(),
-            management_key: config.openrouter.management_key.clone(),
-            clock: clock.clone(),
-        };
-        let table = housekeeping.jobs().into_iter().chain(upstream.jobs(&config.catalogue)).collect();
-        let board = jobs::start(table, &tasks, &clock, &entropy);
-        let management_key = super::management_key(config);
-        deliver(config, address, &tasks, &store, &ledger, &metrics, &clock)?;
-        let guard = Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone()));
-        let recorder = Recorder::new(journal.clone(), metrics.clone());
-        let gateway = Gateway::new(GatewaySetup {
-            openrouter: config.openrouter.clone(),
-            settings: config.gateway.clone(),
-            on_ledger_failure: config.journal.on_ledger_failure,
-            open: guard.is_loopback(),
-            tally_keys: Arc::clone(&tally_keys),
-            guard: Arc::clone(&guard),
-            keyring: Arc::clone(&keyring),
-            recorder: recorder.clone(),
-            admit: admission(&book),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            tasks: tasks.clone(),
-        })?;
-        let api = ApiState {
-            ledger: ledger.clone(),
-            store: store.clone(),
-            journal: journal.clone(),
-            recorder: recorder.clone(),
-            keys: Arc::new(named_keys(config)),
-            tally_keys: Arc::clone(&tally_keys),
-            catalogue: catalogue.clone(),
-            management_key: management_key.clone(),
-            imports: Arc::new(Semaphore::new(api::IMPORTS_AT_ONCE)),
-            zone: config.time_zone,
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            metrics,
-        };
-        let dashboard = DashboardState {
-            store: store.clone(),
-            ledger: ledger.clone(),
-            journal: journal.clone(),
-            recorder,
-            on_ledger_failure: config.journal.on_ledger_failure,
-            keyring,
-            tally_keys: Arc::clone(&tally_keys),
-            is_loopback: guard.is_loopback(),
-            catalogue,
-            reads_catalogue: config.catalogue.enabled,
-            management_key,
-            board,
-            clock: clock.clone(),
-            zone: config.time_zone,
-            url: config.dashboard.url(address),
+        let parts = Parts {
+            config,
             address,
-            upstream: config.openrouter.base_url.to_string(),
-            database: config.database.to_string(),
-            journal_dir: config.journal_dir.clone(),
-            has_mail_server: config.smtp.url.is_some(),
-            warnings: warnings.into(),
-            started_at: clock.now(),
-            stop: tasks.stop_token(),
-            listeners: dashboard::listeners(),
+            tasks: &tasks,
+            keyring: Arc::new(Keyring::new(config.openrouter.keys.clone())),
+            recorder: Recorder::new(journal.clone(), metrics.clone()),
+            guard: Arc::new(Guard::new(address, config.allowed_hosts.clone(), config.admin_token.clone())),
+            client: client(config, &clock)?,
+            store,
+            ledger,
+            journal,
+            catalogue,
+            tally_keys,
+            metrics,
+            clock,
+            entropy,
         };
-        let is_loopback = guard.is_loopback();
-        let teller = Teller { clock: clock.clone(), entropy, keys: named_keys(config) };
-        let traces = traces(config, &ledger, teller, &guard);
-        let pages = pages(&guard, api, dashboard).merge(traces);
-        Site { gateway, pages }.serve(listener, &config.gateway, clock.clone(), &tasks);
-        Ok(Self { address, tasks, clock, store, journal, ledger, book, tally_keys, is_loopback, _lock: lock })
+        parts.settle();
+        let signer = parts.snooze_signer().await?;
+        let channels = Channels {
+            mailer: Mailer::from_config(&config.smtp, parts.clock.clone())?,
+            webhooks: Webhooks::from_config(&config.webhooks, parts.clock.clone())?,
+        };
+        let post = Post { channels: channels.names().into(), wakes: parts.ledger.wakes() };
+        let digests = parts.digests(&post);
+        digests.announce().await?;
+        let board = parts.jobs(&digests, &post);
+        parts.deliver(channels, signer.clone());
+        let gateway = parts.gateway(Arc::clone(&book))?;
+        let definitions = parts.definitions(reload);
+        let replays = Arc::new(Semaphore::new(REPLAYS_AT_ONCE));
+        let api = parts.api(&definitions, &post, &replays);
+        let shown = Shown { definitions: &definitions, board, signer, post, digests, replays, warnings };
+        let pages = pages(&parts.guard, api, parts.dashboard(shown)).merge(parts.traces());
+        Site { gateway, pages }.serve(listener, &config.gateway, parts.clock.clone(), &tasks);
+        let Parts { clock, store, journal, ledger, catalogue, tally_keys, guard, .. } = parts;
+        Ok(Self {
+            address,
+            tasks,
+            clock,
+            store,
+            journal,
+            ledger,
+            book,
+            catalogue,
+            tally_keys,
+            definitions,
+            is_loopback: guard.is_loopback(),
+            _lock: lock,
+        })
     }
 
     /// The address it serves.
@@ -197,13 +174,44 @@ impl Daemon {
     }
 
     /// What budgets stand at.
-    pub fn book(&self) -> &Book {
+    pub fn book(&self) -> &Arc<Book> {
         &self.book
+    }
+
+    /// The list of models by which calls are priced.
+    pub fn catalogue(&self) -> &Shelf {
+        &self.catalogue
     }
 
     /// The tally keys.
     pub fn tally_keys(&self) -> &TallyKeys {
         &self.tally_keys
+    }
+
+    /// The budgets, as people change them.
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+
+    /// Reads the configuration anew whenever `hangups` tells, until the daemon ends.
+    pub fn reload_on(&self, mut hangups: Hangups) {
+        let (definitions, stop) = (self.definitions.clone(), self.tasks.stop_token());
+        self.tasks.spawn("reload", async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = hangups.next() => {}
+                }
+                match definitions.reload("SIGHUP").await {
+                    Ok(reloaded) => {
+                        for warning in &reloaded.warnings {
+                            tracing::warn!("{warning}");
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "SIGHUP: the configuration was not read anew"),
+                }
+            }
+        });
     }
 
     /// Whether a call without a key spends with the configured one.
@@ -226,49 +234,20 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })
 }
 
-/// What asks the budgets.
-fn admission(book: &Arc<Book>) -> Arc<Admit> {
-    let book = Arc::clone(book);
-    Arc::new(move |call, now| book.admit(call, now))
+/// What asks the budgets, and the list that prices calls for them.
+struct Budgets {
+    book: Arc<Book>,
+    catalogue: Shelf,
 }
 
-/// What OpenRouter's Broadcast pushes to.
-fn traces(config: &Config, ledger: &Ledger, teller: Teller, guard: &Arc<Guard>) -> Router {
-    let state = TracesState::new(config.broadcast.clone(), ledger.clone(), teller, Arc::clone(guard));
-    if state.is_off() {
-        tracing::info!("/v1/traces takes nothing: set broadcast.token to let OpenRouter's Broadcast push to it");
+impl Admission for Budgets {
+    fn admit(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Option<Reservation>, Box<Exceeded>> {
+        self.book.admit(wish, &self.catalogue.load(), now)
     }
-    traces::router(state)
-}
 
-#[expect(clippy::too_many_arguments, reason = "the composition root hands each part what it needs")]
-fn settle(
-    config: &Config,
-    client: Client,
-    tasks: &Tasks,
-    store: &Store,
-    ledger: &Ledger,
-    keyring: &Arc<Keyring>,
-    metrics: &Metrics,
-    clock: &Clock,
-    entropy: &Entropy,
-) {
-    let settler = Settler {
-        store: store.clone(),
-        client,
-        keys: Arc::clone(keyring),
-        readings: ledger.readings(),
-        wakes: ledger.wakes(),
-        metrics: metrics.clone(),
-        clock: clock.clone(),
-        options: SettlerOptions {
-            owner: format!("{:032x}", entropy.next_u128()),
-            concurrency: config.settle.concurrency,
-            rate_per_second: config.settle.rate_per_second,
-            timeout: config.settle.timeout,
-        },
-    };
-    tasks.spawn("settler", settler.run(tasks.stop_token()));
+    fn on_ledger_failure(&self, call: &AdmissionSubject<'_>) -> Option<OnLedgerFailure> {
+        self.book.on_ledger_failure(call)
+    }
 }
 
 fn client(config: &Config, clock: &Clock) -> Result<Client, StartError> {
@@ -276,27 +255,236 @@ fn client(config: &Config, clock: &Clock) -> Result<Client, StartError> {
     Ok(Client::new(&config.openrouter.base_url, timeouts, clock.clone())?)
 }
 
-fn deliver(
-    config: &Config,
+/// What the parts of a daemon are made of: each takes of it what it needs.
+struct Parts<'a> {
+    config: &'a Config,
     address: SocketAddr,
-    tasks: &Tasks,
-    store: &Store,
-    ledger: &Ledger,
-    metrics: &Metrics,
-    clock: &Clock,
-) -> Result<(), StartError> {
-    let smtp = &config.smtp;
-    let deliverer = Deliverer {
-        store: store.clone(),
-        dashboard_url: config.dashboard.url(address),
-        domain: smtp.from.email.domain().to_owned(),
-        mailer: Mailer::from_config(smtp, clock.clone())?,
-        wakes: ledger.wakes(),
-        metrics: metrics.clone(),
-        clock: clock.clone(),
-    };
-    tasks.spawn("outbox", deliverer.run(tasks.stop_token()));
-    Ok(())
+    tasks: &'a Tasks,
+    keyring: Arc<Keyring>,
+    recorder: Recorder,
+    guard: Arc<Guard>,
+    client: Client,
+    store: Store,
+    ledger: Ledger,
+    journal: Journal,
+    catalogue: Shelf,
+    tally_keys: Arc<TallyKeys>,
+    metrics: Metrics,
+    clock: Clock,
+    entropy: Entropy,
+}
+
+/// What pages show beside what all parts share.
+struct Shown<'a> {
+    definitions: &'a Definitions,
+    board: Board,
+    signer: Signer,
+    post: Post,
+    digests: Digests,
+    replays: Arc<Semaphore>,
+    warnings: Vec<String>,
+}
+
+impl Parts<'_> {
+    fn settle(&self) {
+        let settler = Settler {
+            store: self.store.clone(),
+            client: self.client.clone(),
+            keys: Arc::clone(&self.keyring),
+            readings: self.ledger.readings(),
+            wakes: self.ledger.wakes(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            options: SettlerOptions {
+                owner: format!("{:032x}", self.entropy.next_u128()),
+                concurrency: self.config.settle.concurrency,
+                rate_per_second: self.config.settle.rate_per_second,
+                timeout: self.config.settle.timeout,
+            },
+        };
+        self.tasks.spawn("settler", settler.run(self.tasks.stop_token()));
+    }
+
+    /// What signs the links that silence a budget: the same for every daemon on the database, and after every start.
+    async fn snooze_signer(&self) -> Result<Signer, StoreError> {
+        let fresh = format!("{:032x}{:032x}", self.entropy.next_u128(), self.entropy.next_u128());
+        let mut tx = self.store.write().await?;
+        let key = store::signing::key(&mut tx, snooze::PURPOSE, &fresh, self.clock.now()).await?;
+        tx.commit().await?;
+        Ok(Signer::new(key))
+    }
+
+    fn deliver(&self, channels: Channels, signer: Signer) {
+        let deliverer = Deliverer {
+            store: self.store.clone(),
+            dashboard_url: self.dashboard_url(),
+            domain: self.mail_domain(),
+            channels,
+            signer,
+            wakes: self.ledger.wakes(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+        };
+        self.tasks.spawn("outbox", deliverer.run(self.tasks.stop_token()));
+    }
+
+    fn digests(&self, post: &Post) -> Digests {
+        Digests {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            reports: self.config.reports.clone().into(),
+            dashboard_url: self.dashboard_url(),
+            domain: self.mail_domain(),
+            channels: Arc::clone(&post.channels),
+            wakes: self.ledger.wakes(),
+        }
+    }
+
+    /// What runs every so often.
+    fn jobs(&self, digests: &Digests, post: &Post) -> Board {
+        let housekeeping = Housekeeping {
+            digests: digests.clone(),
+            store: self.store.clone(),
+            readings: self.ledger.readings(),
+            tally_keys: Arc::clone(&self.tally_keys),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+        };
+        let upstream = Upstream {
+            store: self.store.clone(),
+            client: self.client.clone(),
+            ledger: self.ledger.clone(),
+            journal: self.journal.clone(),
+            shelf: self.catalogue.clone(),
+            keys: self.config.openrouter.keys.clone(),
+            management_key: self.config.openrouter.management_key.clone(),
+            clock: self.clock.clone(),
+        };
+        let table = housekeeping.jobs().into_iter().chain(upstream.jobs(&self.config.catalogue));
+        let table = table.chain(self.watching(post).map(|watching| watching.job())).collect();
+        jobs::start(table, self.tasks, &self.clock, &self.entropy)
+    }
+
+    /// What looks for unusual spend; `None` where that is switched off.
+    fn watching(&self, post: &Post) -> Option<Watching> {
+        let spikes = &self.config.spikes;
+        let lookout = Lookout {
+            store: self.store.clone(),
+            rule: spikes.rule,
+            notify: spikes.notify.clone(),
+            zone: self.config.time_zone,
+            dashboard_url: self.dashboard_url(),
+            domain: self.mail_domain(),
+            channels: Arc::clone(&post.channels),
+            clock: self.clock.clone(),
+        };
+        spikes.watch.then(|| Watching { lookout, wakes: self.ledger.wakes() })
+    }
+
+    fn gateway(&self, book: Arc<Book>) -> Result<Gateway, StartError> {
+        Ok(Gateway::new(GatewaySetup {
+            openrouter: self.config.openrouter.clone(),
+            settings: self.config.gateway.clone(),
+            on_ledger_failure: self.config.journal.on_ledger_failure,
+            open: self.guard.is_loopback(),
+            tally_keys: Arc::clone(&self.tally_keys),
+            guard: Arc::clone(&self.guard),
+            keyring: Arc::clone(&self.keyring),
+            recorder: self.recorder.clone(),
+            admission: Arc::new(Budgets { book, catalogue: self.catalogue.clone() }),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            tasks: self.tasks.clone(),
+        })?)
+    }
+
+    fn definitions(&self, reload: Option<Arc<Reload>>) -> Definitions {
+        Definitions {
+            ledger: self.ledger.clone(),
+            store: self.store.clone(),
+            zone: self.config.time_zone,
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            open: self.guard.is_open(),
+            reload,
+        }
+    }
+
+    fn api(&self, definitions: &Definitions, post: &Post, replays: &Arc<Semaphore>) -> ApiState {
+        ApiState {
+            ledger: self.ledger.clone(),
+            store: self.store.clone(),
+            journal: self.journal.clone(),
+            recorder: self.recorder.clone(),
+            keys: Arc::new(named_keys(self.config)),
+            definitions: definitions.clone(),
+            tally_keys: Arc::clone(&self.tally_keys),
+            catalogue: self.catalogue.clone(),
+            post: post.clone(),
+            management_key: super::management_key(self.config),
+            imports: Arc::new(Semaphore::new(api::IMPORTS_AT_ONCE)),
+            replays: Arc::clone(replays),
+            zone: self.config.time_zone,
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn dashboard(&self, shown: Shown<'_>) -> DashboardState {
+        let Shown { definitions, board, signer, post, digests, replays, warnings } = shown;
+        DashboardState {
+            store: self.store.clone(),
+            ledger: self.ledger.clone(),
+            journal: self.journal.clone(),
+            recorder: self.recorder.clone(),
+            on_ledger_failure: self.config.journal.on_ledger_failure,
+            keyring: Arc::clone(&self.keyring),
+            definitions: definitions.clone(),
+            tally_keys: Arc::clone(&self.tally_keys),
+            is_loopback: self.guard.is_loopback(),
+            catalogue: self.catalogue.clone(),
+            reads_catalogue: self.config.catalogue.enabled,
+            management_key: super::management_key(self.config),
+            board,
+            signer,
+            post,
+            digests,
+            clock: self.clock.clone(),
+            zone: self.config.time_zone,
+            url: self.dashboard_url(),
+            address: self.address,
+            upstream: self.config.openrouter.base_url.to_string(),
+            database: self.config.database.to_string(),
+            journal_dir: self.config.journal_dir.clone(),
+            has_mail_server: self.config.smtp.url.is_some(),
+            warnings: warnings.into(),
+            started_at: self.clock.now(),
+            stop: self.tasks.stop_token(),
+            replays,
+            listeners: dashboard::listeners(),
+        }
+    }
+
+    /// What OpenRouter's Broadcast pushes to.
+    fn traces(&self) -> Router {
+        let teller = Teller { clock: self.clock.clone(), entropy: self.entropy.clone(), keys: named_keys(self.config) };
+        let broadcast = self.config.broadcast.clone();
+        let state = TracesState::new(broadcast, self.ledger.clone(), teller, Arc::clone(&self.guard));
+        if state.is_off() {
+            tracing::info!("/v1/traces takes nothing: set broadcast.token to let OpenRouter's Broadcast push to it");
+        }
+        traces::router(state)
+    }
+
+    fn dashboard_url(&self) -> String {
+        self.config.dashboard.url(self.address)
+    }
+
+    /// The right-hand side of Message-IDs.
+    fn mail_domain(&self) -> String {
+        self.config.smtp.from.email.domain().to_owned()
+    }
 }
 
 /// Everything that is not the gateway.
@@ -307,8 +495,10 @@ fn pages(guard: &Arc<Guard>, api: ApiState, dashboard: DashboardState) -> Router
         .layer(middleware::from_fn_with_state(Arc::clone(guard), access::require_admin_beyond_loopback));
     let tellers = Tellers { guard: Arc::clone(guard), keys: Arc::clone(&api.tally_keys) };
     let telling = api::telling(api.clone()).layer(middleware::from_fn_with_state(tellers, access::require_teller));
+    let snooze = dashboard::snooze::router(dashboard.clone(), guard);
     guarded(dashboard::router(dashboard).merge(api::router(api.clone())))
         .merge(telling)
+        .merge(snooze)
         .merge(dashboard::login::router(guard))
         .merge(dashboard::assets())
         .merge(metrics)

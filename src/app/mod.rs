@@ -12,6 +12,7 @@ pub use self::daemon::{Daemon, Surroundings};
 pub use self::ledger::set_aside_file;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
+pub use crate::definitions::Reload;
 use crate::domain::ids::KeyFingerprint;
 use crate::keys::TallyKeys;
 use crate::ledger::intake::NamedKeys;
@@ -69,6 +70,9 @@ pub enum StartError {
     /// The mail server's URL.
     #[error(transparent)]
     Mail(#[from] crate::mail::SetupError),
+    /// The client of webhooks could not be set up.
+    #[error(transparent)]
+    Webhook(#[from] crate::webhook::SetupError),
 }
 
 /// Counters of a process of its own.

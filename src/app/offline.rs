@@ -7,6 +7,7 @@ use super::ledger::{OpenLedger, open, open_store};
 use super::{metrics, named_keys, tally_keys};
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
+use crate::definitions::Definitions;
 use crate::keys::TallyKeys;
 use crate::ledger::intake::{self, NamedKeys, Summary};
 use crate::ledger::{Ledger, LedgerError};
@@ -45,10 +46,16 @@ pub async fn holding<T>(
     entropy: &Entropy,
     work: impl AsyncFnOnce(&Ledger, NamedKeys) -> T,
 ) -> anyhow::Result<T> {
-    let OpenLedger { store, opened, lock: _lock, .. } = open(config, &metrics(), clock, entropy).await?;
+    let opened = open(config, &metrics(), clock, entropy).await?;
+    Ok(running(opened, async |ledger| work(ledger, named_keys(config)).await).await)
+}
+
+/// Runs the ledger's writer for as long as `work` takes, then closes everything.
+async fn running<T>(ledger: OpenLedger, work: impl AsyncFnOnce(&Ledger) -> T) -> T {
+    let OpenLedger { store, opened, lock: _lock, .. } = ledger;
     let stop = CancellationToken::new();
     let working = async {
-        let done = work(&opened.ledger, named_keys(config)).await;
+        let done = work(&opened.ledger).await;
         stop.cancel();
         done
     };
@@ -60,7 +67,27 @@ pub async fn holding<T>(
     };
     let (done, (), ()) = tokio::join!(working, opened.writer.run(stop.clone()), watching);
     store.close().await;
-    Ok(done)
+    done
+}
+
+/// Holds the owner's locks, runs the ledger's writer, and lets `work` change budgets.
+pub async fn changing_budgets<T>(
+    config: &Config,
+    clock: &Clock,
+    entropy: &Entropy,
+    work: impl AsyncFnOnce(&Definitions) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let opened = open(config, &metrics(), clock, entropy).await?;
+    let definitions = Definitions {
+        ledger: opened.opened.ledger.clone(),
+        store: opened.store.clone(),
+        zone: config.time_zone,
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        open: true,
+        reload: None,
+    };
+    running(opened, async |_| work(&definitions).await).await
 }
 
 /// Opens the tally keys to be changed, lets `work` do it, and closes them.

@@ -8,6 +8,7 @@ use super::keys::Proof;
 use super::observe::{Form, ObserveLimits, Observed, Observer};
 use super::recorder::{Recorder, Written};
 use super::request::Asked;
+use crate::budget::Reservation;
 use crate::clock::Clock;
 use crate::domain::attribution::Attribution;
 use crate::domain::flags;
@@ -42,6 +43,8 @@ pub struct InFlight {
     sent_at: Duration,
     first_byte_at: Option<Duration>,
     proof: Option<Proof>,
+    /// What budgets hold back for it, where the ledger does not know of the call: let go with its end.
+    unrecorded: Option<Reservation>,
     /// When a stream last told something.
     last_chunk_at: Option<Duration>,
     stalled: bool,
@@ -69,6 +72,7 @@ impl InFlight {
             sent_at,
             first_byte_at: None,
             proof: None,
+            unrecorded: None,
             last_chunk_at: None,
             stalled: false,
             reply: None,
@@ -81,6 +85,13 @@ impl InFlight {
     #[must_use]
     pub fn proving(mut self, proof: Option<Proof>) -> Self {
         self.proof = proof;
+        self
+    }
+
+    /// Has what is held back for the call let go at its end: for a call that the ledger does not know of.
+    #[must_use]
+    pub fn holding(mut self, unrecorded: Option<Reservation>) -> Self {
+        self.unrecorded = unrecorded;
         self
     }
 
@@ -150,6 +161,7 @@ impl InFlight {
 
     fn finish(&mut self, ending: Ending, error: Option<ErrorFacts>) -> Written {
         self.ended = true;
+        self.unrecorded = None;
         let now = self.clock.elapsed();
         let since = |at: Duration| i64::try_from(at.saturating_sub(self.sent_at).as_millis()).unwrap_or(i64::MAX);
         let mut outcome = Outcome {

@@ -84,10 +84,11 @@ impl Recorder {
         }
     }
 
-    /// The request is about to go upstream. Its call is under way until its outcome.
-    pub fn sent(&self, sent: Sent) {
+    /// The request is about to go upstream. Its call is under way until its outcome. False when the journal does not take
+    /// it: then the ledger never hears of the call.
+    pub fn sent(&self, sent: Sent) -> bool {
         self.0.metrics.calls_in_flight.inc();
-        self.append(&Observation::Sent(Box::new(sent)));
+        self.append(&Observation::Sent(Box::new(sent)))
     }
 
     /// The reply's head came.
@@ -127,9 +128,14 @@ impl Recorder {
         self.append(&Observation::Refused(Box::new(refused)));
     }
 
-    fn append(&self, observation: &Observation) {
-        if let Err(refused) = self.0.journal.append(&observation.encode()) {
-            self.count_lost(refused);
+    /// Whether the journal took it.
+    fn append(&self, observation: &Observation) -> bool {
+        match self.0.journal.append(&observation.encode()) {
+            Ok(()) => true,
+            Err(refused) => {
+                self.count_lost(refused);
+                false
+            }
         }
     }
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::tap::{Kept, Node, Tap};
+use super::tap::{EACH, Kept, Node, Tap};
 use crate::domain::attribution::{Attribution, MAX_LABEL};
+use crate::domain::estimate::Size;
 
 const MODEL: u8 = 0;
 const MODELS: u8 = 1;
@@ -17,6 +18,25 @@ const SESSION: u8 = 4;
 const METADATA: u8 = 5;
 const PROVIDER: u8 = 6;
 const EXTRA_BODY: u8 = 7;
+const MAX_TOKENS: u8 = 8;
+const MAX_COMPLETION_TOKENS: u8 = 9;
+const MAX_OUTPUT_TOKENS: u8 = 10;
+const CHOICES: u8 = 11;
+const MORE_THAN_TEXT: u8 = 12;
+
+/// What is more than text in a piece of a message, whichever dialect names it; of it, nothing is kept but that it is there.
+static PIECE: [Node; 7] = [
+    Node::seen("image_url", MORE_THAN_TEXT),
+    Node::seen("input_audio", MORE_THAN_TEXT),
+    Node::seen("video_url", MORE_THAN_TEXT),
+    Node::seen("file", MORE_THAN_TEXT),
+    Node::seen("file_id", MORE_THAN_TEXT),
+    Node::seen("file_data", MORE_THAN_TEXT),
+    Node::seen("source", MORE_THAN_TEXT),
+];
+static PIECES: [Node; 1] = [Node::members(EACH, &PIECE)];
+static MESSAGE: [Node; 1] = [Node::members("content", &PIECES)];
+static MESSAGES: [Node; 1] = [Node::members(EACH, &MESSAGE)];
 
 static REQUEST: Node = Node::members(
     "",
@@ -29,6 +49,17 @@ static REQUEST: Node = Node::members(
         Node::whole("metadata", METADATA),
         Node::whole("provider", PROVIDER),
         Node::seen("extra_body", EXTRA_BODY),
+        Node::value("max_tokens", MAX_TOKENS),
+        Node::value("max_completion_tokens", MAX_COMPLETION_TOKENS),
+        Node::value("max_output_tokens", MAX_OUTPUT_TOKENS),
+        Node::members("messages", &MESSAGES),
+        Node::members("input", &MESSAGES),
+        Node::value("n", CHOICES),
+        // What is no text, is not in this body, or buys more than tokens.
+        Node::seen("modalities", MORE_THAN_TEXT),
+        Node::seen("plugins", MORE_THAN_TEXT),
+        Node::seen("web_search_options", MORE_THAN_TEXT),
+        Node::seen("previous_response_id", MORE_THAN_TEXT),
     ],
 );
 
@@ -73,17 +104,20 @@ pub struct Asked {
     pub malformed: bool,
     /// There is a literal `extra_body`: an option of `OpenAI`'s client, whose contents belong into the body itself.
     pub extra_body: bool,
+    /// What it says of its own size.
+    pub size: Size,
 }
 
 /// Reads a request's body as it comes.
 pub struct RequestReader {
     tap: Tap,
     kept: Kept,
+    bytes: u64,
 }
 
 impl Default for RequestReader {
     fn default() -> Self {
-        Self { tap: Tap::new(&REQUEST), kept: Kept::default() }
+        Self { tap: Tap::new(&REQUEST), kept: Kept::default(), bytes: 0 }
     }
 }
 
@@ -91,6 +125,7 @@ impl RequestReader {
     /// Looks at the body's next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.tap.push(bytes, &mut self.kept);
+        self.bytes += bytes.len() as u64;
     }
 
     /// What the whole body asked for; `None` when it is not JSON.
@@ -108,6 +143,7 @@ impl RequestReader {
             streamed: kept.raw(STREAM) == Some("true"),
             routing: kept.raw(PROVIDER).and_then(routing),
             extra_body: kept.raw(EXTRA_BODY).is_some(),
+            size: size(kept, self.bytes),
             ..Asked::default()
         };
         asked.user = asked.label(kept, USER);
@@ -159,6 +195,16 @@ fn models(kept: &Kept) -> (Vec<String>, bool) {
     (models, unread)
 }
 
+/// What the body says of its own size; of several bounds the highest holds.
+fn size(kept: &Kept, bytes: u64) -> Size {
+    let bound = |field| kept.raw(field).and_then(|raw| raw.parse::<i64>().ok()).filter(|tokens| *tokens > 0);
+    Size {
+        bytes: Some(bytes),
+        max_tokens: [MAX_TOKENS, MAX_COMPLETION_TOKENS, MAX_OUTPUT_TOKENS].into_iter().filter_map(bound).max(),
+        text_only: kept.raw(MORE_THAN_TEXT).is_none() && kept.raw(CHOICES).is_none_or(|n| n == "1"),
+    }
+}
+
 fn routing(raw: &str) -> Option<String> {
     let asked: BTreeMap<String, serde_json::Value> = serde_json::from_str(raw).ok()?;
     let kept: BTreeMap<&str, serde_json::Value> = asked
@@ -201,6 +247,30 @@ mod tests {
     }
 
     #[test]
+    fn a_request_says_how_large_it_is_and_whether_it_is_all_text() {
+        let size = |body: &str| read(body).unwrap().size;
+        let text = r#"{"max_tokens":7,"max_completion_tokens":9,"n":1,"modalities":[],"messages":[{"role":"user","content":"image_url"},
+            {"content":[{"type":"text","text":"{\"image_url\":1}"}]}],"tools":[{"function":{"parameters":{"file":{}}}}]}"#;
+        assert_eq!(size(text), Size { bytes: Some(text.len() as u64), max_tokens: Some(9), text_only: true });
+        assert_eq!(size(r#"{"max_output_tokens":100,"input":"x"}"#).max_tokens, Some(100));
+        for odd in ["-1", "1.5", "\"7\"", "null", "0"] {
+            assert_eq!(size(&format!(r#"{{"max_tokens":{odd}}}"#)).max_tokens, None, "{odd}");
+        }
+        for more in [
+            r#"{"messages":[{"content":"x"},{"content":[{"type":"image_url","image_url":{"url":"data:"}}]}]}"#,
+            r#"{"messages":[{"content":[{"type":"image","source":{"type":"base64"}}]}]}"#,
+            r#"{"input":[{"content":[{"type":"input_image","image_url":"https://x"}]}]}"#,
+            r#"{"input":[{"content":[{"type":"input_file","file_id":"f"}]}]}"#,
+            r#"{"modalities":["text","image"]}"#,
+            r#"{"plugins":[{"id":"web"}]}"#,
+            r#"{"previous_response_id":"r"}"#,
+            r#"{"n":2}"#,
+        ] {
+            assert!(!size(more).text_only, "{more}");
+        }
+    }
+
+    #[test]
     fn what_is_too_long_to_keep_is_told() {
         let long = "x".repeat(crate::capture::tap::MAX_VALUE);
         let asked = read(&format!(r#"{{"model":"a/b","metadata":{{"team":"a","note":"{long}"}}}}"#)).unwrap();
@@ -219,8 +289,10 @@ mod tests {
         for body in ["", "prompt=x", "{\"model\":\"a\"", "{\"model\":\"a\"}}"] {
             assert_eq!(read(body), None, "{body}");
         }
-        assert_eq!(read("{}"), Some(Asked::default()));
-        assert_eq!(read(r#"{"user":null,"session_id":"","provider":{}}"#), Some(Asked::default()));
+        let sized = |bytes| Size { bytes: Some(bytes), max_tokens: None, text_only: true };
+        assert_eq!(read("{}"), Some(Asked { size: sized(2), ..Asked::default() }));
+        let blank = r#"{"user":null,"session_id":"","provider":{}}"#;
+        assert_eq!(read(blank), Some(Asked { size: sized(43), ..Asked::default() }));
         assert!(read(r#"{"user":7}"#).unwrap().malformed);
     }
 }

@@ -11,6 +11,12 @@ pub(super) const MAX_VALUE: usize = 16 * 1024;
 /// Most bytes kept of one text, all values together.
 const MAX_KEPT: usize = 48 * 1024;
 
+/// Room made at once for the values kept of one text, in bytes.
+const USUAL_KEPT: usize = 256;
+
+/// Room made at once for a key, in bytes.
+const USUAL_KEY: usize = 32;
+
 /// Longest key looked at, in bytes; no key of interest is longer.
 const MAX_KEY: usize = 64;
 
@@ -84,7 +90,7 @@ pub(super) struct Kept {
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { bytes: Vec::new(), spans: [None; MAX_FIELDS], passed_over: 0 }
+        Self { bytes: Vec::with_capacity(USUAL_KEPT), spans: [None; MAX_FIELDS], passed_over: 0 }
     }
 }
 
@@ -119,6 +125,7 @@ impl Kept {
     }
 
     fn set(&mut self, field: u8, from: usize) {
+        self.passed_over &= !(1 << field);
         let span = (u32::try_from(from), u32::try_from(self.bytes.len()));
         if let (Ok(from), Ok(until)) = span {
             self.spans[usize::from(field)] = Some((from, until));
@@ -180,7 +187,7 @@ impl Tap {
             levels: [Level { node: root, array: false }; MAX_DEPTH],
             depth: 0,
             node: Some(root),
-            key: Vec::new(),
+            key: Vec::with_capacity(USUAL_KEY),
             keeping: None,
             seeking: false,
         }
@@ -202,7 +209,8 @@ impl Tap {
     }
 
     /// Whether the text is not JSON.
-    pub(super) fn is_broken(&self) -> bool {
+    #[cfg(test)]
+    fn is_broken(&self) -> bool {
         self.state == State::Broken
     }
 
@@ -298,6 +306,8 @@ impl Tap {
             kept.bytes.truncate(from);
             self.keeping = None;
             if let Some(field) = self.node.and_then(|node| node.field) {
+                // The last word counts: what an earlier one said is not known to hold.
+                kept.spans[usize::from(field)] = None;
                 kept.passed_over |= 1 << field;
             }
             return;

@@ -4,6 +4,7 @@
 //! Without OpenRouter the list is that of the last time; it says how old it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -42,6 +43,16 @@ pub enum RefreshError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl RefreshError {
+    /// The wait that OpenRouter asked for, if it asked for one.
+    pub fn asked_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Read(error) => error.asked_wait(),
+            Self::Store(_) => None,
+        }
+    }
 }
 
 /// Fetches the list, stores what is new in it, and puts it on the shelf.

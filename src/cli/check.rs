@@ -107,6 +107,7 @@ impl Check {
             subject: "tallyd can send mail".to_owned(),
             text: "This is the test mail you asked for with `tallyd check --send-test-mail`. Budget alerts will come the same way.\n".to_owned(),
             html: "<!doctype html><html lang=\"en\"><body><p>This is the test mail you asked for with <code>tallyd check --send-test-mail</code>. Budget alerts will come the same way.</p></body></html>".to_owned(),
+            pictures: Vec::new(),
             date: surroundings.clock.now(),
         };
         match mailer.send(&message).await {

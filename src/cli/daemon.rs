@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::store::{Store, StoreOptions};
+use crate::web::api::{COMMAND, DOOR_HEADER};
 
 /// How long a daemon may take to answer a command.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,6 +42,11 @@ pub(super) async fn ask(
     Daemon::new(config, TIMEOUT)?.ask(method, path, body).await
 }
 
+/// What the daemon answered, as what was asked for.
+pub(super) fn understood<T: serde::de::DeserializeOwned>(answer: Value) -> anyhow::Result<T> {
+    serde_json::from_value(answer).context("the daemon's answer is not understood; is it of this version?")
+}
+
 /// The running daemon, if there is one; its connections are kept from one question to the next.
 pub(super) struct Daemon<'a> {
     client: reqwest::Client,
@@ -52,7 +58,7 @@ impl<'a> Daemon<'a> {
     /// The daemon at `listen`, which may take so long to answer.
     pub(super) fn new(config: &'a Config, timeout: Duration) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(crate::openrouter::client_config()?)
+            .tls_backend_preconfigured(crate::tls::client_config()?)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(timeout)
@@ -72,7 +78,8 @@ impl<'a> Daemon<'a> {
         body: Option<(&str, Bytes)>,
     ) -> anyhow::Result<Asked> {
         let address = self.address;
-        let mut request = self.client.request(method, format!("http://{address}{path}"));
+        let url = format!("http://{address}{path}");
+        let mut request = self.client.request(method, url).header(DOOR_HEADER, COMMAND);
         if let Some((content_type, body)) = body {
             request = request.header("content-type", content_type).body(body);
         }

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
 
-use super::daemon::{self, Asked};
+use super::daemon::{self, Asked, understood};
 use super::{Ending, Outcome, Surroundings, say_beside};
 use crate::app::offline;
 use crate::keys::{self, Listed, Wanted};
@@ -184,8 +182,4 @@ async fn revoke(surroundings: &Surroundings, name: &str) -> Outcome {
     let at = revoked.revoked_at.unwrap_or_default();
     writeln!(std::io::stdout().lock(), "the key …{} ({}) is revoked since {at}", revoked.tail, revoked.id)?;
     Ok(Ending::Done)
-}
-
-fn understood<T: serde::de::DeserializeOwned>(answer: Value) -> anyhow::Result<T> {
-    serde_json::from_value(answer).context("the daemon's answer is not understood; is it of this version?")
 }

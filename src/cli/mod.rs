@@ -2,6 +2,7 @@
 //!
 //! 0 done, 1 failed, 2 wrong usage. Results go to standard output, everything else to standard error.
 
+mod budget;
 mod check;
 mod daemon;
 mod demo;
@@ -66,6 +67,10 @@ enum Command {
     Record(record::Record),
     /// Take over OpenRouter's log export, or IDs, replies and generation records that were kept
     Import(import::Import),
+    /// List, make, change and remove budgets
+    Budget(budget::Budget),
+    /// Let the running daemon read its configuration anew: its budgets hold at once
+    Reload,
     /// Make, list and revoke tally keys
     Key(key::Key),
     /// Show spend as a table
@@ -149,6 +154,8 @@ fn execute(command: Command, flags: Flags) -> Outcome {
             Command::Demo(demo) => demo.run(surroundings).await,
             Command::Record(record) => record.run(surroundings).await,
             Command::Import(import) => import.run(surroundings).await,
+            Command::Budget(budget) => budget.run(surroundings).await,
+            Command::Reload => budget::reload(surroundings).await,
             Command::Key(key) => key.run(surroundings).await,
             Command::Report(report) => report.run(surroundings).await,
             Command::Sql(sql) => sql.run(surroundings).await,

@@ -10,9 +10,10 @@ use super::daemon::{self, Asked};
 use super::{Ending, Outcome, Surroundings, say_beside};
 use crate::app::offline::{self, Teller};
 use crate::config::Config;
+use crate::import::pieces::{next_line, plain};
 use crate::ledger::intake::{MAX_BODY, MAX_ITEMS, RefusedItem, Summary};
 
-/// Longest line read from standard input, in bytes.
+/// Longest line read from standard input, in bytes, its break included.
 const MAX_LINE: usize = 64 * 1024;
 
 /// Bytes of lines in one request; as JSON they may be longer, but not twice.
@@ -95,19 +96,20 @@ impl Source {
             Self::Lines { input, read } => {
                 let (mut bytes, mut line) = (0, Vec::new());
                 while chunk.items.len() + chunk.unreadable.len() < MAX_ITEMS && bytes < MAX_CHUNK {
-                    let Some(whole) =
-                        read_line(input.as_mut(), &mut line).context("standard input could not be read")?
-                    else {
+                    line.clear();
+                    let found = next_line(input.as_mut(), &mut line, MAX_LINE, |bytes, _| plain(bytes), |_| Ok(()))
+                        .context("standard input could not be read")?;
+                    if found.read == 0 {
                         break;
-                    };
+                    }
                     *read += 1;
                     bytes += line.len();
                     let text = line.trim_ascii();
-                    if whole && text.is_empty() {
+                    if found.fits && text.is_empty() {
                         continue;
                     }
                     match serde_json::from_slice::<Value>(text) {
-                        _ if !whole => {
+                        _ if !found.fits => {
                             chunk.unreadable.push((*read, "it is longer than 64 KiB; an item takes a line each"));
                         }
                         Ok(item @ Value::Object(_)) => {
@@ -124,29 +126,6 @@ impl Source {
             }
         }
         Ok(chunk)
-    }
-}
-
-/// Reads a line into `line`, of a longer one its beginning alone; whether it is whole. `None` at the end.
-fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io::Result<Option<bool>> {
-    line.clear();
-    let (mut any, mut whole) = (false, true);
-    loop {
-        let buffer = input.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(any.then_some(whole));
-        }
-        any = true;
-        let end = buffer.iter().position(|&byte| byte == b'\n');
-        let part = &buffer[..end.unwrap_or(buffer.len())];
-        let room = MAX_LINE - line.len();
-        whole &= part.len() <= room;
-        line.extend_from_slice(&part[..part.len().min(room)]);
-        let used = end.map_or(buffer.len(), |end| end + 1);
-        input.consume(used);
-        if end.is_some() {
-            return Ok(Some(whole));
-        }
     }
 }
 

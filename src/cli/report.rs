@@ -5,6 +5,8 @@ use std::io::Write as _;
 use clap::Args;
 
 use super::{Ending, Outcome, Surroundings, say_beside};
+use crate::alert::digest;
+use crate::config::Config;
 use crate::report::failures;
 use crate::report::output::{self, Format};
 use crate::report::spend::{self, Question, SpendError};
@@ -24,6 +26,12 @@ pub(super) struct Report {
     /// In place of spend: what went wrong, what it means and how to mend it
     #[arg(long, conflicts_with = "by")]
     failures: bool,
+    /// In place of spend: the mail that the report NAME of tallyd.toml would be for its last run, as text
+    #[arg(long, value_name = "NAME", requires = "dry_run", conflicts_with_all = ["by", "since", "until", "failures", "format"])]
+    mail: Option<String>,
+    /// Print the mail and send nothing; reports are sent by the daemon, on their schedules
+    #[arg(long, requires = "mail")]
+    dry_run: bool,
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -32,6 +40,9 @@ pub(super) struct Report {
 impl Report {
     pub(super) async fn run(self, surroundings: Surroundings) -> Outcome {
         let config = surroundings.load()?.config;
+        if let Some(name) = &self.mail {
+            return mail(&surroundings, &config, name).await;
+        }
         let zone = config.time_zone;
         let now = surroundings.clock.now();
         let question = match Question::parse(&self.by, self.since.as_deref(), self.until.as_deref(), zone, now) {
@@ -72,4 +83,20 @@ impl Report {
         }
         Ok(Ending::Done)
     }
+}
+
+/// Prints the mail that a report would be.
+async fn mail(surroundings: &Surroundings, config: &Config, name: &str) -> Outcome {
+    let Some(report) = config.reports.iter().find(|report| report.name == name) else {
+        let known: Vec<&str> = config.reports.iter().map(|report| report.name.as_str()).collect();
+        let known =
+            if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
+        say_beside(format_args!("tallyd: there is no report {name:?} in [[reports]] of the configuration; {known}"));
+        return Ok(Ending::Usage);
+    };
+    let store = super::daemon::open_read_only(config).await?;
+    let mail = digest::preview(&store, report, surroundings.clock.now(), &config.dashboard.url(config.listen)).await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "To: {}\nSubject: {}\n\n{}", report.notify.join(", "), mail.subject, mail.text.trim_end())?;
+    Ok(Ending::Done)
 }

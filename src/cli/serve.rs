@@ -1,23 +1,29 @@
 //! `tallyd serve`: runs the daemon, and says in a few lines what is on, where the page is, and what is missing.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 
 use super::{Ending, Outcome, Surroundings};
-use crate::app::{self, Daemon};
+use crate::app::{self, Daemon, Reload};
 use crate::config::{Config, Loaded};
-use crate::shutdown::Signals;
+use crate::shutdown::{Hangups, Signals};
 use crate::telemetry;
 
 pub(super) async fn run(surroundings: Surroundings) -> Outcome {
-    let Loaded { config, origin, mut warnings } = surroundings.load()?;
+    let loaded = surroundings.load()?;
+    let reload = Some(Arc::new(Reload::new(surroundings.sources, &loaded)));
+    let Loaded { config, origin, mut warnings, .. } = loaded;
     telemetry::init(&config.log)?;
     warnings.extend(app::handles::raise_limit(config.gateway.max_connections));
     let signals = Signals::of_process().context("signals can not be listened to")?;
+    let hangups = Hangups::of_process().context("signals can not be listened to")?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let given = app::Surroundings { clock: surroundings.clock, entropy: surroundings.entropy, warnings };
+    let given = app::Surroundings { clock: surroundings.clock, entropy: surroundings.entropy, warnings, reload };
     let daemon = Daemon::start(&config, given).await?;
+    daemon.reload_on(hangups);
     tell(&config, origin.as_deref(), &daemon);
     let ending = daemon.run(signals).await;
     match ending.failed {

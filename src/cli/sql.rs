@@ -12,7 +12,7 @@ use crate::store::console::{self, SqlLimits};
 /// Longest query read from standard input, in bytes.
 const MAX_QUERY: u64 = 1 << 20;
 
-const QUERY_HELP: &str = "One statement over usage, usage_tags, spend_by_day, spend_by_bucket, budget_status, alert_history, refusals; - reads it from standard input";
+const QUERY_HELP: &str = "One statement over usage, usage_tags, spend_by_day, spend_by_bucket, budget_status, budget_limits, budget_changes, budget_forecast, alert_history, spike_history, refusals; - reads it from standard input";
 
 /// Ask the ledger in SQL, read-only.
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Ending, Outcome, Surroundings};
 use crate::config::Config;
-use crate::openrouter::client_config;
+use crate::tls::client_config;
 
 /// Longest the whole stream may take.
 const TIMEOUT: Duration = Duration::from_mins(2);

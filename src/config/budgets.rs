@@ -9,7 +9,8 @@ use chrono_tz::Tz;
 
 use crate::domain::budget::{Budget, BudgetError, BudgetName, BudgetSpec, Origin as Owner, Threshold, parse_limit};
 use crate::domain::scope::{Glob, Scope};
-use crate::domain::zone;
+use crate::domain::window::BillingDay;
+use crate::domain::{recipient, zone};
 
 use super::document::{Kind, Table, Value};
 use super::error::Origin;
@@ -20,7 +21,21 @@ use super::reader::{Noted, Read, Reader};
 const MAX_BUDGETS: usize = 1000;
 
 /// What stands in a budget, in the order of the example.
-const FIELDS: [&str; 8] = ["name", "scope", "window", "time_zone", "limit_usd", "alert_at", "notify", "when_exceeded"];
+const FIELDS: [&str; 13] = [
+    "name",
+    "scope",
+    "each",
+    "window",
+    "time_zone",
+    "week_starts",
+    "billing_day",
+    "rollover",
+    "limit_usd",
+    "alert_at",
+    "notify",
+    "when_exceeded",
+    "on_ledger_failure",
+];
 
 /// What a scope looks at, besides `tag.NAME`.
 const SCOPE_FIELDS: [&str; 6] = ["app", "key", "user", "session", "model", "provider"];
@@ -63,10 +78,10 @@ fn warn(reader: &mut Reader<'_>, budget: &Budget, element: &Value) {
     }
 }
 
-/// One budget and its place, `budgets[0]`.
-struct Entry<'r, 'a> {
-    reader: &'r mut Reader<'a>,
-    place: &'r str,
+/// One table of the file's own and its place, `budgets[0]`.
+pub(super) struct Entry<'r, 'a> {
+    pub(super) reader: &'r mut Reader<'a>,
+    pub(super) place: &'r str,
 }
 
 impl Entry<'_, '_> {
@@ -75,46 +90,57 @@ impl Entry<'_, '_> {
             return self.reader.wrong(&element.origin, self.place, "write each budget under a line [[budgets]]");
         };
         // Everything is read before anything is given up, so that one start tells all that is wrong.
-        let known = self.known_fields(table);
+        let known = self.known_fields(table, &FIELDS);
         let name = self.required(element, table, "name");
         let scope = self.scope(table);
+        let each = self.optional(table, "each", str::parse);
         let window = self.required(element, table, "window");
         let time_zone = self.optional(table, "time_zone", zone::parse);
+        let week_starts = self.optional(table, "week_starts", str::parse);
+        let billing_day = self.day(table, "billing_day");
+        let rollover = self.switch(table, "rollover");
         let limit_usd = self.limit(element, table);
         let alert_at = self.list(table, "alert_at", str::parse);
-        let notify = self.list(table, "notify", parse_address);
+        let notify = self.list(table, "notify", parse_recipient);
         let when_exceeded = self.optional(table, "when_exceeded", str::parse);
+        let on_ledger_failure = self.optional(table, "on_ledger_failure", str::parse);
         known?;
         let spec = BudgetSpec {
             name: name?,
             scope: scope?,
+            each: each?,
             window: window?,
             time_zone: time_zone?,
+            week_starts: week_starts?,
+            billing_day: billing_day?,
+            rollover: rollover?.unwrap_or_default(),
             limit_usd: limit_usd?,
             alert_at: alert_at?.unwrap_or_else(|| Threshold::DEFAULT.to_vec()),
             notify: notify?.unwrap_or_default(),
             when_exceeded: when_exceeded?.unwrap_or_default(),
+            on_ledger_failure: on_ledger_failure?,
         };
         match spec.into_budget(Owner::File, default_zone) {
             Ok(budget) => Ok(budget),
             Err(error) => {
-                let field = field_of(&error);
+                let field = error.field();
                 self.wrong(table.get(field).unwrap_or(element), field, error)
             }
         }
     }
 
-    fn known_fields(&mut self, table: &Table) -> Read<()> {
+    /// Notes every field that is none of `fields`.
+    pub(super) fn known_fields(&mut self, table: &Table, fields: &[&str]) -> Read<()> {
         let mut all_known = Ok(());
-        for (field, value) in table.iter().filter(|(field, _)| !FIELDS.contains(&field.as_str())) {
-            let near = nearest(field, FIELDS).unwrap_or_default();
+        for (field, value) in table.iter().filter(|(field, _)| !fields.contains(&field.as_str())) {
+            let near = nearest(field, fields.iter().copied()).unwrap_or_default();
             let message = format!("there is no such setting; the nearest is {}.{near}", self.place);
             all_known = self.wrong(value, field, message);
         }
         all_known
     }
 
-    fn optional<T, E: Display>(
+    pub(super) fn optional<T, E: Display>(
         &mut self,
         table: &Table,
         field: &str,
@@ -123,7 +149,7 @@ impl Entry<'_, '_> {
         table.get(field).map(|value| self.parsed(field, value, parse)).transpose()
     }
 
-    fn wrong<T>(&mut self, value: &Value, field: &str, message: impl Display) -> Read<T> {
+    pub(super) fn wrong<T>(&mut self, value: &Value, field: &str, message: impl Display) -> Read<T> {
         self.reader.wrong(&value.origin, &format!("{}.{field}", self.place), message)
     }
 
@@ -175,7 +201,28 @@ impl Entry<'_, '_> {
         }
     }
 
-    fn list<T, E: Display>(
+    fn day(&mut self, table: &Table, field: &str) -> Read<Option<BillingDay>> {
+        let Some(value) = table.get(field) else { return Ok(None) };
+        let parsed = match &value.kind {
+            Kind::Integer(day) => BillingDay::try_from(*day),
+            Kind::Text(text) | Kind::OtherNumber(text) => text.parse(),
+            _ => return self.wrong(value, field, "write a day of the month, such as billing_day = 15"),
+        };
+        match parsed {
+            Ok(day) => Ok(Some(day)),
+            Err(error) => self.wrong(value, field, error),
+        }
+    }
+
+    fn switch(&mut self, table: &Table, field: &str) -> Read<Option<bool>> {
+        match table.get(field) {
+            None => Ok(None),
+            Some(Value { kind: Kind::Bool(on), .. }) => Ok(Some(*on)),
+            Some(value) => self.wrong(value, field, "write true or false"),
+        }
+    }
+
+    pub(super) fn list<T, E: Display>(
         &mut self,
         table: &Table,
         field: &str,
@@ -242,26 +289,9 @@ impl Entry<'_, '_> {
     }
 }
 
-fn parse_address(text: &str) -> Result<String, BudgetError> {
-    match text.parse::<lettre::Address>() {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(BudgetError::Address(text.to_owned())),
-    }
-}
-
-/// The field at which an error of the whole budget is told.
-fn field_of(error: &BudgetError) -> &'static str {
-    match error {
-        BudgetError::Name(_) => "name",
-        BudgetError::Limit(_) | BudgetError::LimitRange(_) | BudgetError::LimitFloat(_) => "limit_usd",
-        BudgetError::Threshold(_)
-        | BudgetError::ThresholdRange(_)
-        | BudgetError::ThresholdTwice(_)
-        | BudgetError::TooManyThresholds => "alert_at",
-        BudgetError::Address(_) | BudgetError::AddressTwice(_) | BudgetError::TooManyAddresses => "notify",
-        BudgetError::WhenExceeded(_) => "when_exceeded",
-        BudgetError::Scope(_) | BudgetError::BlocksByProvider => "scope",
-    }
+/// One entry of `notify`.
+pub(super) fn parse_recipient(text: &str) -> Result<String, BudgetError> {
+    recipient::check(text).map(|()| text.to_owned())
 }
 
 /// What a required field looks like, for messages.

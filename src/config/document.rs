@@ -30,6 +30,25 @@ pub(super) enum Kind {
     Table(Table),
 }
 
+impl Kind {
+    /// Whether both say the same, wherever they stand.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) | (Self::OtherNumber(one), Self::OtherNumber(other)) => one == other,
+            (Self::Integer(one), Self::Integer(other)) => one == other,
+            (Self::Bool(one), Self::Bool(other)) => one == other,
+            (Self::List(ones), Self::List(others)) => {
+                ones.len() == others.len() && ones.iter().zip(others).all(|(one, other)| one.kind.is(&other.kind))
+            }
+            (Self::Table(ones), Self::Table(others)) => {
+                let mut pairs = ones.iter().zip(others);
+                ones.len() == others.len() && pairs.all(|((a, one), (b, other))| a == b && one.kind.is(&other.kind))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The entries of one table.
 pub(super) type Table = BTreeMap<String, Value>;
 

@@ -3,17 +3,9 @@
 use std::time::Duration;
 
 use super::reader::{Read, Reader};
+use crate::domain::budget::OnLedgerFailure;
 
 const MIB: u64 = 1 << 20;
-
-/// What becomes of new calls once the journal is full or cannot be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnLedgerFailure {
-    /// They pass, uncounted; pages and metrics say how many.
-    Forward,
-    /// They are answered 503 `ledger_unavailable`.
-    Refuse,
-}
 
 /// The settings of `[journal]`.
 #[derive(Clone, Debug)]

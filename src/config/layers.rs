@@ -13,8 +13,9 @@ use super::{Flags, NAME_RULE, is_name};
 /// The compiled-in defaults and their documentation.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
 
-/// The list of tables that stands in the example as comments only.
-pub(super) const BUDGETS: &str = "budgets";
+/// The lists of tables that stand in the example as comments only.
+const BUDGETS: &str = "budgets";
+const REPORTS: &str = "reports";
 
 /// Variables that set a setting whose default is not `{ env = … }` under a name of their own.
 const OWN_NAMES: [(&str, &str); 1] = [("OPENROUTER_BASE_URL", "openrouter.base_url")];
@@ -37,6 +38,8 @@ pub(super) struct Layers {
     own_names: BTreeMap<String, String>,
     /// The elements of `[[budgets]]`.
     pub(super) budgets: Vec<Value>,
+    /// The elements of `[[reports]]`.
+    pub(super) reports: Vec<Value>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
 }
@@ -51,6 +54,7 @@ impl Layers {
             open: BTreeSet::new(),
             own_names: OWN_NAMES.iter().map(|&(name, key)| (name.to_owned(), key.to_owned())).collect(),
             budgets: Vec::new(),
+            reports: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
         };
@@ -95,11 +99,12 @@ impl Layers {
                 *setting = value;
             } else if self.open.contains(section) {
                 self.add_named(section, &name, value);
-            } else if key == BUDGETS {
+            } else if let Some((list, each)) = self.list_of_tables(&key) {
                 if let Kind::List(elements) = value.kind {
-                    self.budgets = elements;
+                    *list = elements;
                 } else {
-                    self.problem(value.origin, key, "write each budget under a line [[budgets]]");
+                    let message = format!("write each {each} under a line [[{key}]]");
+                    self.problem(value.origin, key, message);
                 }
             } else if self.sections.contains(&key) {
                 if let Kind::Table(inner) = value.kind {
@@ -112,6 +117,15 @@ impl Layers {
                 let message = format!("there is no such setting; the nearest is {}", self.nearest_key(&key));
                 self.problem(value.origin, key, message);
             }
+        }
+    }
+
+    /// The list of tables that stands at `key`, and what each of them is.
+    fn list_of_tables(&mut self, key: &str) -> Option<(&mut Vec<Value>, &'static str)> {
+        match key {
+            BUDGETS => Some((&mut self.budgets, "budget")),
+            REPORTS => Some((&mut self.reports, "report")),
+            _ => None,
         }
     }
 
@@ -148,9 +162,9 @@ impl Layers {
                     let origin = Origin::Env(name.clone());
                     self.add_named(section, inner, Value { origin, kind: Kind::Text(text.clone()) });
                 }
-            } else if key.split('.').next() == Some(BUDGETS) {
-                let message = "budgets are written in the file, not in the environment; unset the variable";
-                self.problem(Origin::Env(name.clone()), BUDGETS.to_owned(), message);
+            } else if let Some(list) = [BUDGETS, REPORTS].into_iter().find(|list| key.split('.').next() == Some(list)) {
+                let message = format!("{list} are written in the file, not in the environment; unset the variable");
+                self.problem(Origin::Env(name.clone()), list.to_owned(), message);
             } else {
                 let near = nearest(&key, self.keys()).map(variable_of).unwrap_or_default();
                 if rest.contains("__") {
@@ -213,13 +227,19 @@ impl Layers {
         names.map(str::to_owned).collect()
     }
 
+    /// Every setting's value.
+    pub(super) fn values(&self) -> &BTreeMap<String, Value> {
+        &self.values
+    }
+
     /// Every setting's name.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
     }
 
     fn nearest_key(&self, key: &str) -> &str {
-        nearest(key, self.keys().chain(self.sections.iter().map(String::as_str)).chain([BUDGETS])).unwrap_or(BUDGETS)
+        nearest(key, self.keys().chain(self.sections.iter().map(String::as_str)).chain([BUDGETS, REPORTS]))
+            .unwrap_or(BUDGETS)
     }
 
     fn problem(&mut self, origin: Origin, key: String, message: impl Into<String>) {

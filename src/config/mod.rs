@@ -19,11 +19,15 @@ mod nearest;
 mod openrouter;
 mod quantity;
 mod reader;
+mod reports;
 mod secret;
 mod settle;
 mod smtp;
 mod sources;
+mod spikes;
+mod webhooks;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -36,7 +40,7 @@ pub use dashboard::Dashboard;
 pub use error::{ConfigError, Origin, Problem};
 pub use gateway::Gateway;
 pub use general::Database;
-pub use journal::{Journal, OnLedgerFailure};
+pub use journal::Journal;
 pub use layers::EXAMPLE;
 pub use ledger::Ledger;
 pub use log::{Log, LogFormat};
@@ -45,8 +49,14 @@ pub use secret::SecretUrl;
 pub use settle::Settle;
 pub use smtp::Smtp;
 pub use sources::{Flags, Sources};
+pub use spikes::Spikes;
+pub use webhooks::{Webhook, WebhookForm};
+
+pub use crate::domain::budget::OnLedgerFailure;
 
 use crate::domain::budget::Budget;
+use crate::domain::digest::Report;
+use crate::domain::recipient;
 use crate::domain::zone;
 use layers::Layers;
 use reader::{Read, Reader};
@@ -83,14 +93,20 @@ pub struct Config {
     pub broadcast: Broadcast,
     /// How OpenRouter's list of models is read.
     pub catalogue: Catalogue,
+    /// What is called unusual.
+    pub spikes: Spikes,
     /// How mails leave.
     pub smtp: Smtp,
+    /// The webhooks, by the names that `notify` calls them by.
+    pub webhooks: BTreeMap<String, Webhook>,
     /// Where people find the pages.
     pub dashboard: Dashboard,
     /// What is logged.
     pub log: Log,
     /// The budgets that stand in the file, in its order; names are unique.
     pub budgets: Vec<Budget>,
+    /// The reports that stand in the file, in its order; names are unique.
+    pub reports: Vec<Report>,
 }
 
 /// A configuration and what is to be said about it.
@@ -102,6 +118,31 @@ pub struct Loaded {
     pub origin: Option<PathBuf>,
     /// What is not wrong and worth a sentence, in no order.
     pub warnings: Vec<String>,
+    /// What was written, to be compared with what is written later.
+    pub written: Written,
+}
+
+/// Every setting as it was written, over all layers; what secrets are is not looked at, only how they are written. It may
+/// hold secrets all the same: its `Debug` shows none.
+#[derive(Clone)]
+pub struct Written(std::collections::BTreeMap<String, document::Value>);
+
+impl Written {
+    /// The settings that are written otherwise in `later`, budgets left out.
+    pub fn others(&self, later: &Self) -> Vec<String> {
+        let keys: std::collections::BTreeSet<&String> = self.0.keys().chain(later.0.keys()).collect();
+        let same = |key: &str| match (self.0.get(key), later.0.get(key)) {
+            (Some(before), Some(after)) => before.kind.is(&after.kind),
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        keys.into_iter().filter(|key| !same(key)).cloned().collect()
+    }
+}
+
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Written").finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -130,7 +171,8 @@ impl Config {
         }
         match config {
             Ok(config) if problems.is_empty() => {
-                Ok(Loaded { config, origin: file.map(|(path, _)| path.to_path_buf()), warnings })
+                let written = Written(layers.values().clone());
+                Ok(Loaded { config, origin: file.map(|(path, _)| path.to_path_buf()), warnings, written })
             }
             _ => Err(ConfigError::Invalid(problems)),
         }
@@ -141,12 +183,32 @@ impl Config {
         !general::is_loopback(self.listen.ip())
     }
 
-    /// The warning that budgets would notify people and no mail server is configured.
-    fn unsendable(&self) -> Option<String> {
-        let notifying = self.budgets.iter().filter(|budget| !budget.notify.is_empty());
-        let names: Vec<&str> = notifying.map(|budget| budget.name.as_str()).collect();
-        (self.smtp.url.is_none() && !names.is_empty())
-            .then(|| format!("smtp.url (SMTP_URL) is not set: the mails of {} wait in the outbox", names.join(", ")))
+    /// The warnings that budgets and reports would tell people, and that there is nothing to tell them by.
+    fn unsendable(&self) -> Vec<String> {
+        let budgets = self.budgets.iter().map(|budget| (budget.name.as_str(), &budget.notify));
+        let reports = self.reports.iter().map(|report| (report.name.as_str(), &report.notify));
+        let spikes = self.spikes.watch.then_some(("[spikes]", &self.spikes.notify));
+        let telling: Vec<_> = budgets.chain(reports).chain(spikes).collect();
+        let mut warnings = Vec::new();
+        let mailing: Vec<&str> = telling
+            .iter()
+            .filter(|(_, notify)| notify.iter().any(|one| recipient::webhook(one).is_none()))
+            .map(|(name, _)| *name)
+            .collect();
+        if self.smtp.url.is_none() && !mailing.is_empty() {
+            let names = mailing.join(", ");
+            warnings.push(format!("smtp.url (SMTP_URL) is not set: the mails of {names} wait in the outbox"));
+        }
+        for (name, notify) in telling {
+            for webhook in notify.iter().filter_map(|one| recipient::webhook(one)) {
+                if !self.webhooks.contains_key(webhook) {
+                    warnings.push(format!(
+                        "{name} tells webhook:{webhook} and there is no [webhooks.{webhook}]: what it is told waits in the outbox"
+                    ));
+                }
+            }
+        }
+        warnings
     }
 
     /// The warning that a proxy may stand before a listener that spends for whoever brings no key.
@@ -180,10 +242,13 @@ impl Config {
         let settle = Settle::read(reader);
         let broadcast = Broadcast::read(reader);
         let catalogue = Catalogue::read(reader);
+        let spikes = Spikes::read(reader);
         let smtp = Smtp::read(reader);
         let dashboard = Dashboard::read(reader);
         let log = Log::read(reader);
+        let webhooks = webhooks::read(reader);
         let budgets = time_zone.and_then(|zone| budgets::read(reader, zone));
+        let reports = time_zone.and_then(|zone| reports::read(reader, zone));
         Ok(Self {
             listen: listen?,
             database: database?,
@@ -198,10 +263,13 @@ impl Config {
             settle: settle?,
             broadcast: broadcast?,
             catalogue: catalogue?,
+            spikes: spikes?,
             smtp: smtp?,
             dashboard: dashboard?,
             log: log?,
+            webhooks: webhooks?,
             budgets: budgets?,
+            reports: reports?,
         })
     }
 }

@@ -200,6 +200,11 @@ impl<'a> Reader<'a> {
     /// A secret; `None` inside when it is not set.
     pub(super) fn secret(&mut self, key: &str) -> Read<Option<SecretString>> {
         let value = self.value(key)?;
+        self.secret_of(key, value)
+    }
+
+    /// The secret that `value`, written at `key`, holds or names; `None` inside when it is not set.
+    pub(super) fn secret_of(&mut self, key: &str, value: &Value) -> Read<Option<SecretString>> {
         match resolve(&value.kind, self.sources, &self.folder_of(&value.origin)) {
             Ok(resolved) => {
                 if let (None, Some(variable)) = (&resolved.secret, resolved.variable)
@@ -219,6 +224,16 @@ impl<'a> Reader<'a> {
     pub(super) fn named(&self, section: &str) -> Vec<(String, String)> {
         let names = self.layers.named(section).into_iter();
         names.map(|name| (name.clone(), format!("{section}.{name}"))).collect()
+    }
+
+    /// What stands at `key` as it was written.
+    pub(super) fn written(&self, key: &str) -> Option<&'a Value> {
+        self.layers.get(key)
+    }
+
+    /// The elements of `[[reports]]`.
+    pub(super) fn reports(&self) -> &'a [Value] {
+        &self.layers.reports
     }
 
     /// The elements of `[[budgets]]`.

@@ -3,7 +3,10 @@
 //! The caller keeps what was told and what is armed, and writes a crossing in the same transaction
 //! as the spend that caused it; deciding again from what was written then tells nothing twice.
 
+use std::sync::Arc;
+
 use super::budget::{Budget, BudgetName, Threshold};
+use super::forecast::Signal;
 use super::money::{Money, Total};
 use super::time::{BUCKET_MS, DAY_MS, Timestamp};
 use super::window::Window;
@@ -16,6 +19,8 @@ pub const MAILS_AFTER_END_MS: i64 = DAY_MS;
 pub struct AlertKey {
     /// The budget.
     pub budget: BudgetName,
+    /// The value whose account it is, for a budget of each value; empty for any other.
+    pub value: Arc<str>,
     /// The window's start; for rolling windows the instant at which the threshold was last armed.
     pub window_key: Timestamp,
     /// The threshold; its text is what is stored.
@@ -65,6 +70,8 @@ pub enum CrossingKind {
     Crossed,
     /// Spend was over it already when the budget was made or changed.
     Found,
+    /// The window is expected to end over it.
+    Forecast,
 }
 
 /// Whether a crossing is mailed.
@@ -109,12 +116,25 @@ pub struct Crossing {
 pub struct Evaluation<'a> {
     /// The budget as it stands.
     pub budget: &'a Budget,
+    /// The value whose account is looked at; empty for a budget that is one account.
+    pub value: &'a Arc<str>,
+    /// The limit that spend is measured against: the window's, which may be another than the budget's own.
+    pub limit: Money,
     /// Since when it stands so: it was made, or its limit, scope, window or zone last changed.
     pub defined_at: Timestamp,
     /// What was told of this budget; other windows and limits may be among it.
     pub told: &'a [Told],
     /// What was armed again, for rolling windows; of several for one threshold the latest counts.
     pub arms: &'a [Arm],
+}
+
+/// What the crossings of one decision share.
+struct Crossed {
+    kind: CrossingKind,
+    delivery: Delivery,
+    window: Window,
+    spent: Total,
+    at: Timestamp,
 }
 
 impl Evaluation<'_> {
@@ -128,17 +148,36 @@ impl Evaluation<'_> {
         }
         let kind = if cause == Cause::Definition { CrossingKind::Found } else { CrossingKind::Crossed };
         let delivery = self.delivery(window, cause, now);
-        let reached = self.budget.alert_at.iter().filter(|threshold| threshold.is_reached(spent, self.budget.limit));
+        let reached = self.budget.alert_at.iter().filter(|threshold| threshold.is_reached(spent, self.limit));
+        self.untold(reached, &Crossed { kind, delivery, window, spent, at: now })
+    }
+
+    /// Of the forecast thresholds that `signals` are sure of, those that nobody was told of, lowest first.
+    ///
+    /// One whose amount is spent already is none any more: spend tells of itself.
+    pub fn decide_forecast(&self, window: Window, spent: Total, signals: &[Signal], now: Timestamp) -> Vec<Crossing> {
+        let delivery = self.delivery(window, Cause::Spend, now);
+        let sure = self.budget.alert_at.iter().filter(|threshold| {
+            signals.iter().any(|signal| signal.threshold == **threshold && signal.is_sure())
+                && spent < threshold.amount(self.limit)
+        });
+        self.untold(sure, &Crossed { kind: CrossingKind::Forecast, delivery, window, spent, at: now })
+    }
+
+    /// Crossings of those among `reached` that nobody was told of.
+    fn untold<'t>(&self, reached: impl Iterator<Item = &'t Threshold>, crossed: &Crossed) -> Vec<Crossing> {
+        let Crossed { kind, delivery, window, spent, at } = *crossed;
         let untold = reached.filter_map(|&threshold| {
             let window_key = self.window_key(threshold, window);
             self.told_at(threshold, window_key).is_none().then(|| AlertKey {
                 budget: self.budget.name.clone(),
+                value: Arc::clone(self.value),
                 window_key,
                 threshold,
-                limit: self.budget.limit,
+                limit: self.limit,
             })
         });
-        untold.map(|key| Crossing { key, kind, delivery, window, spent, crossed_at: now }).collect()
+        untold.map(|key| Crossing { key, kind, delivery, window, spent, crossed_at: at }).collect()
     }
 
     /// The thresholds of a rolling budget to arm again from `step` on; none for other budgets.
@@ -155,8 +194,10 @@ impl Evaluation<'_> {
             return Vec::new();
         }
         let step_before = step.plus_millis(-BUCKET_MS);
-        let limit = self.budget.limit;
-        let fallen = |threshold: &Threshold| spent.picos() * 10 < threshold.amount(limit).picos() * 9;
+        let limit = self.limit;
+        let fallen = |threshold: &Threshold| {
+            !threshold.is_forecast() && spent.picos() * 10 < threshold.amount(limit).picos() * 9
+        };
         let told_before = |threshold: &Threshold| {
             self.told_at(*threshold, self.armed_at(*threshold)).is_some_and(|told| told < step_before)
         };
@@ -183,7 +224,7 @@ impl Evaluation<'_> {
 
     /// Since when a rolling budget's threshold is armed.
     fn armed_at(&self, threshold: Threshold) -> Timestamp {
-        let of_this = |arm: &&Arm| arm.threshold == threshold && arm.limit == self.budget.limit;
+        let of_this = |arm: &&Arm| arm.threshold == threshold && arm.limit == self.limit;
         let again = self.arms.iter().filter(of_this).map(|arm| arm.armed_at).max();
         again.map_or(self.defined_at, |at| at.max(self.defined_at))
     }
@@ -194,7 +235,7 @@ impl Evaluation<'_> {
             .find(|told| {
                 told.key.threshold == threshold
                     && told.key.window_key == window_key
-                    && told.key.limit == self.budget.limit
+                    && told.key.limit == self.limit
                     && told.key.budget == self.budget.name
             })
             .map(|told| told.crossed_at)
@@ -214,6 +255,7 @@ impl CrossingKind {
         match self {
             Self::Crossed => "crossed",
             Self::Found => "found",
+            Self::Forecast => "forecast",
         }
     }
 }
@@ -232,12 +274,12 @@ pub enum BudgetState {
 }
 
 impl BudgetState {
-    /// Where `budget` stands with `spent` in its window, unless it is paused.
+    /// Where `budget` stands with `spent` in a window with this `limit`, unless it is paused.
     ///
     /// A limit of 0 is exceeded by the first spend; a budget that blocks at 0 is exceeded from the start, as it refuses.
-    pub fn of(budget: &Budget, spent: Total) -> Self {
-        let reached = |threshold: Threshold| threshold.is_reached(spent, budget.limit);
-        if budget.refuses(spent) || reached(Threshold::LIMIT) {
+    pub fn of(budget: &Budget, limit: Money, spent: Total) -> Self {
+        let reached = |threshold: Threshold| threshold.is_reached(spent, limit);
+        if budget.refuses(limit, spent) || reached(Threshold::LIMIT) {
             Self::Exceeded
         } else if budget.alert_at.iter().copied().any(reached) {
             Self::Alerting

@@ -134,6 +134,8 @@ pub struct Call {
     pub duration_ms: Option<i64>,
     /// See [`flags`].
     pub flags: BTreeSet<String>,
+    /// What budgets that block hold back for it until its cost is known; `None` when nothing is. It enters no sum of costs.
+    pub estimate: Option<Money>,
     /// Where it stands on its way to being settled.
     pub settling: Settling,
     /// The record's remaining fields as JSON, to be stored beside the row; `None` when there is nothing new.
@@ -167,6 +169,7 @@ impl Call {
             first_byte_ms: None,
             duration_ms: None,
             flags: BTreeSet::new(),
+            estimate: None,
             settling: Settling::default(),
             record_json: None,
         }
@@ -183,6 +186,7 @@ impl Call {
         call.requested_models.clone_from(&sent.models);
         call.routing.clone_from(&sent.routing);
         call.endpoint = Some(sent.endpoint.clone());
+        call.estimate = sent.estimate;
         let asked = Facts { streamed: sent.streamed, ..Facts::default() };
         call.facts.merge(&mut call.provenance, &asked, Source::Told);
         call.flags.extend(sent.flags.iter().cloned());
@@ -239,8 +243,7 @@ impl Call {
         } else {
             self.state = match (outcome.ending, self.http_status) {
                 (Ending::NeverSent, _) => CallState::Failed,
-                // An error, or a redirect, which sends the client elsewhere: nothing was generated.
-                (_, Some(status)) if status >= 300 => CallState::Failed,
+                (_, Some(status)) if is_no_answer(status) => CallState::Failed,
                 // Answered well (or not at all) and without an ID: what it cost can not be asked for.
                 _ => CallState::Unsettled,
             };
@@ -440,6 +443,7 @@ impl Call {
         self.first_byte_ms = self.first_byte_ms.or(other.first_byte_ms);
         self.duration_ms = self.duration_ms.or(other.duration_ms);
         self.flags.extend(other.flags);
+        self.estimate = self.estimate.or(other.estimate);
         self.record_json = self.record_json.take().or(other.record_json);
         if self.settled_at.is_none() && other.settled_at.is_some() {
             self.settled_at = other.settled_at;
@@ -512,10 +516,9 @@ impl Call {
     }
 
     fn answered_with_error(&self) -> bool {
-        self.http_status.is_some_and(|status| status >= 400)
+        self.http_status.is_some_and(is_no_answer)
     }
 
-    /// Reply and record disagree.
     /// Who answered, against what was asked; `tried` are the providers of the record's attempts.
     fn mark_routing(&mut self, tried: Option<&[Option<String>]>) {
         let asked = self.requested_model.as_deref();
@@ -581,6 +584,12 @@ impl Call {
         let code = error.code.as_deref().and_then(|code| code.parse().ok()).or(status);
         error.error_type = Some(error_type_of(code).to_owned());
     }
+}
+
+/// Whether a status is an error's, or that of a redirect, which sends the client elsewhere: unless a record says otherwise,
+/// nothing was generated.
+fn is_no_answer(status: u16) -> bool {
+    status >= 300
 }
 
 /// Whether a type may stand for "the wire named none".

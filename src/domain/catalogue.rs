@@ -58,6 +58,14 @@ pub struct Model {
     pub prices: Vec<Priced>,
 }
 
+impl Model {
+    /// The price that was valid at `at`.
+    fn pricing(&self, at: Timestamp) -> Option<&Pricing> {
+        let valid = |priced: &&Priced| priced.from <= at && priced.until.is_none_or(|until| at < until);
+        self.prices.iter().rev().find(valid).map(|priced| &priced.pricing)
+    }
+}
+
 /// The list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalogue {
@@ -108,6 +116,11 @@ impl Catalogue {
         exact(name).or_else(|| exact(plain?))
     }
 
+    /// What a model of this name costs at `at` by the list of then; `None` where it is not listed or has no price.
+    pub fn pricing(&self, name: &str, at: Timestamp) -> Option<&Pricing> {
+        self.find(name)?.pricing(at)
+    }
+
     /// What a call of unknown cost would have cost by the list of its time; `None` where its cost is known, its tokens
     /// are not, or no list of that time prices its model. An estimate: it enters no sum of costs.
     pub fn estimate(&self, call: &Call) -> Option<Money> {
@@ -126,8 +139,7 @@ impl Catalogue {
         };
         let names = [&facts.reply_model, &facts.permaslug, &call.requested_model];
         let model = names.into_iter().flatten().find_map(|name| self.find(name))?;
-        let valid = |priced: &&Priced| priced.from <= at && priced.until.is_none_or(|until| at < until);
-        let list = model.prices.iter().rev().find(valid)?.pricing.cost(&usage)?;
+        let list = model.pricing(at)?.cost(&usage)?;
         if facts.is_byok != Some(true) {
             return Some(list);
         }

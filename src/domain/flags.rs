@@ -38,7 +38,7 @@ pub const FALLBACK_PROVIDER: &str = "fallback_provider";
 pub const ZERO_COMPLETION: &str = "zero_completion";
 /// What the request asked of providers did not decide who served.
 pub const ROUTING_NO_EFFECT: &str = "routing_no_effect";
-/// The reply's amount does not fit into ±$9.2 million or is no number, and was not taken.
+/// The reply's amount is below zero, beyond $9.2 million or no number, and was not taken.
 pub const COST_NOT_READ: &str = "cost_not_read";
 /// The reply or the record counted tokens that no call can have; they were not taken.
 pub const TOKENS_NOT_READ: &str = "tokens_not_read";

@@ -1,9 +1,11 @@
 //! Names of things: generation IDs, our own call IDs, key fingerprints.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 use super::time::Timestamp;
 
@@ -30,8 +32,7 @@ pub enum IdError {
 }
 
 /// OpenRouter's ID of one generation: `^gen-[A-Za-z0-9_-]+$`. No meaning is ever parsed out of it but a hint of its second.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GenerationId(String);
 
 impl GenerationId {
@@ -69,16 +70,15 @@ impl FromStr for GenerationId {
     }
 }
 
-impl TryFrom<String> for GenerationId {
-    type Error = IdError;
-    fn try_from(text: String) -> Result<Self, IdError> {
-        text.parse()
+impl Serialize for GenerationId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
-impl From<GenerationId> for String {
-    fn from(id: GenerationId) -> Self {
-        id.0
+impl<'de> Deserialize<'de> for GenerationId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(ByText(PhantomData))
     }
 }
 
@@ -89,8 +89,7 @@ impl fmt::Display for GenerationId {
 }
 
 /// Our own ID of one call, unique and ordered by time: a ULID in lower case, 26 characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(ulid::Ulid);
 
 impl CallId {
@@ -107,27 +106,44 @@ impl FromStr for CallId {
     }
 }
 
-impl TryFrom<String> for CallId {
-    type Error = IdError;
-    fn try_from(text: String) -> Result<Self, IdError> {
-        text.parse()
-    }
-}
-
-impl From<CallId> for String {
-    fn from(id: CallId) -> Self {
-        id.to_string()
-    }
-}
-
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_string().to_ascii_lowercase())
+        let mut buffer = [0; ulid::ULID_LEN];
+        let text = self.0.array_to_str(&mut buffer);
+        text.make_ascii_lowercase();
+        f.write_str(text)
+    }
+}
+
+impl Serialize for CallId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CallId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(ByText(PhantomData))
+    }
+}
+
+/// Reads an ID from its text where that stands: a journal is full of them, and copying each first is an allocation.
+struct ByText<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = IdError>> Visitor<'_> for ByText<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an ID as text")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
 /// What stands for an OpenRouter key wherever one is stored, shown or logged: its SHA-256 (hex) and last four characters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct KeyFingerprint {
     /// SHA-256 of the key, 64 lower-case hex digits: OpenRouter's own `hash` of a key.
     pub sha256: String,

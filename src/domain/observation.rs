@@ -8,8 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::attribution::{Attribution, KeyRef};
 use super::facts::{Facts, GenerationRecord};
 use super::ids::{CallId, GenerationId};
+use super::money::Money;
 use super::tally_key::TallyKeyId;
 use super::time::Timestamp;
+
+/// Room made for a record's bytes: most have less.
+const USUAL_BYTES: usize = 1024;
 
 /// One thing seen of one call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +67,9 @@ pub struct Sent {
     /// See [`super::flags`].
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub flags: Vec<String>,
+    /// What is held back for it of budgets that block, in pico-dollars; `None` when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub estimate: Option<Money>,
 }
 
 /// The reply's head.
@@ -183,8 +190,12 @@ pub struct Refused {
 impl Observation {
     /// The journal's bytes.
     pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
         // Serialising these types cannot fail: no maps with odd keys, no fallible Serialize.
-        serde_json::to_vec(self).unwrap_or_default()
+        match serde_json::to_writer(&mut bytes, self) {
+            Ok(()) => bytes,
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Reads the journal's bytes.

@@ -135,6 +135,12 @@ pub struct Usage {
 }
 
 impl Pricing {
+    /// Whether everything that has a price costs nothing, under every condition.
+    pub fn is_free(&self) -> bool {
+        let lists = || self.overrides.iter().map(|change| &change.prices).chain([&self.prices]);
+        !self.prices.is_empty() && lists().flat_map(BTreeMap::values).all(|price| price.0 == 0)
+    }
+
     /// What `usage` would cost by this list; `None` where the list does not price it (a router; tokens of a kind without
     /// a price), where the completion's tokens are not known and would cost something, or beyond ±$9.2 million.
     pub fn cost(&self, usage: &Usage) -> Option<Money> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::budget::Each;
 use super::call::{Call, CallState};
 use super::money::Money;
 use super::scope::{Scope, Subject};
@@ -142,8 +143,9 @@ pub fn contribution(call: &Call) -> Option<(BucketKey, Amounts)> {
     Some((key, amounts))
 }
 
-/// What `call` adds to a budget of this scope, and in which bucket; `None` where it does not count.
-pub fn share(scope: &Scope, call: &Call) -> Option<(Timestamp, Share)> {
+/// What `call` adds to a budget of this scope, in which bucket, and under which value; `None` where it does not count. A
+/// budget that is not of each value of a field has one account, whose value is empty.
+pub fn share<'a>(scope: &Scope, each: Option<&Each>, call: &'a Call) -> Option<(&'a str, Timestamp, Share)> {
     if matches!(call.state, CallState::Open | CallState::Failed) {
         return None;
     }
@@ -160,13 +162,17 @@ pub fn share(scope: &Scope, call: &Call) -> Option<(Timestamp, Share)> {
     if !scope.matches(&subject) {
         return None;
     }
+    let value = match each {
+        None => "",
+        Some(each) => each.of_row(call)?,
+    };
     let cost_picos = call.cost().map_or(0, Money::picos);
     let share = Share {
         cost_picos,
         inline_picos: if call.is_inline() { cost_picos } else { 0 },
         unknown: i64::from(call.cost().is_none()),
     };
-    Some((call.created_at().bucket(), share))
+    Some((value, call.created_at().bucket(), share))
 }
 
 /// Changes of many sums, gathered over a transaction so that each is written once.

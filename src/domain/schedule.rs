@@ -15,7 +15,7 @@ use std::fmt;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::Tz;
 
-use super::time::Timestamp;
+use super::time::{DAY_MS, Timestamp};
 use super::zone;
 
 /// Longest schedule looked at, in bytes.
@@ -26,6 +26,10 @@ const MAX_REPEATED: usize = 24 * 60;
 
 /// Changes of the clock looked across for the next run; twice a year over the 8 years to a 29 February, and some.
 const MAX_CHANGES: usize = 64;
+
+/// How far back the run before an instant is looked for, nearest first, in milliseconds: an hour, two days (in which a
+/// schedule that has no run in an hour has at most some dozens), five weeks, thirteen months, nine years.
+const LOOKS_BACK: [i64; 5] = [DAY_MS / 24, 2 * DAY_MS, 35 * DAY_MS, 397 * DAY_MS, 9 * 366 * DAY_MS];
 
 /// Why a text is not a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +135,23 @@ impl Schedule {
     /// The first run after `at`; `None` after the year 2100, where the calendar of the `cron` crate ends.
     pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
         if self.wildcard_hours { self.next_shown(at) } else { self.next_named(at) }
+    }
+
+    /// The last run before `at`; `None` where there was none in the nine years before.
+    pub fn last_before(&self, at: Timestamp) -> Option<Timestamp> {
+        // Looks back far enough to meet a run, and walks from there: a month has at most as many runs as minutes.
+        for back in LOOKS_BACK {
+            let mut last = None;
+            let mut next = self.next_after(at.plus_millis(-back));
+            while let Some(run) = next.filter(|run| *run < at) {
+                last = Some(run);
+                next = self.next_after(run);
+            }
+            if last.is_some() {
+                return last;
+            }
+        }
+        None
     }
 
     /// The first local time after `after` that the fields name, whatever the zone's clock does with it.

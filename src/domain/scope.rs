@@ -234,14 +234,20 @@ impl Scope {
     }
 }
 
-impl AdmissionSubject<'_> {
+impl<'a> AdmissionSubject<'a> {
     /// Whether a model that `glob` matches may answer this call.
     fn may_be(&self, glob: &Glob) -> bool {
-        let mut asked = self.model.into_iter().chain(self.models.iter().map(String::as_str)).peekable();
-        self.opaque_body
+        self.models_that_may_answer().is_none_or(|mut models| models.any(|model| glob.matches(model)))
+    }
+
+    /// The models of which one will answer, without suffix; `None` where any may.
+    pub fn models_that_may_answer(&self) -> Option<impl Iterator<Item = &'a str>> {
+        let asked = self.model.into_iter().chain(self.models.iter().map(String::as_str));
+        let any = self.opaque_body
             || self.models_unread
-            || asked.peek().is_none()
-            || asked.any(|model| names_any_model(model) || glob.matches(without_suffix(model)))
+            || (self.model.is_none() && self.models.is_empty())
+            || asked.clone().any(names_any_model);
+        (!any).then(|| asked.map(without_suffix))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{Datelike as _, Days, Months, NaiveDate};
+use chrono::{Datelike as _, Days, Months, NaiveDate, Weekday};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +31,9 @@ pub enum WindowKind {
     Hour,
     /// A local date, from its first instant on.
     Day,
-    /// Monday to Sunday.
+    /// Seven dates from Monday on, or from another [`WeekStart`].
     Week,
-    /// A calendar month.
+    /// A calendar month, or from one [`BillingDay`] to the next.
     Month,
     /// January to March, April to June, July to September, October to December.
     Quarter,
@@ -55,6 +55,42 @@ pub enum WindowKind {
     "\"{0}\" is not a window; write one of hour, day, week, month, quarter, year, total, \"rolling 24h\", \"rolling 7d\", \"rolling 30d\""
 )]
 pub struct WindowError(String);
+
+/// The weekday on which weeks begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WeekStart(Weekday);
+
+/// The day of the month on which billing months begin, 1 to 31; in a shorter month its last day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct BillingDay(u8);
+
+/// Why something is not a weekday or a day of the month.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CutError {
+    /// No weekday.
+    #[error("\"{0}\" is not a weekday; write one of monday, tuesday, wednesday, thursday, friday, saturday, sunday")]
+    Weekday(String),
+    /// No day of a month.
+    #[error("{0} is not a day of the month; write a whole number from 1 to 31 (in a shorter month, its last day)")]
+    Day(String),
+}
+
+/// The windows of one kind: in which zone's calendar, and where its weeks and months begin.
+///
+/// They tile time: every instant lies in exactly one, whatever the options are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Calendar {
+    /// How long a window is.
+    pub kind: WindowKind,
+    /// Whose dates and hours count; rolling windows and `total` do not look at it.
+    pub zone: Tz,
+    /// Where weeks begin; of other windows nothing.
+    pub week_starts: WeekStart,
+    /// Where months begin; of other windows nothing: quarters and years are those of the calendar.
+    pub billing_day: BillingDay,
+}
 
 /// A span of time, half open: `start` lies in it, `end` does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,23 +162,40 @@ impl WindowKind {
         self.rolling_span().is_some()
     }
 
-    /// The window of this kind that holds `at`, in `zone` (which rolling windows and `total` do not look at).
+    /// Whether each window has an end of its own, at which the next begins.
+    pub const fn ends(self) -> bool {
+        !self.is_rolling() && !matches!(self, Self::Total)
+    }
+
+    /// The window of this kind that holds `at` in `zone`, with weeks from Monday on and months from the first.
+    pub fn window_at(self, zone: Tz, at: Timestamp) -> Window {
+        Calendar::plain(self, zone).window_at(at)
+    }
+}
+
+impl Calendar {
+    /// Weeks begin on Monday, months with their first day.
+    pub fn plain(kind: WindowKind, zone: Tz) -> Self {
+        Self { kind, zone, week_starts: WeekStart::default(), billing_day: BillingDay::default() }
+    }
+
+    /// The window that holds `at`.
     ///
     /// A rolling window is the span that ends in the current 15-minute step: from the start of the
     /// bucket that holds `at - span`, whole, to the end of the bucket that holds `at`. It thus holds
     /// one bucket more than its span, and is the same for every instant of one step.
     ///
     /// `total` is everything since the epoch. Instants outside 1970 to 9999 are held at those ends.
-    pub fn window_at(self, zone: Tz, at: Timestamp) -> Window {
+    pub fn window_at(&self, at: Timestamp) -> Window {
         let at = at.clamp(FIRST, LAST);
-        if let Some(span) = self.rolling_span() {
+        if let Some(span) = self.kind.rolling_span() {
             let step = at.bucket();
             return Window { start: step.plus_millis(-span), end: Some(step.plus_millis(BUCKET_MS)) };
         }
-        match self {
-            Self::Total => Window { start: FIRST, end: None },
-            Self::Hour => hour_at(zone, at),
-            _ => self.calendar_at(zone, at),
+        match self.kind {
+            WindowKind::Total => Window { start: FIRST, end: None },
+            WindowKind::Hour => hour_at(self.zone, at),
+            _ => self.dates_at(at),
         }
     }
 
@@ -150,18 +203,19 @@ impl WindowKind {
     ///
     /// For calendar windows the one that ends where `window` starts; for rolling ones the window as
     /// it stood one span earlier, so that the two compare at the same time of day.
-    pub fn previous(self, zone: Tz, window: &Window) -> Option<Window> {
-        match (self, self.rolling_span()) {
-            (Self::Total, _) => None,
+    pub fn previous(&self, window: &Window) -> Option<Window> {
+        match (self.kind, self.kind.rolling_span()) {
+            (WindowKind::Total, _) => None,
             (_, Some(span)) => Some(Window {
                 start: window.start.plus_millis(-span),
                 end: window.end.map(|end| end.plus_millis(-span)),
             }),
-            _ => Some(self.window_at(zone, window.start.plus_millis(-1))),
+            _ => Some(self.window_at(window.start.plus_millis(-1))),
         }
     }
 
-    fn calendar_at(self, zone: Tz, at: Timestamp) -> Window {
+    fn dates_at(self, at: Timestamp) -> Window {
+        let zone = self.zone;
         let mut first = self.first_date(zone::local_time(zone, at).date());
         let mut next = self.next_first_date(first);
         let mut end = zone::first_of_date(zone, next);
@@ -174,27 +228,129 @@ impl WindowKind {
         Window { start: zone::first_of_date(zone, first), end: Some(end) }
     }
 
-    /// The first date of the calendar period that holds `date`.
+    /// The first date of the period that holds `date`.
     fn first_date(self, date: NaiveDate) -> NaiveDate {
         let first_of = |month| NaiveDate::from_ymd_opt(date.year(), month, 1).unwrap_or(date);
-        match self {
-            Self::Week => date - Days::new(u64::from(date.weekday().num_days_from_monday())),
-            Self::Month => first_of(date.month()),
-            Self::Quarter => first_of(date.month0() / 3 * 3 + 1),
-            Self::Year => first_of(1),
+        match self.kind {
+            WindowKind::Week => date - Days::new(u64::from(date.weekday().days_since(self.week_starts.0))),
+            WindowKind::Month => {
+                let first = first_of(date.month());
+                let this = self.billing_day.of_month(first);
+                if this <= date { this } else { self.billing_day.of_month(first - Months::new(1)) }
+            }
+            WindowKind::Quarter => first_of(date.month0() / 3 * 3 + 1),
+            WindowKind::Year => first_of(1),
             _ => date,
         }
     }
 
     /// The first date of the period after the one that begins with `first`.
     fn next_first_date(self, first: NaiveDate) -> NaiveDate {
-        match self {
-            Self::Week => first + Days::new(7),
-            Self::Month => first + Months::new(1),
-            Self::Quarter => first + Months::new(3),
-            Self::Year => first + Months::new(12),
+        match self.kind {
+            WindowKind::Week => first + Days::new(7),
+            WindowKind::Month => {
+                let month = NaiveDate::from_ymd_opt(first.year(), first.month(), 1).unwrap_or(first);
+                self.billing_day.of_month(month + Months::new(1))
+            }
+            WindowKind::Quarter => first + Months::new(3),
+            WindowKind::Year => first + Months::new(12),
             _ => first + Days::new(1),
         }
+    }
+}
+
+impl WeekStart {
+    /// Every one, as a week goes that begins on Monday.
+    pub const ALL: [WeekStart; 7] = [
+        Self(Weekday::Mon),
+        Self(Weekday::Tue),
+        Self(Weekday::Wed),
+        Self(Weekday::Thu),
+        Self(Weekday::Fri),
+        Self(Weekday::Sat),
+        Self(Weekday::Sun),
+    ];
+
+    /// The weekday as the configuration writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self.0 {
+            Weekday::Mon => "monday",
+            Weekday::Tue => "tuesday",
+            Weekday::Wed => "wednesday",
+            Weekday::Thu => "thursday",
+            Weekday::Fri => "friday",
+            Weekday::Sat => "saturday",
+            Weekday::Sun => "sunday",
+        }
+    }
+}
+
+impl Default for WeekStart {
+    fn default() -> Self {
+        Self(Weekday::Mon)
+    }
+}
+
+impl FromStr for WeekStart {
+    type Err = CutError;
+    fn from_str(text: &str) -> Result<Self, CutError> {
+        let wanted = text.trim();
+        Self::ALL.into_iter().find(|day| day.as_str() == wanted).ok_or_else(|| CutError::Weekday(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for WeekStart {
+    type Error = CutError;
+    fn try_from(text: String) -> Result<Self, CutError> {
+        text.parse()
+    }
+}
+
+impl From<WeekStart> for String {
+    fn from(day: WeekStart) -> Self {
+        day.as_str().to_owned()
+    }
+}
+
+impl BillingDay {
+    /// The day of the month, 1 to 31.
+    pub const fn day(self) -> u8 {
+        self.0
+    }
+
+    /// Its date in the month that begins with `first`: the last one where the month is shorter.
+    fn of_month(self, first: NaiveDate) -> NaiveDate {
+        let last = first + Months::new(1) - Days::new(1);
+        last.with_day(u32::from(self.0)).unwrap_or(last)
+    }
+}
+
+impl Default for BillingDay {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl TryFrom<i64> for BillingDay {
+    type Error = CutError;
+    fn try_from(day: i64) -> Result<Self, CutError> {
+        match u8::try_from(day) {
+            Ok(day @ 1..=31) => Ok(Self(day)),
+            _ => Err(CutError::Day(day.to_string())),
+        }
+    }
+}
+
+impl From<BillingDay> for i64 {
+    fn from(day: BillingDay) -> Self {
+        day.0.into()
+    }
+}
+
+impl FromStr for BillingDay {
+    type Err = CutError;
+    fn from_str(text: &str) -> Result<Self, CutError> {
+        text.trim().parse::<i64>().map_err(|_| CutError::Day(format!("\"{text}\"")))?.try_into()
     }
 }
 

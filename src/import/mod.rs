@@ -24,6 +24,9 @@ use crate::openrouter::export::Columns;
 /// How long a piece of an import may wait for the writer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What ends a line, of every text alike; a carriage return before it is white space of the last cell.
+const LINE_FEED: csv::Terminator = csv::Terminator::Any(b'\n');
+
 /// Most names of unknown columns told.
 const MAX_UNKNOWN: usize = 32;
 
@@ -119,6 +122,11 @@ impl Counts {
 }
 
 impl Parsed {
+    /// What was read and what was not; nothing of it is written yet.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
     fn take(&mut self, line: u64, read: Result<Told, String>) {
         match read {
             Ok(told) => {
@@ -142,7 +150,10 @@ impl Teller {
 
     fn read_export(&self, text: &[u8]) -> Result<Parsed, ImportError> {
         let mut parsed = Parsed::default();
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
+        let blank = text.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let (before, text) = text.split_at(blank);
+        let before = pieces::breaks_in(before);
+        let mut reader = csv::ReaderBuilder::new().flexible(true).terminator(LINE_FEED).from_reader(text);
         let columns = reader
             .byte_headers()
             .map_err(|error| error.to_string())
@@ -152,7 +163,13 @@ impl Teller {
         let mut record = csv::ByteRecord::new();
         // Reading from memory, without demanding cells of any number or coding, can not fail.
         while reader.read_byte_record(&mut record).is_ok_and(|more| more) {
-            let line = record.position().map_or(0, |position| line_of(position, text));
+            let Some(position) = record.position() else { continue };
+            let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
+            let raw = text.get(place(position.byte())..place(reader.position().byte())).unwrap_or_default();
+            if pieces::content(raw.trim_ascii()).is_empty() {
+                continue;
+            }
+            let line = before + line_of(position, text);
             let read = columns.read(&record).map(|line| {
                 let now = self.clock.now();
                 Told {
@@ -173,7 +190,7 @@ impl Teller {
     fn read_lines(&self, text: &[u8]) -> Parsed {
         let mut parsed = Parsed::default();
         for (line, text) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-            let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
+            let text = pieces::content(text);
             if !text.is_empty() {
                 parsed.take(line, lines::read(text, self));
             }
@@ -213,4 +230,22 @@ pub async fn write(ledger: &Ledger, parsed: Parsed) -> Result<Summary, LedgerErr
     }
     summary.rejected.sort_by_key(|rejected| rejected.line);
     Ok(summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn every_line_of_an_export_is_taken_or_rejected_once_and_blank_ones_are_none() {
+        let clock = Clock::manual(Timestamp(1_795_082_400_000));
+        let teller = Teller { clock, entropy: Entropy::seeded(1), keys: NamedKeys::new() };
+        let text = b"\r\n\ngeneration_id,cost_total,app_name\r\n\r\ngen-1,1,a\rb\r\n  \r\n\xef\xbb\xbf\ngen-2,2\rgen-3,3\n\"\"\r\ngen-4,4,c";
+        let parsed = teller.read(Kind::Export, text).unwrap();
+        let told: Vec<&str> = parsed.told.iter().map(|told| told.generation_id.as_str()).collect();
+        assert_eq!((told, parsed.lines), (vec!["gen-1", "gen-4"], vec![5, 10]));
+        assert_eq!(parsed.told[0].attribution.app.as_deref(), Some("a b"), "a carriage return ends no line");
+        assert_eq!(parsed.summary.rejected.iter().map(|rejected| rejected.line).collect::<Vec<u64>>(), [8, 9]);
+    }
 }

@@ -26,7 +26,7 @@ pub enum Kind {
 impl Kind {
     /// What a text whose first line this is holds; `None` if it is neither.
     pub fn of(first_line: &[u8]) -> Option<Self> {
-        let line = first_line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first_line).trim_ascii();
+        let line = content(first_line);
         if matches!(line.first(), Some(b'{' | b'[')) || line.starts_with(b"gen-") || line.starts_with(b"\"gen-") {
             return Some(Self::Lines);
         }
@@ -41,6 +41,16 @@ impl Kind {
             Self::Lines => "application/x-ndjson",
         }
     }
+}
+
+/// What stands on a line, without a byte order mark, white space around it, and its break.
+pub fn content(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii()
+}
+
+/// Line breaks in a text.
+pub(super) fn breaks_in(text: &[u8]) -> u64 {
+    text.split(|byte| *byte == b'\n').skip(1).count() as u64
 }
 
 /// A line that is too long to be taken, on its way past.
@@ -126,11 +136,25 @@ impl<R: BufRead> Cutter<R> {
             }
             line += 1;
             read += length as u64;
-            if !first.trim_ascii().is_empty() {
+            if !content(&first).is_empty() {
                 break;
             }
         }
         let Some(kind) = Kind::of(&first) else { return Ok(None) };
+        if kind == Kind::Export {
+            // Its names may stand between quotes, and a line break with them.
+            let (mut cell, mut breaks) = (Cell::Start, 0);
+            if first.ends_with(b"\n") && !cell.through(&first, &mut breaks, true).1 {
+                let rest = MAX_LINE.saturating_sub(first.len());
+                let through = |bytes: &[u8], fits: bool| cell.through(bytes, &mut breaks, fits);
+                let more = next_line(&mut file, &mut first, rest, through, |_| Ok(()))?;
+                if !more.fits {
+                    return Ok(None);
+                }
+                line += breaks;
+                read += more.read;
+            }
+        }
         if !first.ends_with(b"\n") {
             first.push(b'\n');
         }
@@ -157,12 +181,10 @@ impl<R: BufRead> Cutter<R> {
             return Ok(None);
         }
         let mut piece = Piece { text: self.header.clone(), ..Piece::default() };
-        let mut lines_of_text = 1;
+        let mut lines_of_text = breaks_in(&self.header);
         if self.kind == Kind::Lines && !self.header.is_empty() {
             piece.starts.push((1, 0, self.line));
             self.header.clear();
-        } else if self.kind == Kind::Lines {
-            lines_of_text = 0;
         }
         while piece.text.len() < PIECE {
             let from = piece.text.len();
@@ -179,7 +201,7 @@ impl<R: BufRead> Cutter<R> {
                 // The last line of a file may lack its break.
                 piece.text.push(b'\n');
             }
-            if piece.text[from..].trim_ascii().is_empty() {
+            if content(&piece.text[from..]).is_empty() {
                 piece.text.truncate(from);
                 continue;
             }
@@ -197,40 +219,72 @@ impl<R: BufRead> Cutter<R> {
         text: &mut Vec<u8>,
         pass: &mut impl FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<(u64, u64, bool)> {
-        let (from, number) = (text.len(), self.line + 1);
-        let (mut cell, mut breaks, mut fits) = (Cell::Start, 0, true);
-        loop {
-            let buffer = self.file.fill_buf()?;
-            if buffer.is_empty() {
-                return Ok((number, breaks, fits));
-            }
-            let (taken, done) = match self.kind {
-                Kind::Lines => match buffer.iter().position(|byte| *byte == b'\n') {
-                    Some(at) => (at + 1, true),
-                    None => (buffer.len(), false),
-                },
-                Kind::Export => cell.through(buffer, &mut breaks, fits),
-            };
-            if done {
-                breaks += 1;
-            }
-            if fits && text.len() - from + taken > MAX_LINE {
-                fits = false;
-                pass(&text[from..])?;
-                text.truncate(from);
-            }
-            if fits {
-                text.extend_from_slice(&buffer[..taken]);
-            } else {
-                pass(&buffer[..taken])?;
-            }
-            self.file.consume(taken);
-            self.read += taken as u64;
-            if done {
-                self.line += breaks;
-                return Ok((number, breaks, fits));
-            }
+        let (number, kind, mut cell, mut breaks) = (self.line + 1, self.kind, Cell::Start, 0);
+        let through = |bytes: &[u8], fits: bool| match kind {
+            Kind::Lines => plain(bytes),
+            Kind::Export => cell.through(bytes, &mut breaks, fits),
+        };
+        let line = next_line(&mut self.file, text, MAX_LINE, through, pass)?;
+        self.read += line.read;
+        if line.ended {
+            breaks += 1;
+            self.line += breaks;
         }
+        Ok((number, breaks, line.fits))
+    }
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// Its bytes, the break included; 0 at the end of what is read.
+    pub read: u64,
+    /// It has a break at its end.
+    pub ended: bool,
+    /// It was not too long.
+    pub fits: bool,
+}
+
+/// Appends the next line to `text`. One of more than `most` bytes, its break included, goes to `pass` instead, in parts as
+/// it is read. `through` tells of bytes how many belong to the line and whether it ends there; it is also told whether
+/// the line has fitted so far.
+pub fn next_line<R: BufRead + ?Sized>(
+    input: &mut R,
+    text: &mut Vec<u8>,
+    most: usize,
+    mut through: impl FnMut(&[u8], bool) -> (usize, bool),
+    mut pass: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Line> {
+    let from = text.len();
+    let mut line = Line { read: 0, ended: false, fits: true };
+    while !line.ended {
+        let buffer = input.fill_buf()?;
+        if buffer.is_empty() {
+            break;
+        }
+        let (taken, ended) = through(buffer, line.fits);
+        if line.fits && text.len() - from + taken > most {
+            line.fits = false;
+            pass(&text[from..])?;
+            text.truncate(from);
+        }
+        if line.fits {
+            text.extend_from_slice(&buffer[..taken]);
+        } else {
+            pass(&buffer[..taken])?;
+        }
+        input.consume(taken);
+        line.read += taken as u64;
+        line.ended = ended;
+    }
+    Ok(line)
+}
+
+/// Goes through bytes to the first line break.
+pub fn plain(bytes: &[u8]) -> (usize, bool) {
+    match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(at) => (at + 1, true),
+        None => (bytes.len(), false),
     }
 }
 
@@ -305,6 +359,22 @@ mod tests {
             assert_eq!(piece.line(5).unwrap(), (6, &b"gen-2,d\"e\r\n"[..]), "{buffer}");
             assert_eq!(piece.line(6).unwrap(), (7, &b"gen-3,f\n"[..]));
         }
+    }
+
+    #[test]
+    fn the_names_of_a_header_may_hold_line_breaks_and_a_mark_alone_is_no_line() {
+        let text = b"generation_id,cost_total,\"a\nb\"\r\ngen-1,1,x\n\xef\xbb\xbf\n \r\ngen-2,2,y\n";
+        for buffer in [1, 7, 100] {
+            let (pieces, _, header) = pieces(text, buffer);
+            assert_eq!(header, b"generation_id,cost_total,\"a\nb\"\r\n");
+            assert_eq!(pieces[0].lines(), 2);
+            assert_eq!(pieces[0].line(3).unwrap(), (3, &b"gen-1,1,x\n"[..]), "{buffer}");
+            assert_eq!(pieces[0].line(4).unwrap(), (6, &b"gen-2,2,y\n"[..]), "{buffer}");
+        }
+        let endless = [&b"generation_id,\"\n"[..], &b"x\n".repeat(MAX_LINE / 2)].concat();
+        assert!(Cutter::open(&*endless).unwrap().is_none(), "no header is that long");
+        let (pieces, _, _) = pieces(b"gen-1\n\xef\xbb\xbf\ngen-2\n", 8192);
+        assert_eq!(pieces[0].lines(), 2);
     }
 
     #[test]

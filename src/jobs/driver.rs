@@ -22,6 +22,19 @@ const JITTER: f64 = 0.1;
 /// Wait after a first failed run; doubled after each further one, up to the period.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 
+/// Longest wait that whoever is asked may ask for before a job runs again; what is longer is held there.
+const LONGEST_ASKED: Duration = Duration::from_hours(24);
+
+/// A failed run that was asked to wait before the next. Anywhere in the chain of a run's error it is found.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct AskedToWait {
+    /// What failed, in words for people.
+    pub error: String,
+    /// The least wait before the next run.
+    pub wait: Duration,
+}
+
 type Run = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
 
 /// Something to be done every so often.
@@ -129,36 +142,59 @@ pub fn start(jobs: Vec<Job>, tasks: &Tasks, clock: &Clock, entropy: &Entropy) ->
                     () = clock.sleep(wait) => {}
                 }
                 let next = run(&job, at, &board, &clock, &entropy).await;
-                wait = job.no_later(next, &clock);
+                wait = job.no_later(next.within, &clock).max(next.after);
             }
         });
     }
     board
 }
 
+/// When a job runs next.
+struct Next {
+    /// No later than this from now.
+    within: Duration,
+    /// And, whatever its instants, no sooner than this.
+    after: Duration,
+}
+
 /// Runs the job once; returns how long to wait for its next run.
-async fn run(job: &Job, at: usize, board: &Board, clock: &Clock, entropy: &Entropy) -> Duration {
+async fn run(job: &Job, at: usize, board: &Board, clock: &Clock, entropy: &Entropy) -> Next {
     // A job keeps its state in the database: a panic leaves nothing half done that the next run could see.
     let begun = AssertUnwindSafe(async { (job.run)().await });
-    let error = match begun.catch_unwind().await {
+    let (error, asked) = match begun.catch_unwind().await {
         Ok(Ok(())) => {
+            let mut failures = 0;
             board.note(at, |health| {
+                failures = health.failures;
                 (health.done_at, health.failures, health.error) = (Some(clock.now()), 0, None);
             });
-            return job.period.mul_f64(1.0 - JITTER + 2.0 * JITTER * entropy.fraction());
+            if failures > 0 {
+                tracing::info!(job = job.name, failures, "a job that had failed works again");
+            }
+            let within = job.period.mul_f64(1.0 - JITTER + 2.0 * JITTER * entropy.fraction());
+            return Next { within, after: Duration::ZERO };
         }
-        Ok(Err(error)) => format!("{error:#}"),
+        Ok(Err(error)) => {
+            let asked = error.chain().find_map(|cause| cause.downcast_ref::<AskedToWait>()).map(|asked| asked.wait);
+            (format!("{error:#}"), asked)
+        }
         // The payload goes unread: it can quote what the panicking code was looking at.
-        Err(_) => "it panicked".to_owned(),
+        Err(_) => ("it panicked".to_owned(), None),
     };
-    tracing::warn!(job = job.name, error, "a job failed; it runs again by itself");
     let mut failures = 0;
     board.note(at, |health| {
         health.failures = health.failures.saturating_add(1);
-        health.error = Some(error);
+        health.error = Some(error.clone());
         failures = health.failures;
     });
-    RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(job.period)
+    // Ever more seldom: the page of the daemon's state shows it all the time.
+    if failures.is_power_of_two() {
+        tracing::warn!(job = job.name, error, failures, "a job failed; it runs again by itself");
+    } else {
+        tracing::debug!(job = job.name, error, failures, "a job failed again");
+    }
+    let within = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(job.period);
+    Next { within, after: asked.unwrap_or_default().min(LONGEST_ASKED) }
 }
 
 #[cfg(test)]
@@ -262,6 +298,59 @@ mod tests {
         let second = stage.next_run().await;
         assert!((178..=181).contains(&second.as_secs()), "{second:?}");
         assert!((538..=662).contains(&stage.next_run().await.as_secs()));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_asked_to_wait_waits_whatever_its_instants_say() {
+        let asked = |seconds| AskedToWait { error: "429".to_owned(), wait: Duration::from_secs(seconds) };
+        let mut stage = stage(move |run| match run {
+            0 => Err(anyhow::Error::from(asked(100)).context("reading the list")),
+            1 => Err(asked(1).into()),
+            2 => Err(asked(u64::MAX).into()),
+            _ => Ok(()),
+        });
+        stage.next_run().await;
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            waits.push(stage.next_run().await.as_secs());
+        }
+        assert_eq!(waits, [100, 10, LONGEST_ASKED.as_secs()], "its own wait stands where it is longer");
+        stage.settle().await;
+        assert_eq!(stage.board.jobs()[0].failures, 0);
+    }
+
+    /// What is logged, a line an entry.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_on_and_on_is_told_ever_more_seldom_and_once_when_it_works_again() {
+        let lines = Lines::default();
+        let to = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_ansi(false);
+        let _guard = tracing::subscriber::set_default(subscriber.with_writer(move || to.clone()).finish());
+        let mut stage = stage(|run| if run < 9 { Err(anyhow::anyhow!("no network")) } else { Ok(()) });
+        for _ in 0..11 {
+            stage.next_run().await;
+        }
+        stage.settle().await;
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let told: Vec<&str> = text.lines().filter(|line| line.contains("job=\"test\"")).collect();
+        let failed = |line: &&&str| line.contains("WARN") && line.contains("no network");
+        assert_eq!(told.iter().filter(failed).count(), 4, "the first, second, fourth and eighth: {text}");
+        assert_eq!(told.iter().filter(|line| line.contains("works again")).count(), 1, "{text}");
+        assert_eq!(told.len(), 5, "{text}");
     }
 
     #[tokio::test]

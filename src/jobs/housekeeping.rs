@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use super::Job;
+use crate::alert::digest::Digests;
 use crate::clock::Clock;
 use crate::keys::{self, TallyKeys};
 use crate::ledger::ReadingOf;
@@ -23,6 +24,9 @@ const GIVE_UP_EVERY: Duration = Duration::from_mins(10);
 /// How often the database refreshes what it knows of its own tables.
 const OPTIMISE_EVERY: Duration = Duration::from_hours(6);
 
+/// How often it is looked whether a report is due: as late may one be.
+const REPORTS_EVERY: Duration = Duration::from_secs(20);
+
 /// What the jobs work with.
 #[derive(Clone, Debug)]
 pub struct Housekeeping {
@@ -32,6 +36,8 @@ pub struct Housekeeping {
     pub readings: mpsc::Sender<ReadingOf>,
     /// The tally keys.
     pub tally_keys: Arc<TallyKeys>,
+    /// The reports that are mailed on a schedule.
+    pub digests: Digests,
     /// Where figures go.
     pub metrics: Metrics,
     /// The time.
@@ -48,11 +54,19 @@ impl Housekeeping {
             Job::every(keys::USES_EVERY, "note_key_uses", self, note_key_uses),
         ];
         // Another daemon may make and revoke keys; a SQLite database has one alone.
+        if !self.digests.reports.is_empty() {
+            jobs.push(Job::every(REPORTS_EVERY, "mail_reports", self, mail_reports).at_once());
+        }
         if self.store.engine() == Engine::Postgres {
             jobs.push(Job::every(keys::REFRESH_EVERY, "read_keys", self, read_keys));
         }
         jobs
     }
+}
+
+async fn mail_reports(with: Housekeeping) -> anyhow::Result<()> {
+    with.digests.make_due().await.context("making the reports that are due")?;
+    Ok(())
 }
 
 async fn measure_backlog(with: Housekeeping) -> anyhow::Result<()> {

@@ -5,8 +5,10 @@
 
 mod driver;
 mod housekeeping;
+mod lookout;
 mod upstream;
 
-pub use driver::{Board, Job, JobHealth, start};
+pub use driver::{AskedToWait, Board, Job, JobHealth, start};
 pub use housekeeping::Housekeeping;
+pub use lookout::Watching;
 pub use upstream::Upstream;

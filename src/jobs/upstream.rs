@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Job;
+use super::{AskedToWait, Job};
 use crate::catalogue::{self, Shelf};
 use crate::clock::Clock;
 use crate::config;
@@ -17,7 +17,7 @@ use crate::domain::time::{DAY_MS, Timestamp};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, naming};
 use crate::openrouter::Client;
-use crate::reconcile;
+use crate::reconcile::{self, Named};
 use crate::store::{Store, comparisons};
 
 /// How often each key is compared; once more just before the day ends.
@@ -74,6 +74,7 @@ impl Upstream {
 async fn refresh_catalogue(with: Upstream) -> anyhow::Result<()> {
     let changes = catalogue::refresh(&with.client, &with.store, &with.shelf, &with.clock)
         .await
+        .map_err(|error| waiting(&error, error.asked_wait()))
         .context("reading OpenRouter's list of models")?;
     if changes.new_models + changes.new_prices > 0 {
         tracing::info!(models = changes.new_models, prices = changes.new_prices, "the list of models has changed");
@@ -89,21 +90,31 @@ async fn refresh_catalogue(with: Upstream) -> anyhow::Result<()> {
 }
 
 async fn compare_keys(with: Upstream) -> anyhow::Result<()> {
-    let mut wrong = String::new();
     let catalogue = with.shelf.get();
-    for (name, key) in &with.keys {
-        let wait = || caught_up(with.journal.clone(), with.clock.clone());
-        let compared = reconcile::compare(&with.client, &with.store, &catalogue, (name, key), &with.clock, wait);
-        let kept = match compared.await {
+    let keys: Vec<Named<'_>> = with.keys.iter().map(|(name, key)| (name.as_str(), key)).collect();
+    let drained = || caught_up(with.journal.clone(), with.clock.clone());
+    let compared = reconcile::compare_all(&with.client, &with.store, &catalogue, &keys, &with.clock, drained).await?;
+    let (mut wrong, mut wait) = (String::new(), None);
+    for ((name, _), compared) in keys.iter().zip(compared) {
+        let kept = match compared {
             Ok(compared) => comparisons::save(&with.store, &compared).await.map_err(Into::into),
             Err(error) => Err(error),
         };
         if let Err(error) = kept {
+            wait = wait.max(error.asked_wait());
             let _ = write!(wrong, "{}key {name}: {error}", if wrong.is_empty() { "" } else { "; " });
         }
     }
     // One key that is refused does not keep the others from being compared.
-    if wrong.is_empty() { Ok(()) } else { Err(anyhow::anyhow!(wrong)) }
+    if wrong.is_empty() { Ok(()) } else { Err(waiting(&wrong, wait)) }
+}
+
+/// The error of a run, and the wait that OpenRouter asked for, if it asked for one.
+fn waiting(error: &impl ToString, wait: Option<Duration>) -> anyhow::Error {
+    match wait {
+        Some(wait) => AskedToWait { error: error.to_string(), wait }.into(),
+        None => anyhow::anyhow!(error.to_string()),
+    }
 }
 
 /// Waits until the ledger holds everything that is in the journal now; `false`: it took too long.
@@ -124,7 +135,10 @@ async fn caught_up(journal: Journal, clock: Clock) -> bool {
 
 async fn read_balance(with: Upstream) -> anyhow::Result<()> {
     let Some(key) = &with.management_key else { return Ok(()) };
-    let balance = reconcile::ask_balance(&with.client, key).await.context("asking for the account's balance")?;
+    let balance = reconcile::ask_balance(&with.client, key)
+        .await
+        .map_err(|error| waiting(&error, error.asked_wait()))
+        .context("asking for the account's balance")?;
     let sha256 = KeyFingerprint::of(key.expose_secret()).sha256;
     comparisons::save_balance(&with.store, &sha256, balance).await.context("keeping the account's balance")
 }

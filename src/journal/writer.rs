@@ -24,6 +24,10 @@ const SYNC_WITHIN: Duration = Duration::from_millis(20);
 /// How long a disk that fails is left alone before the next attempt.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
+/// A segment's file grows in so many steps, each of zeros: a sync of bytes behind the file's end brings its new length to
+/// the disk too, which is a second write as long as the first.
+const GROWTH_STEPS: u64 = 256;
+
 /// What the writer does next.
 enum Work {
     /// Begin a segment, from the spare file or a new one.
@@ -57,6 +61,8 @@ struct Writer {
 struct OpenSegment {
     file: Arc<dyn DiskFile>,
     mask: u32,
+    /// The file's length.
+    length: u64,
 }
 
 impl Writer {
@@ -91,6 +97,7 @@ impl Writer {
         let mut state = shared.lock();
         let mut retry_due = false;
         let mut sync_due = false;
+        let mut lingered = false;
         loop {
             if state.generation != self.generation {
                 state.stale_writers -= 1;
@@ -124,7 +131,14 @@ impl Writer {
                 };
             }
             let (Some(front), Some(offset)) = (state.queue.front(), state.write_offset()) else {
-                (state, _) = shared.park(state, Parked::Idle, None);
+                if lingered {
+                    (state, _) = shared.park(state, Parked::Idle, None);
+                } else {
+                    // More comes soon, while calls come at all, and its first record, for which nobody waits, need not
+                    // wake this thread.
+                    (state, lingered) = shared.park(state, Parked::UntilAwaited, Some(SYNC_WITHIN));
+                    sync_due = lingered && !state.queue.is_empty();
+                }
                 continue;
             };
             let ready = front.awaited > 0
@@ -164,15 +178,23 @@ impl Writer {
             }
             return Err(error);
         }
-        self.segment = Some(OpenSegment { file, mask: segment_mask(*id, number) });
+        let length = file.size()?;
+        self.segment = Some(OpenSegment { file, mask: segment_mask(*id, number), length });
         Ok(())
     }
 
     fn write(&mut self, records: &[u8], offset: u64) -> io::Result<()> {
-        let Some(OpenSegment { file, mask }) = &self.segment else {
+        let Some(OpenSegment { file, mask, length }) = &mut self.segment else {
             return Err(io::Error::other("no journal segment is open"));
         };
         write_masked(records, *mask, &mut self.buffer);
+        let end = offset + self.buffer.len() as u64;
+        if end > *length {
+            let segment_bytes = self.shared.options.segment_bytes;
+            let grown = end.next_multiple_of((segment_bytes / GROWTH_STEPS).max(1)).min(segment_bytes).max(end);
+            self.buffer.resize(self.buffer.len() + usize::try_from(grown - end).unwrap_or(0), 0);
+            *length = grown;
+        }
         file.write_all_at(&self.buffer, offset)?;
         file.sync_data()
     }

@@ -5,22 +5,28 @@ use std::sync::Arc;
 
 use super::Work;
 use super::fold::{Fold, Move, Verdict};
-use super::tracking::{Fill, Tracker};
-use crate::budget::Book;
+use super::tracking::Tracker;
+use crate::budget::{Book, CallChange};
 use crate::catalogue::Shelf;
 use crate::domain::alert::Cause;
-use crate::domain::budget::Budget;
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
 use crate::domain::observation::Observation;
 use crate::domain::rollup::Deltas;
 use crate::domain::time::Timestamp;
 use crate::journal::Position;
+use crate::store::calls::{CompletionFilter, Cursor};
 use crate::store::progress::Drained;
 use crate::store::{self, Store, StoreError, Tx};
 
 /// Calls of a dead daemon that are closed in one transaction.
 const CLOSE_AT_ONCE: u32 = 2_000;
+
+/// Rows of the past that calls are judged by after a start.
+const REMEMBERED: u32 = 2_000;
+
+/// Rows for which something is held back that are read at once.
+const HELD_PAGE: u32 = 2_000;
 
 /// Why a transaction did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -62,18 +68,24 @@ pub struct Applied {
     pub alerts: usize,
     /// Rows that entered each state.
     pub entered: BTreeMap<CallState, u64>,
+    /// What became of calls that something is or was held back for.
+    calls: Vec<CallChange>,
 }
 
 /// Applies work to the database.
 pub(super) struct Applier {
-    store: Store,
-    journal_id: String,
-    book: Arc<Book>,
-    tracker: Tracker,
+    pub(super) store: Store,
+    pub(super) journal_id: String,
+    pub(super) book: Arc<Book>,
+    pub(super) tracker: Tracker,
     catalogue: Shelf,
     give_up_after_ms: i64,
     /// The number of the last transaction that is known to be committed.
-    transaction: u64,
+    pub(super) transaction: u64,
+    /// The last change of budgets that the tracker holds; `None`: it may hold less than the database.
+    pub(super) seen_change: Option<i64>,
+    /// Whether the book knows what the rows tell of what is held back.
+    pub(super) knows_calls: bool,
     /// What the next one came to, when it is not known whether its commit went through.
     unsure: Option<(Tracker, Applied)>,
 }
@@ -87,7 +99,18 @@ impl Applier {
         give_up_after_ms: i64,
     ) -> Self {
         let tracker = Tracker::default();
-        Self { store, journal_id, book, tracker, catalogue, give_up_after_ms, transaction: 0, unsure: None }
+        Self {
+            store,
+            journal_id,
+            book,
+            tracker,
+            catalogue,
+            give_up_after_ms,
+            transaction: 0,
+            seen_change: None,
+            knows_calls: false,
+            unsure: None,
+        }
     }
 
     /// How far the journal had been drained at the last commit.
@@ -96,33 +119,36 @@ impl Applier {
         Ok(stored.map(|drained| Position { segment: drained.segment, offset: drained.offset }))
     }
 
-    /// Counts `budgets` from now on; those that are new, or whose scope changed, are filled from the rows before.
-    ///
-    /// Filling takes a transaction for each page of rows, so that nobody waits long for the database. Nothing else counts
-    /// meanwhile; a fill that is cut begins anew at the next start.
-    pub(super) async fn track(&mut self, budgets: Vec<Budget>, now: Timestamp) -> Result<usize, ApplyError> {
+    /// What rows of the past tell admission: what is held back for those whose cost is to become known, and what the last
+    /// calls cost.
+    pub(super) async fn remember(&self) -> Result<Vec<CallChange>, ApplyError> {
+        let mut calls = store::calls::page(&self.store, &CompletionFilter::default(), None, REMEMBERED).await?;
+        calls.retain(|call| call.cost().is_some());
+        calls.reverse();
         let mut tx = self.begin().await?;
-        store::budgets::sync(&mut tx, &budgets, now).await?;
-        let mut fill = Fill::of(store::budgets::load(&mut tx).await?);
-        tx.commit().await.map_err(ApplyError::Commit)?;
-        while !fill.is_done() {
-            let mut tx = self.begin().await?;
-            fill.page(&mut tx).await?;
-            tx.commit().await.map_err(ApplyError::Commit)?;
+        let mut cursor = None;
+        loop {
+            let held = store::calls::held(&mut tx, cursor, HELD_PAGE).await?;
+            let Some(last) = held.last() else { break };
+            cursor = Some(Cursor::after(last));
+            calls.extend(held);
         }
-        let mut tracker = Tracker::default();
-        let mut tx = self.begin().await?;
-        let alerts = tracker.start(&mut tx, &fill, now).await?;
-        store::progress::number_transaction(&mut tx, &self.journal_id, self.transaction).await?;
-        tx.commit().await.map_err(ApplyError::Commit)?;
-        self.tracker = tracker;
-        self.book.publish(self.tracker.standings());
-        Ok(alerts)
+        tx.rollback().await.map_err(ApplyError::Begin)?;
+        Ok(calls.iter().filter_map(CallChange::found).collect())
+    }
+
+    /// Calls that are in no row and never will be: nothing is held back for them any more.
+    pub(super) fn forget(&self, work: &Work) {
+        self.book.release(work.observations.iter().filter_map(Observation::call_id));
     }
 
     /// Whether there is nothing to be done, so that no transaction need be begun.
     pub(super) fn is_idle(&self, work: &Work, end: Option<Position>, now: Timestamp) -> bool {
-        work.is_empty() && end.is_none() && !self.tracker.is_due(now) && !self.is_unsure()
+        work.is_empty()
+            && end.is_none()
+            && !self.is_unsure()
+            && !self.tracker.is_due(now)
+            && !self.tracker.shows_other_than(&self.book.reserves_after(&[]))
     }
 
     /// Whether it is not known if the last transaction went through. Only the same work may be applied next.
@@ -161,7 +187,7 @@ impl Applier {
         let (calls, generations) = touched(work, replay);
         let mut loaded = store::calls::load(&mut tx, &calls, &generations).await?;
         loaded.extend(store::calls::of_jobs(&mut tx, &jobs(work)).await?);
-        let mut fold = Fold::new(&self.journal_id, loaded);
+        let mut fold = Fold::new(&self.journal_id, loaded, work.observations.len() / 2 + work.told.len());
         for observation in &work.observations {
             fold.observe(observation);
         }
@@ -196,7 +222,7 @@ impl Applier {
     fn adopt(&mut self, (tracker, applied): (Tracker, Applied)) -> Applied {
         self.transaction += 1;
         self.tracker = tracker;
-        self.book.publish(self.tracker.standings());
+        self.book.publish(self.tracker.standings(), &applied.calls);
         applied
     }
 
@@ -209,16 +235,16 @@ impl Applier {
                 return Ok(());
             }
             let ids: Vec<CallId> = left.iter().map(|call| call.call_id).collect();
-            let mut fold = Fold::new(&self.journal_id, left);
+            let mut fold = Fold::new(&self.journal_id, left, 0);
             for id in &ids {
                 fold.interrupt(*id, now);
             }
             fold.name_models(&self.catalogue.load());
             let (moves, _) = fold.finish();
-            let (tracker, _) = self.write(&mut tx, &moves, Cause::Spend, now).await?;
+            let (tracker, applied) = self.write(&mut tx, &moves, Cause::Spend, now).await?;
             tx.commit().await.map_err(ApplyError::Commit)?;
             self.tracker = tracker;
-            self.book.publish(self.tracker.standings());
+            self.book.publish(self.tracker.standings(), &applied.calls);
             tracing::warn!(
                 calls = ids.len(),
                 "calls were under way when the daemon stopped; they settle by their IDs where they have one"
@@ -236,7 +262,7 @@ impl Applier {
     ) -> Result<(Tracker, Applied), ApplyError> {
         let mut deltas = Deltas::default();
         for change in moves {
-            deltas.moved(change.before.as_ref(), change.after.as_ref());
+            deltas.moved(change.before.as_deref(), change.after.as_deref());
         }
         let absorbed: Vec<CallId> = moves
             .iter()
@@ -247,7 +273,7 @@ impl Applier {
             // First, so that the generation ID is free for the row that takes it over.
             store::calls::delete(tx, &absorbed).await?;
         }
-        let rows: Vec<&Call> = moves.iter().filter_map(|change| change.after.as_ref()).collect();
+        let rows: Vec<&Call> = moves.iter().filter_map(|change| change.after.as_deref()).collect();
         if !rows.is_empty() {
             store::calls::upsert(tx, &rows).await?;
         }
@@ -258,7 +284,13 @@ impl Applier {
         }
         store::rollups::add(tx, &deltas).await?;
         let mut tracker = self.tracker.clone();
-        let alerts = tracker.count(tx, moves, cause, now).await.map_err(ApplyError::Budgets)?;
+        let calls: Vec<CallChange> = moves
+            .iter()
+            .filter_map(|change| CallChange::of(change.before.as_deref(), change.after.as_deref()))
+            .collect();
+        let reserves = self.book.reserves_after(&calls);
+        let mut alerts = tracker.count(tx, moves, &reserves, cause, now).await.map_err(ApplyError::Budgets)?;
+        alerts += tracker.look_ahead(tx, now).await.map_err(ApplyError::Budgets)?;
         let mut entered = BTreeMap::new();
         for change in moves {
             let before = change.before.as_ref().map(|call| call.state);
@@ -266,7 +298,7 @@ impl Applier {
                 *entered.entry(call.state).or_default() += 1;
             }
         }
-        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered }))
+        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered, calls }))
     }
 }
 

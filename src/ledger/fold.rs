@@ -25,20 +25,20 @@ pub enum Verdict {
     SetAside,
 }
 
-/// A row as it was in the database and as it is to be.
+/// A row as it was in the database and as it is to be. Boxed: calls are long, and rows are moved and sorted.
 #[derive(Debug)]
 struct Row {
-    before: Option<Call>,
-    after: Option<Call>,
+    before: Option<Box<Call>>,
+    after: Option<Box<Call>>,
 }
 
 /// One change of one row.
 #[derive(Debug)]
 pub struct Move {
     /// The row in the database; `None` if it is new.
-    pub before: Option<Call>,
+    pub before: Option<Box<Call>>,
     /// The row to write; `None` if it is absorbed by another.
-    pub after: Option<Call>,
+    pub after: Option<Box<Call>>,
 }
 
 /// The batch being folded.
@@ -52,12 +52,14 @@ pub struct Fold<'a> {
 }
 
 impl<'a> Fold<'a> {
-    /// Starts from the rows that the batch may touch; `journal_id` names the journal whose calls run here.
-    pub fn new(journal_id: &'a str, loaded: Vec<Call>) -> Self {
+    /// Starts from the rows that the batch may touch; `journal_id` names the journal whose calls run here, and about
+    /// `more` rows will come.
+    pub fn new(journal_id: &'a str, loaded: Vec<Call>, more: usize) -> Self {
+        let rows = loaded.len() + more;
         let mut fold = Self {
             journal_id,
-            rows: HashMap::new(),
-            by_generation: HashMap::new(),
+            rows: HashMap::with_capacity(rows),
+            by_generation: HashMap::with_capacity(rows),
             by_job: HashMap::new(),
             refused: Vec::new(),
         };
@@ -68,6 +70,7 @@ impl<'a> Fold<'a> {
             if let Some(job) = &call.facts.job_id {
                 fold.by_job.insert(job.clone(), call.call_id);
             }
+            let call = Box::new(call);
             fold.rows.insert(call.call_id, Row { before: Some(call.clone()), after: Some(call) });
         }
         fold
@@ -80,7 +83,7 @@ impl<'a> Fold<'a> {
                 let journal = self.journal_id;
                 self.rows
                     .entry(sent.call_id)
-                    .or_insert_with(|| Row { before: None, after: Some(Call::sent(sent, journal)) });
+                    .or_insert_with(|| Row { before: None, after: Some(Box::new(Call::sent(sent, journal))) });
             }
             Observation::Head(head) => {
                 self.change(head.call_id, |call| call.head(head));
@@ -114,7 +117,7 @@ impl<'a> Fold<'a> {
             return if changed { Verdict::Changed } else { Verdict::Known };
         }
         self.by_generation.insert(told.generation_id.clone(), told.call_id);
-        self.rows.insert(told.call_id, Row { before: None, after: Some(Call::told(told)) });
+        self.rows.insert(told.call_id, Row { before: None, after: Some(Box::new(Call::told(told))) });
         Verdict::Recorded
     }
 
@@ -182,7 +185,7 @@ impl<'a> Fold<'a> {
         let absorbed = self.rows.get_mut(&other).and_then(|row| row.after.take());
         let keeper = self.rows.get_mut(&call_id).and_then(|row| row.after.as_mut());
         if let (Some(keeper), Some(absorbed)) = (keeper, absorbed) {
-            keeper.absorb(absorbed);
+            keeper.absorb(*absorbed);
         }
     }
 }
@@ -211,6 +214,7 @@ mod tests {
             routing: None,
             streamed: None,
             flags: Vec::new(),
+            estimate: None,
         }))
     }
 
@@ -249,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_told_id_that_then_passes_through_is_one_row() {
-        let mut fold = Fold::new("j", Vec::new());
+        let mut fold = Fold::new("j", Vec::new(), 0);
         assert_eq!(fold.tell(&told(9, "gen-a")), Verdict::Recorded);
         for observation in [sent(1), head(1, "gen-a"), outcome(1)] {
             fold.observe(&observation);
@@ -264,12 +268,12 @@ mod tests {
 
     #[test]
     fn replayed_observations_change_nothing() {
-        let mut fold = Fold::new("j", Vec::new());
+        let mut fold = Fold::new("j", Vec::new(), 0);
         for observation in [sent(1), head(1, "gen-a"), outcome(1)] {
             fold.observe(&observation);
         }
-        let rows: Vec<Call> = fold.finish().0.into_iter().filter_map(|change| change.after).collect();
-        let mut again = Fold::new("j", rows);
+        let rows: Vec<Call> = fold.finish().0.into_iter().filter_map(|change| change.after).map(|call| *call).collect();
+        let mut again = Fold::new("j", rows, 0);
         for observation in [sent(1), head(1, "gen-a"), outcome(1)] {
             again.observe(&observation);
         }
@@ -278,7 +282,7 @@ mod tests {
 
     #[test]
     fn an_id_that_upstream_repeats_stays_with_the_first_call() {
-        let mut fold = Fold::new("j", Vec::new());
+        let mut fold = Fold::new("j", Vec::new(), 0);
         for observation in [sent(1), sent(2), head(1, "gen-a"), head(2, "gen-a"), outcome(1), outcome(2)] {
             fold.observe(&observation);
         }

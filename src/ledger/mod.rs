@@ -8,6 +8,7 @@
 //! [`fold`] is pure; [`apply`] is the transaction; [`tracking`] counts budgets; [`writer`] is the loop.
 
 mod apply;
+mod changing;
 pub mod fold;
 mod import;
 pub mod intake;
@@ -22,10 +23,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use self::apply::{Applied, ApplyError};
+pub use self::changing::Changed;
+use self::changing::NotChanged;
 pub use self::fold::Verdict;
 pub use self::import::IMPORT_TARGET;
 use self::import::ImportRows;
 pub use self::writer::{OpenError, Opened, Writer, WriterOptions};
+use crate::domain::budget::change::{Actor, Change, Refusal};
 use crate::domain::ids::CallId;
 use crate::domain::observation::{Observation, Reading, Told};
 use crate::domain::time::Timestamp;
@@ -42,6 +46,9 @@ pub const COMMAND_ITEMS: u32 = 32_768;
 
 /// Readings waiting for the writer before the settler is held back.
 pub const READING_QUEUE: usize = 1_024;
+
+/// Changes of budgets waiting for the writer before those who ask are held back.
+const CHANGE_QUEUE: usize = 16;
 
 /// One reading of a generation record, on its way to its row.
 #[derive(Debug)]
@@ -159,6 +166,26 @@ struct Command {
     room: OwnedSemaphorePermit,
 }
 
+struct ChangeCommand {
+    change: Change,
+    by: Actor,
+    answer: oneshot::Sender<Result<Changed, NotChanged>>,
+}
+
+/// Why budgets were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The change is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The ledger did not take it.
+    #[error("the ledger's database can not be written at present; look whether the change was made, then try again")]
+    Unavailable,
+    /// The daemon is stopping.
+    #[error("the daemon is stopping; nothing was changed, so try again when it runs")]
+    Stopping,
+}
+
 /// A handle to the writer.
 #[derive(Clone)]
 pub struct Ledger {
@@ -167,6 +194,7 @@ pub struct Ledger {
     import_rows: Arc<ImportRows>,
     room: Arc<Semaphore>,
     readings: mpsc::Sender<ReadingOf>,
+    changes: mpsc::Sender<ChangeCommand>,
     health: Arc<ArcSwap<Health>>,
     wakes: Arc<Wakes>,
     clock: crate::clock::Clock,
@@ -219,6 +247,26 @@ impl Ledger {
             let work = Work { told: piece, imported: true, ..Work::default() };
             verdicts.extend(self.exchange(&self.imports, work, patience).await?);
         }
+    }
+
+    /// Changes budgets, and says what came of it once it holds.
+    ///
+    /// A change that waits when `patience` ends is not made. Where its end falls into the change itself it is made all
+    /// the same: its entry in the audit trail tells.
+    pub async fn change(&self, change: Change, by: Actor, patience: Duration) -> Result<Changed, ChangeError> {
+        let (answer, changed) = oneshot::channel();
+        let exchange = async {
+            let command = ChangeCommand { change, by, answer };
+            self.changes.send(command).await.map_err(|_| ChangeError::Stopping)?;
+            changed.await.map_err(|_| ChangeError::Stopping)?.map_err(|error| match error {
+                NotChanged::Refused(refusal) => ChangeError::Refused(refusal),
+                NotChanged::Apply(error) => {
+                    tracing::error!(%error, "budgets could not be changed");
+                    ChangeError::Unavailable
+                }
+            })
+        };
+        self.clock.timeout(patience, exchange).await.unwrap_or(Err(ChangeError::Unavailable))
     }
 
     /// Where the settler puts its readings.

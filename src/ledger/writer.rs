@@ -20,12 +20,14 @@ use super::apply::{Applied, Applier, ApplyError};
 use super::fold::Verdict;
 use super::import::ImportRows;
 use super::{
-    COMMAND_ITEMS, COMMAND_QUEUE, Command, Health, IMPORT_QUEUE, Ledger, READING_QUEUE, ReadingOf, Trouble, Wakes, Work,
+    CHANGE_QUEUE, COMMAND_ITEMS, COMMAND_QUEUE, ChangeCommand, Command, Health, IMPORT_QUEUE, Ledger, READING_QUEUE,
+    ReadingOf, Trouble, Wakes, Work,
 };
 use crate::budget::Book;
 use crate::catalogue::Shelf;
 use crate::clock::Clock;
 use crate::domain::budget::Budget;
+use crate::domain::budget::change::{Actor, Door};
 use crate::domain::observation::Observation;
 use crate::journal::{Batch, Damage, Journal, Mark, OpenedJournal, Reader, StartedJournal};
 use crate::store::Store;
@@ -41,6 +43,13 @@ const RACE_TRIES: u32 = 6;
 
 /// Budget windows turn, rolling ones move, at most this late when nothing else happens.
 const TURN_EVERY: Duration = Duration::from_secs(5);
+
+/// While at least this many records come in `ledger.batch_wait`, a transaction waits for more of them: the larger it is,
+/// the less a row costs, since rows share pages, syncs and sums.
+const MANY_RECORDS: usize = 64;
+
+/// How many times `ledger.batch_wait` a transaction waits at most.
+const WAITS: u32 = 4;
 
 /// Most bytes of journal records in one transaction.
 const BATCH_BYTES: usize = 8 << 20;
@@ -75,6 +84,11 @@ pub struct Writer {
     import: Option<Command>,
     import_rows: Arc<ImportRows>,
     readings: mpsc::Receiver<ReadingOf>,
+    changes: mpsc::Receiver<ChangeCommand>,
+    /// A change of budgets, whose turn is next.
+    change: Option<ChangeCommand>,
+    /// When it was last looked for changes that others made.
+    followed: Duration,
     health: Arc<ArcSwap<Health>>,
     wakes: Arc<Wakes>,
     clock: Clock,
@@ -175,11 +189,12 @@ impl Writer {
             tracing::info!(%position, "the journal's last record was cut short when the daemon died, before anybody was told it was kept; it is dropped");
         }
         tell_damage(&damage);
-        applier.track(budgets, clock.now()).await?;
+        applier.track(budgets, &Actor::new(Door::File, "start"), clock.now()).await?;
         let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (import_sender, imports) = mpsc::channel(IMPORT_QUEUE);
         let import_rows = Arc::new(ImportRows::default());
         let (reading_sender, readings) = mpsc::channel(READING_QUEUE);
+        let (change_sender, changes) = mpsc::channel(CHANGE_QUEUE);
         let room = usize::try_from(COMMAND_ITEMS).unwrap_or(Semaphore::MAX_PERMITS);
         let health = Arc::new(ArcSwap::from_pointee(Health::default()));
         let wakes = Arc::new(Wakes::default());
@@ -189,6 +204,7 @@ impl Writer {
             import_rows: Arc::clone(&import_rows),
             room: Arc::new(Semaphore::new(room)),
             readings: reading_sender,
+            changes: change_sender,
             health: Arc::clone(&health),
             wakes: Arc::clone(&wakes),
             clock: clock.clone(),
@@ -204,6 +220,9 @@ impl Writer {
             import: None,
             import_rows,
             readings,
+            changes,
+            change: None,
+            followed: clock.elapsed(),
             health,
             wakes,
             clock,
@@ -227,16 +246,16 @@ impl Writer {
             };
             let importing = self.is_importing();
             if !gathered.is_history() {
-                if !importing
-                    && !gathered.is_empty()
-                    && gathered.piece.work.observations.len() < self.options.batch_rows
-                {
-                    // A little patience lets many calls share the transaction.
-                    self.clock.sleep(self.options.batch_wait).await;
+                if importing || gathered.is_empty() {
+                    self.add_waiting(&mut gathered);
+                } else {
+                    self.gather(&mut gathered).await;
                 }
-                self.add_waiting(&mut gathered);
             }
-            if !(self.commit(gathered, &stop).await && (!importing || self.import_piece(&stop).await)) {
+            let written = self.commit(gathered, &stop).await && (!importing || self.import_piece(&stop).await);
+            if written {
+                self.change_budgets().await;
+            } else {
                 // The next start drains what the journal brings to its disk now.
                 if !self.journal.close().await {
                     tracing::error!("neither the journal's disk nor the database took everything that was seen");
@@ -290,8 +309,24 @@ impl Writer {
             Some(command) = self.commands.recv() => gathered.command(command),
             Some(reading) = self.readings.recv() => gathered.piece.work.readings.push(reading),
             Some(command) = self.imports.recv(), if self.import.is_none() => self.import = Some(command),
+            Some(command) = self.changes.recv(), if self.change.is_none() => self.change = Some(command),
         }
         gathered
+    }
+
+    /// Waits a little for more, so that many calls share the transaction; longer while many come and nobody waits for it.
+    async fn gather(&mut self, gathered: &mut Gathered) {
+        for _ in 0..WAITS {
+            let before = gathered.piece.work.observations.len();
+            if before < self.options.batch_rows {
+                self.clock.sleep(self.options.batch_wait).await;
+            }
+            self.add_waiting(gathered);
+            let came = gathered.piece.work.observations.len() - before;
+            if came < MANY_RECORDS || !gathered.callers.is_empty() || self.held.is_some() {
+                return;
+            }
+        }
     }
 
     /// Adds what already waits, without waiting for more.
@@ -315,6 +350,42 @@ impl Writer {
             && let Ok(reading) = self.readings.try_recv()
         {
             gathered.piece.work.readings.push(reading);
+        }
+    }
+
+    /// Makes the change of budgets whose turn it is, and now and then takes over those that others made.
+    async fn change_budgets(&mut self) {
+        let now = self.clock.now();
+        if let Some(ChangeCommand { change, by, answer }) = self.change.take().or_else(|| self.changes.try_recv().ok())
+        {
+            if answer.is_closed() {
+                // Who asked was told that nothing was changed, and so it shall be.
+                return;
+            }
+            let changed = self.applier.change(change, &by, now).await;
+            if let Ok(changed) = &changed {
+                self.wake_for(changed.alerts);
+            }
+            let _ = answer.send(changed);
+            return;
+        }
+        let elapsed = self.clock.elapsed();
+        if elapsed.saturating_sub(self.followed) < TURN_EVERY {
+            return;
+        }
+        self.followed = elapsed;
+        match self.applier.follow(now).await {
+            Ok(0) => {}
+            Ok(alerts) => self.wake_for(alerts),
+            // Whatever is wrong with the database is told by the next commit.
+            Err(error) => tracing::debug!(%error, "changes of budgets could not be looked for"),
+        }
+    }
+
+    fn wake_for(&self, alerts: usize) {
+        self.wakes.pages.notify_waiters();
+        if alerts > 0 {
+            self.wakes.outbox.notify_one();
         }
     }
 
@@ -471,6 +542,7 @@ impl Writer {
             // Nothing is lost: its row is leased for a while, and is read again when the lease has run out.
             tracing::error!(call_id = %reading.call_id, "a reading of this row's record is not taken; it is read again");
         }
+        self.applier.forget(work);
         if let Some(mark) = piece.mark {
             self.reader.committed(mark);
         }

@@ -4,8 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-/// Longest part of a server's reply or a system's message kept, in characters.
-const MAX_REASON: usize = 200;
+use crate::domain::discreet::discreet;
 
 /// Where in the conversation it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,42 +124,5 @@ impl Stage {
     /// The conversation had not ended after `limit`.
     pub(super) fn timed_out(self, limit: Duration) -> SendError {
         SendError::Unreachable { stage: self, reason: format!("no end after {} s", limit.as_secs_f32()) }
-    }
-}
-
-/// `text` on one line, bounded, without words that look like a mail address.
-fn discreet(text: &str) -> String {
-    let mut kept = String::new();
-    for word in text.split_whitespace() {
-        if !kept.is_empty() {
-            kept.push(' ');
-        }
-        if word.contains('@') {
-            kept.push('…');
-        } else {
-            kept.extend(word.chars().filter(|c| !c.is_control()));
-        }
-        if let Some((cut, _)) = kept.char_indices().nth(MAX_REASON) {
-            kept.truncate(cut);
-            kept.push('…');
-            break;
-        }
-    }
-    kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_servers_words_are_kept_short_and_without_addresses() {
-        assert_eq!(
-            discreet("550 5.1.1 <lena@example.com>: Recipient\r\naddress rejected"),
-            "550 5.1.1 … Recipient address rejected"
-        );
-        let long = discreet(&"word ".repeat(1000));
-        assert_eq!(long.chars().count(), MAX_REASON + 1);
-        assert_eq!(discreet("a\u{7}b"), "ab");
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use lettre::Address;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use sha2::{Digest as _, Sha256};
 
 use super::error::SendError;
@@ -24,6 +24,8 @@ pub struct Message {
     pub text: String,
     /// The HTML part, a whole document.
     pub html: String,
+    /// PNG pictures that the HTML part shows as `cid:…`, by their Content-IDs without angle brackets.
+    pub pictures: Vec<(String, Vec<u8>)>,
     /// When it was written, which is not when it is sent.
     pub date: Timestamp,
 }
@@ -51,12 +53,24 @@ impl Message {
         if !plain_id || self.message_id.is_empty() {
             return Err(SendError::Address("its Message-ID is malformed"));
         }
-        // Quoted-printable and base64 never hold "=_", so the boundary cannot occur in a part.
-        let mut boundary = "=_".to_owned();
+        // Quoted-printable and base64 never hold "=_", so a boundary cannot occur in a part; neither begins the other.
+        let mut hash = String::new();
         for byte in &Sha256::digest(self.message_id.as_bytes())[..16] {
-            let _ = write!(boundary, "{byte:02x}");
+            let _ = write!(hash, "{byte:02x}");
         }
+        let (boundary, inner) = (format!("=_a{hash}"), format!("=_r{hash}"));
         let part = |kind: ContentType, text: &str| SinglePart::builder().header(kind).body(text.to_owned());
+        let (text, html) = (part(ContentType::TEXT_PLAIN, &self.text), part(ContentType::TEXT_HTML, &self.html));
+        let body = MultiPart::alternative().boundary(boundary).singlepart(text);
+        let body = if self.pictures.is_empty() {
+            body.singlepart(html)
+        } else {
+            let png = ContentType::parse("image/png").map_err(|_| SendError::Address("its pictures have no type"))?;
+            let related = MultiPart::related().boundary(inner).singlepart(html);
+            body.multipart(self.pictures.iter().fold(related, |related, (id, bytes)| {
+                related.singlepart(Attachment::new_inline(id.clone()).body(bytes.clone(), png.clone()))
+            }))
+        };
         let written = u64::try_from(self.date.millis()).unwrap_or(0);
         let message = lettre::Message::builder()
             .from(from.clone())
@@ -66,12 +80,7 @@ impl Message {
             .message_id(Some(format!("<{}>", self.message_id)))
             // RFC 3834: no automatic answers to this.
             .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
-            .multipart(
-                MultiPart::alternative()
-                    .boundary(boundary)
-                    .singlepart(part(ContentType::TEXT_PLAIN, &self.text))
-                    .singlepart(part(ContentType::TEXT_HTML, &self.html)),
-            )
+            .multipart(body)
             .map_err(|_| SendError::Address("its headers cannot be written"))?;
         Ok(Envelope { from: from.email.clone(), to, bytes: message.formatted() })
     }
@@ -88,6 +97,7 @@ mod tests {
             subject: "support-bot at 80 %: $240.00 of $300.00".to_owned(),
             text: "389 ±13\n.\nFrom the start\n".to_owned(),
             html: format!("<p>{}</p>", "± ".repeat(2000)),
+            pictures: Vec::new(),
             date: Timestamp(1_795_085_220_000),
         }
     }
@@ -116,6 +126,22 @@ mod tests {
         assert!(head.contains("Content-Type: multipart/alternative;"));
         assert!(body.contains("389 =C2=B113"), "{body}");
         assert_eq!(text, bytes(&message()), "the same mail is the same bytes");
+    }
+
+    #[test]
+    fn pictures_stand_beside_the_html_part_alone() {
+        let mut shown = message();
+        shown.pictures =
+            vec![("burn.1@tallyd".to_owned(), vec![0x89; 2_000]), ("burn.2@tallyd".to_owned(), vec![7; 10])];
+        let text = bytes(&shown);
+        assert!(text.is_ascii() && text.split("\r\n").all(|line| line.len() <= 998));
+        let plain = text.find("Content-Type: text/plain").unwrap();
+        let related = text.find("Content-Type: multipart/related;").unwrap();
+        let html = text.find("Content-Type: text/html").unwrap();
+        let picture = text.find("Content-ID: <burn.1@tallyd>").unwrap();
+        assert!(plain < related && related < html && html < picture, "{text}");
+        assert_eq!(text.matches("Content-Disposition: inline").count(), 2);
+        assert_eq!(text, bytes(&shown), "the same mail is the same bytes");
     }
 
     #[test]

@@ -383,7 +383,11 @@ impl RawSpan {
             native_tokens_reasoning: first(&["output_tokens.reasoning"]),
             native_tokens_cached: first(&["input_tokens.cached"]),
             cache_write_tokens: cache_write,
-            inline_cost: self.get("gen_ai.usage.total_cost").and_then(|cost| Money::parse(cost).ok()),
+            // Below zero it is none, as in a reply.
+            inline_cost: self
+                .get("gen_ai.usage.total_cost")
+                .and_then(|cost| Money::parse(cost).ok())
+                .filter(|cost| *cost >= Money::ZERO),
             latency_ms: self.own("first_token_ms").and_then(millis),
             ..Facts::default()
         };
@@ -527,6 +531,8 @@ mod tests {
         let attempts = r#",{"key":"trace.metadata.provider_responses","value":{"stringValue":"[{\"is_byok\":true}]"}}"#;
         let byok = &read_text(&with(attempts)).spans[0].pushed.facts;
         assert_eq!((byok.inline_cost, byok.is_byok), (Some(Money::ZERO), Some(true)));
+        let below = with("").replace("\"doubleValue\":0", "\"doubleValue\":-0.5");
+        assert_eq!(read_text(&below).spans[0].pushed.facts.inline_cost, None);
     }
 
     #[test]

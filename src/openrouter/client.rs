@@ -16,7 +16,7 @@ use super::analytics::{self, Found, Question};
 use super::error::{ReadError, http_date, retry_after};
 use super::key::KeyInfo;
 use super::models::{self, Listing};
-use super::{credits, generation, key, tls};
+use super::{credits, generation, key};
 use crate::domain::catalogue::Listed;
 use crate::domain::comparison::Balance;
 
@@ -66,7 +66,7 @@ impl Client {
     /// uses none: keys go to `base_url` and nowhere else.
     pub fn new(base_url: &Url, timeouts: Timeouts, clock: Clock) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client_config()?)
+            .tls_backend_preconfigured(crate::tls::client_config()?)
             .user_agent(concat!("tallyd/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())

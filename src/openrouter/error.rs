@@ -41,6 +41,14 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// The wait that OpenRouter asked for, if it asked for one.
+    pub fn asked_wait(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Temporary { retry_after, .. } => *retry_after,
+            Self::NotYet | Self::Refused { .. } | Self::Garbled { .. } => None,
+        }
+    }
+
     pub(super) fn temporary(reason: impl Into<String>) -> Self {
         Self::Temporary { reason: reason.into(), retry_after: None }
     }

@@ -118,7 +118,7 @@ impl Columns {
             settled_cost: cost,
             settled_upstream_cost: upstream,
             // A saving is negative here and positive in the generation record.
-            cache_discount: row.amount(Column::cost_cache)?.map(|cost| Money::from_picos(-cost.picos())),
+            cache_discount: row.amount(Column::cost_cache)?.map(std::ops::Neg::neg),
             latency_ms: row.count(Column::time_to_first_token_ms)?,
             generation_time_ms: row.count(Column::generation_time_ms)?,
             ..Facts::default()
@@ -247,6 +247,9 @@ mod tests {
         assert_eq!(line.attribution.app.as_deref(), Some("a, \"b\" c"));
         assert_eq!(line.exported.facts.settled_cost, Some(Money::from_picos(45_000)));
         assert_eq!(line.exported.kept_json.as_deref(), Some("{\"cost_web_search\":0.01}"));
+        let (_, read) = lines("generation_id,cost_total,cost_cache\ngen-1,0,-9223372.036854775808\n");
+        let most = Money::from_picos(i64::MAX);
+        assert_eq!(read[0].as_ref().unwrap().exported.facts.cache_discount, Some(most), "it has no opposite");
     }
 
     #[test]

@@ -13,10 +13,8 @@ mod fields;
 mod generation;
 mod key;
 mod models;
-mod tls;
 
 pub use client::{Client, ClientError, Timeouts};
 pub use error::ReadError;
 pub use generation::decode_imported;
 pub use key::KeyInfo;
-pub use tls::client_config;

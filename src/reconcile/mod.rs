@@ -16,6 +16,7 @@ use crate::domain::ids::KeyFingerprint;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::openrouter::{Client, ReadError};
+use crate::store::comparisons::Charged;
 use crate::store::{Store, StoreError, calls, comparisons};
 
 /// Rows of unknown cost that are estimated one by one for one comparison; beyond it they count as waiting.
@@ -50,87 +51,141 @@ pub enum CompareError {
     NoManagementKey,
 }
 
-/// Compares `key`, which is called `name`, for the UTC day it is. `caught_up` returns once the ledger holds everything
-/// that was journalled before it was called, or says that it does not.
+impl CompareError {
+    /// The wait that OpenRouter asked for, if it asked for one.
+    pub fn asked_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Read(error) => error.asked_wait(),
+            _ => None,
+        }
+    }
+}
+
+/// A configured key and its name.
+pub type Named<'a> = (&'a str, &'a SecretString);
+
+/// Compares one key; see [`compare_all`].
 pub async fn compare<C: Future<Output = bool>>(
     client: &Client,
     store: &Store,
     catalogue: &Catalogue,
-    (name, key): (&str, &SecretString),
+    key: Named<'_>,
     clock: &Clock,
     caught_up: impl Fn() -> C,
 ) -> Result<KeyDay, CompareError> {
+    let compared = compare_all(client, store, catalogue, &[key], clock, caught_up).await?;
+    compared.into_iter().next().unwrap_or(Err(CompareError::OtherDay))
+}
+
+/// Compares keys, each for the UTC day it is; what came of each stands where the key does. `caught_up` returns once the
+/// ledger holds everything that was journalled before it was called, or says that it does not. The rows of the day are
+/// looked at once for all keys: roll-ups know keys by their names, which may have been another key's this morning.
+pub async fn compare_all<C: Future<Output = bool>>(
+    client: &Client,
+    store: &Store,
+    catalogue: &Catalogue,
+    keys: &[Named<'_>],
+    clock: &Clock,
+    caught_up: impl Fn() -> C,
+) -> Result<Vec<Result<KeyDay, CompareError>>, CompareError> {
+    let mut compared: Vec<Option<Result<KeyDay, CompareError>>> = keys.iter().map(|_| None).collect();
     for _ in 0..ATTEMPTS {
         let day = day_of(clock.now());
-        let info = client.key_info(key).await?;
-        let theirs = info.usage_daily.ok_or(CompareError::NothingTold)?;
-        if info.answered_at.is_some_and(|at| day_of(at) != day) {
-            clock.sleep(AFTER_MIDNIGHT).await;
-            continue;
+        let mut told = Vec::new();
+        for (at, (_, key)) in keys.iter().enumerate() {
+            if compared[at].is_none() {
+                match ask(client, key, day).await {
+                    Ok(Some(theirs)) => told.push((at, theirs)),
+                    // The day ended meanwhile: asked again.
+                    Ok(None) => {}
+                    Err(error) => compared[at] = Some(Err(error)),
+                }
+            }
         }
-        if !caught_up().await {
-            return Err(CompareError::Behind);
+        if !told.is_empty() {
+            if !caught_up().await {
+                return Err(CompareError::Behind);
+            }
+            let rows = Rows::of(store, day).await?;
+            let as_of = clock.now();
+            // A day that ended since was summed whole; OpenRouter told of it before its end.
+            if day_of(as_of) == day {
+                for (at, theirs) in told {
+                    compared[at] = Some(Ok(rows.sum(catalogue, keys[at], theirs, as_of)));
+                }
+            }
         }
-        let compared = sum(store, catalogue, (name, key), day, theirs, clock.now()).await?;
-        // A day that ended since was summed whole; OpenRouter told of it before its end.
-        if day_of(clock.now()) == day {
-            return Ok(compared);
+        if compared.iter().all(Option::is_some) {
+            break;
         }
         clock.sleep(AFTER_MIDNIGHT).await;
     }
-    Err(CompareError::OtherDay)
+    Ok(compared.into_iter().map(|one| one.unwrap_or(Err(CompareError::OtherDay))).collect())
 }
 
-async fn sum(
-    store: &Store,
-    catalogue: &Catalogue,
-    (name, key): (&str, &SecretString),
+/// What OpenRouter counts for a key on `day`; `None` if it answered on another.
+async fn ask(client: &Client, key: &SecretString, day: Timestamp) -> Result<Option<Money>, CompareError> {
+    let info = client.key_info(key).await?;
+    let theirs = info.usage_daily.ok_or(CompareError::NothingTold)?;
+    Ok(info.answered_at.is_none_or(|at| day_of(at) == day).then_some(theirs))
+}
+
+/// What the ledger holds of a UTC day.
+struct Rows {
     day: Timestamp,
-    theirs: Money,
-    as_of: Timestamp,
-) -> Result<KeyDay, CompareError> {
-    let fingerprint = KeyFingerprint::of(key.expose_secret());
-    // As the settler reads them: rows that carry a name alone are that name's, rows that carry nothing the default key's.
-    let is_ours = |sha256: Option<&str>, named: Option<&str>| match sha256 {
-        Some(sha256) => sha256 == fingerprint.sha256,
-        None => named.unwrap_or(DEFAULT_KEY_NAME) == name,
-    };
-    let until = day.plus_millis(DAY_MS);
-    let (charged, unknown) =
-        tokio::try_join!(comparisons::charged(store, day), calls::unknown(store, day, until, MAX_ESTIMATED))?;
-    let mut found = KeyDay {
-        key_name: name.to_owned(),
-        key_sha256: fingerprint.sha256.clone(),
-        day,
-        ours: Money::ZERO,
-        theirs,
-        unknown: 0,
-        estimate: Money::ZERO,
-        waiting: 0,
-        dearest: Money::ZERO,
-        over_midnight: Money::ZERO,
-        as_of,
-    };
-    for row in charged.iter().filter(|row| is_ours(row.key_sha256.as_deref(), row.key_name.as_deref())) {
-        found.ours = found.ours.saturating_add(held(row.ours));
-        found.over_midnight = found.over_midnight.saturating_add(held(row.over_midnight));
-        found.dearest = found.dearest.max(row.dearest);
-        found.waiting += row.open;
+    charged: Vec<Charged>,
+    unknown: Vec<Call>,
+}
+
+impl Rows {
+    async fn of(store: &Store, day: Timestamp) -> Result<Self, StoreError> {
+        let until = day.plus_millis(DAY_MS);
+        let (charged, unknown) =
+            tokio::try_join!(comparisons::charged(store, day), calls::unknown(store, day, until, MAX_ESTIMATED))?;
+        Ok(Self { day, charged, unknown })
     }
-    let whose = |call: &Call| {
-        let key = call.key.as_ref();
-        let sha256 = key.and_then(|key| key.fingerprint.as_ref()).map(|print| print.sha256.as_str());
-        is_ours(sha256, key.map(|key| key.name.as_str()))
-    };
-    for call in unknown.iter().filter(|call| whose(call) && call.charged().is_none()) {
-        found.unknown += 1;
-        match catalogue.estimate(call) {
-            Some(estimate) => found.estimate = found.estimate.saturating_add(estimate),
-            // What was given up will not be known any more, so nothing waits for it.
-            None => found.waiting += i64::from(call.state == CallState::Pending),
+
+    fn sum(&self, catalogue: &Catalogue, (name, key): Named<'_>, theirs: Money, as_of: Timestamp) -> KeyDay {
+        let fingerprint = KeyFingerprint::of(key.expose_secret());
+        // As the settler reads them: rows that carry a name alone are that name's, rows that carry nothing the default key's.
+        let is_ours = |sha256: Option<&str>, named: Option<&str>| match sha256 {
+            Some(sha256) => sha256 == fingerprint.sha256,
+            None => named.unwrap_or(DEFAULT_KEY_NAME) == name,
+        };
+        let mut found = KeyDay {
+            key_name: name.to_owned(),
+            key_sha256: fingerprint.sha256.clone(),
+            day: self.day,
+            ours: Money::ZERO,
+            theirs,
+            unknown: 0,
+            estimate: Money::ZERO,
+            waiting: 0,
+            dearest: Money::ZERO,
+            over_midnight: Money::ZERO,
+            as_of,
+        };
+        for row in self.charged.iter().filter(|row| is_ours(row.key_sha256.as_deref(), row.key_name.as_deref())) {
+            found.ours = found.ours.saturating_add(held(row.ours));
+            found.over_midnight = found.over_midnight.saturating_add(held(row.over_midnight));
+            found.dearest = found.dearest.max(row.dearest);
+            found.waiting += row.open;
         }
+        let whose = |call: &Call| {
+            let key = call.key.as_ref();
+            let sha256 = key.and_then(|key| key.fingerprint.as_ref()).map(|print| print.sha256.as_str());
+            is_ours(sha256, key.map(|key| key.name.as_str()))
+        };
+        for call in self.unknown.iter().filter(|call| whose(call) && call.charged().is_none()) {
+            found.unknown += 1;
+            match catalogue.estimate(call) {
+                Some(estimate) => found.estimate = found.estimate.saturating_add(estimate),
+                // What was given up will not be known any more, so nothing waits for it.
+                None => found.waiting += i64::from(call.state == CallState::Pending),
+            }
+        }
+        found
     }
-    Ok(found)
 }
 
 /// A day's sum as a row holds it: at most $9.2 million.

@@ -30,13 +30,32 @@ pub struct Course {
 }
 
 /// The course of the window that holds `now`. `spent` is the window's sum, from which an endless one is counted back.
-pub async fn current(store: &Store, budget: &Budget, spent: Total, now: Timestamp) -> Result<Course, StoreError> {
-    let window = budget.window.window_at(budget.zone, now);
+///
+/// `value` is the one whose account it is; `None`: all that the budget counts.
+pub async fn current(
+    store: &Store,
+    budget: &Budget,
+    value: Option<&str>,
+    spent: Total,
+    now: Timestamp,
+) -> Result<Course, StoreError> {
+    of(store, budget, value, budget.window_at(now), spent, now).await
+}
+
+/// The course of one window of the budget, as it is known at `now`; `value` as for [`current`].
+pub async fn of(
+    store: &Store,
+    budget: &Budget,
+    value: Option<&str>,
+    window: Window,
+    spent: Total,
+    now: Timestamp,
+) -> Result<Course, StoreError> {
     if budget.window != WindowKind::Total {
-        return read(store, budget, window, now).await;
+        return read(store, budget, value, window, now).await;
     }
     let from = now.plus_millis(-DRAWN_OF_TOTAL_MS).bucket().max(window.start);
-    let deltas = budgets::course(store, &budget.name, from, now.plus_millis(BUCKET_MS)).await?;
+    let deltas = budgets::course(store, &budget.name, value, from, now.plus_millis(BUCKET_MS)).await?;
     let of_drawn: Total = deltas.iter().map(|delta| Total::from(Money::from_picos(delta.cost_picos))).sum();
     // Before its first call there is nothing to draw, unless more was spent before what is drawn.
     let base = spent - of_drawn;
@@ -45,16 +64,23 @@ pub async fn current(store: &Store, budget: &Budget, spent: Total, now: Timestam
 }
 
 /// The windows before, oldest first, as far as the budget's counters tell of any spend; none for `total` and rolling ones.
-pub async fn past(store: &Store, budget: &Budget, now: Timestamp) -> Result<Vec<Course>, StoreError> {
+///
+/// `value` is the one whose account it is; `None`: all that the budget counts.
+pub async fn past(
+    store: &Store,
+    budget: &Budget,
+    value: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<Course>, StoreError> {
     let mut courses = Vec::new();
     if budget.window.is_rolling() {
         return Ok(courses);
     }
-    let mut window = budget.window.window_at(budget.zone, now);
+    let mut window = budget.window_at(now);
     for _ in 0..PAST {
-        let Some(before) = budget.window.previous(budget.zone, &window) else { break };
+        let Some(before) = budget.window_before(&window) else { break };
         window = before;
-        courses.push(read(store, budget, window, now).await?);
+        courses.push(read(store, budget, value, window, now).await?);
     }
     while courses.last().is_some_and(|course: &Course| course.spent == Total::ZERO) {
         courses.pop();
@@ -63,9 +89,15 @@ pub async fn past(store: &Store, budget: &Budget, now: Timestamp) -> Result<Vec<
     Ok(courses)
 }
 
-async fn read(store: &Store, budget: &Budget, window: Window, now: Timestamp) -> Result<Course, StoreError> {
+async fn read(
+    store: &Store,
+    budget: &Budget,
+    value: Option<&str>,
+    window: Window,
+    now: Timestamp,
+) -> Result<Course, StoreError> {
     let end = window.end.unwrap_or(now);
-    let deltas = budgets::course(store, &budget.name, window.start, end).await?;
+    let deltas = budgets::course(store, &budget.name, value, window.start, end).await?;
     Ok(course(window, (window.start, end), Total::ZERO, &deltas, now))
 }
 
@@ -98,7 +130,14 @@ mod tests {
 
     fn delta(bucket: i64, picos: i64) -> SpendDelta {
         let budget = "all".parse().unwrap();
-        SpendDelta { budget, bucket: Timestamp(bucket * BUCKET_MS), cost_picos: picos, inline_picos: 0, unknown: 0 }
+        SpendDelta {
+            budget,
+            value: "".into(),
+            bucket: Timestamp(bucket * BUCKET_MS),
+            cost_picos: picos,
+            inline_picos: 0,
+            unknown: 0,
+        }
     }
 
     #[test]

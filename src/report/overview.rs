@@ -1,15 +1,16 @@
-//! What the overview shows: today, the month and its pace, and the spend of a range by model, app and key.
+//! What the overview shows: today, the month and its forecast, and the spend of a range by model, app and key.
 //!
 //! Read from the buckets alone, whatever the number of rows; never from the rows.
 
 use chrono::Days;
 use chrono_tz::Tz;
 
+use super::outlook;
 use super::range::{Range, Stretch};
 use super::series::{self, Stack};
 use super::span::{SpanError, Step, day_start, month_start};
+use crate::domain::forecast::{NoForecast, Outlook};
 use crate::domain::money::{Money, Total};
-use crate::domain::pace;
 use crate::domain::time::{BUCKET_MS, Timestamp};
 use crate::domain::window::{Window, WindowKind};
 use crate::store::rollups::{self, Dimension, Sums, TotalsQuery, TotalsRow};
@@ -46,8 +47,8 @@ pub struct Running {
     pub begun: usize,
     /// Cost in each step of the one before.
     pub before_steps: Vec<Total>,
-    /// What it will have cost at its end at the pace so far; `None` while that is too early to tell.
-    pub projected: Option<Total>,
+    /// Where it is heading, as of the last 15-minute step, or why that cannot be told.
+    pub outlook: Result<Outlook, NoForecast>,
 }
 
 /// Everything the overview shows of spend.
@@ -124,13 +125,15 @@ async fn running(store: &Store, now: Timestamp, zone: Tz) -> Result<(Running, Ru
     ];
     let spans: Vec<_> = plans.iter().flat_map(Plan::spans).collect();
     let mut sums = vec![Sums::default(); spans.len()];
-    for row in by(store, spans, &[]).await? {
+    let (rows, hours) =
+        tokio::try_join!(by(store, spans, &[]), async { Ok(outlook::hours_of_all(store, now.bucket()).await?) })?;
+    for row in rows {
         if let Some(sum) = sums.get_mut(row.span) {
             *sum = row.sums;
         }
     }
     let (first, second) = sums.split_at(plans[0].spans().count());
-    Ok((plans[0].running(first, now), plans[1].running(second, now)))
+    Ok((plans[0].running(first, &hours, now), plans[1].running(second, &hours, now)))
 }
 
 struct Plan {
@@ -140,6 +143,9 @@ struct Plan {
     steps: Vec<(Timestamp, Timestamp)>,
     before_steps: Vec<(Timestamp, Timestamp)>,
     before_by_now: (Timestamp, Timestamp),
+    /// The 15 minutes that run.
+    this_step: (Timestamp, Timestamp),
+    zone: Tz,
 }
 
 impl Plan {
@@ -161,20 +167,26 @@ impl Plan {
             steps: step.spans(zone, window.start, end(&window))?,
             before_steps: step.spans(zone, before.start, end(&before))?,
             before_by_now: (before.start, by_now),
+            this_step: (now.bucket(), now.bucket().plus_millis(BUCKET_MS)),
+            zone,
         })
     }
 
     fn spans(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> {
-        self.steps.iter().chain(&self.before_steps).copied().chain([self.before_by_now])
+        self.steps.iter().chain(&self.before_steps).copied().chain([self.before_by_now, self.this_step])
     }
 
-    fn running(&self, sums: &[Sums], now: Timestamp) -> Running {
+    fn running(&self, sums: &[Sums], hours: &[(Timestamp, Total)], now: Timestamp) -> Running {
         let (steps, rest) = sums.split_at(self.steps.len());
-        let (before_steps, by_now) = rest.split_at(self.before_steps.len());
+        let (before_steps, rest) = rest.split_at(self.before_steps.len());
+        let (by_now, this_step) = rest.split_at(1);
         let mut total = Sums::default();
         for step in steps {
             total.add(step);
         }
+        let step = self.this_step.0;
+        let before_step = total.cost - this_step.iter().map(|sums| sums.cost).sum();
+        let forecast = outlook::of_window(self.kind, self.zone, self.window, hours, before_step, step);
         let costs = |sums: &[Sums]| sums.iter().map(|sums| sums.cost).collect();
         Running {
             window: self.window,
@@ -183,7 +195,7 @@ impl Plan {
             steps: costs(steps),
             begun: self.steps.iter().filter(|(start, _)| *start <= now).count(),
             before_steps: costs(before_steps),
-            projected: pace::pace(self.kind, &self.window, total.cost, Money::ZERO, now).map(|pace| pace.projected),
+            outlook: forecast.map(|forecast| forecast.outlook(Money::ZERO).at_least(total.cost)),
             sums: total,
         }
     }

@@ -11,7 +11,7 @@ use crate::domain::window::{Window, WindowKind};
 /// A threshold as people read it: `80 %`, `$120.00`.
 pub fn threshold(threshold: Threshold) -> String {
     match threshold {
-        Threshold::Percent(_) => threshold.to_string().replace('%', &format!("{NBSP}%")),
+        Threshold::Percent(_) | Threshold::Forecast(_) => threshold.to_string().replace('%', &format!("{NBSP}%")),
         Threshold::Amount(amount) => format::usd(amount),
     }
 }
@@ -40,6 +40,7 @@ pub fn window_title(kind: WindowKind, window: &Window, zone: Tz) -> String {
         }
         WindowKind::Day => start.format("%a %-d %b %Y").to_string(),
         WindowKind::Week => start.format("week of %a %-d %b %Y").to_string(),
+        WindowKind::Month if is_billing(&start) => billing_month(&start, window, zone),
         WindowKind::Month => start.format("%B %Y").to_string(),
         WindowKind::Quarter => format!("Q{} {}", start.month0() / 3 + 1, start.year()),
         WindowKind::Year => start.year().to_string(),
@@ -57,6 +58,7 @@ pub fn window_noun(kind: WindowKind, window: &Window, zone: Tz) -> String {
         WindowKind::Hour => "the hour".to_owned(),
         WindowKind::Day => "the day".to_owned(),
         WindowKind::Week => "the week".to_owned(),
+        WindowKind::Month if is_billing(&start) => "the billing month".to_owned(),
         WindowKind::Month => start.format("%B").to_string(),
         WindowKind::Quarter => "the quarter".to_owned(),
         WindowKind::Year => start.year().to_string(),
@@ -65,6 +67,17 @@ pub fn window_noun(kind: WindowKind, window: &Window, zone: Tz) -> String {
         WindowKind::Rolling7d => "the last 7 days".to_owned(),
         WindowKind::Rolling30d => "the last 30 days".to_owned(),
     }
+}
+
+/// Whether a month begins elsewhere than on its first day.
+fn is_billing(start: &DateTime<Tz>) -> bool {
+    start.day() != 1
+}
+
+/// `15 Nov–14 Dec 2026`: from its first date to its last.
+fn billing_month(start: &DateTime<Tz>, window: &Window, zone: Tz) -> String {
+    let last = local(window.end.unwrap_or(window.start).plus_millis(-1), zone);
+    format!("{}–{}", start.format("%-d %b"), last.format("%-d %b %Y"))
 }
 
 fn local(at: Timestamp, zone: Tz) -> DateTime<Tz> {

@@ -131,7 +131,7 @@ impl Plan {
         id.push_str(&created_at.millis().div_euclid(1000).to_string());
         id.push('-');
         dice.push_tail(&mut id);
-        let id = GenerationId::try_from(id).map_err(|_| Refusal::internal())?;
+        let id: GenerationId = id.parse().map_err(|_| Refusal::internal())?;
         let byok = behaviour.byok.map_or(account.byok, |flag| flag.0);
         let streamed = endpoint.streams() && asked.stream == Some(true);
         let seed = dice.next();

@@ -365,7 +365,7 @@ impl Company {
         id.push_str(&call.created_at.millis().div_euclid(1000).to_string());
         id.push('-');
         self.dice.push_tail(&mut id);
-        call.id = GenerationId::try_from(id).ok();
+        call.id = id.parse().ok();
         let latency = self.dice.around(route.latency_ms).max(20);
         call.latency_ms = waited + latency;
         call.generation_ms =

@@ -1,11 +1,13 @@
 //! Crossings: each told once.
 
+use std::sync::Arc;
+
 use crate::domain::alert::{AlertKey, Told};
 use crate::domain::budget::{BudgetName, Threshold};
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 
-use super::batch::Json;
+use super::batch::{Json, storable};
 use super::statements as sql;
 use super::tx::{in_tx, reading};
 use super::{Store, StoreError, Tx};
@@ -17,6 +19,8 @@ pub struct Alert {
     pub alert_id: String,
     /// The budget.
     pub budget: BudgetName,
+    /// The value whose account it is, for a budget of each value; empty for any other.
+    pub value: Arc<str>,
     /// What its window is known by: its start, or for rolling windows the instant the threshold was armed.
     pub window_key: Timestamp,
     /// Start of the window.
@@ -78,12 +82,15 @@ pub struct PastAlert {
     pub mail_state: MailState,
     /// When the last of its mails was sent; `None` while none is.
     pub sent_at: Option<Timestamp>,
+    /// Whether nobody was told because the budget was snoozed.
+    pub snoozed: bool,
 }
 
 #[derive(sqlx::FromRow)]
 pub(super) struct AlertRow {
     alert_id: String,
     budget: String,
+    value: String,
     window_key_ms: i64,
     threshold: String,
     limit_picos: i64,
@@ -101,6 +108,7 @@ impl AlertRow {
         Ok(Alert {
             budget: self.budget.parse().map_err(|error| StoreError::unreadable(&row, &error))?,
             threshold: self.threshold.parse().map_err(|error| StoreError::unreadable(&row, &error))?,
+            value: self.value.into(),
             alert_id: self.alert_id,
             window_key: Timestamp(self.window_key_ms),
             window_start: Timestamp(self.window_start_ms),
@@ -119,19 +127,28 @@ struct PastRow {
     alert: AlertRow,
     mail_state: String,
     sent_ms: Option<i64>,
+    snoozed: bool,
 }
 
-/// What was told of this budget under this limit, in the windows keyed at `since` and later.
-pub async fn told(tx: &mut Tx, budget: &BudgetName, limit: Money, since: Timestamp) -> Result<Vec<Told>, StoreError> {
+/// What was told of one account of this budget (`value` is empty for a budget that is one account) under this limit, in the
+/// windows keyed at `since` and later.
+pub async fn told(
+    tx: &mut Tx,
+    budget: &BudgetName,
+    value: &Arc<str>,
+    limit: Money,
+    since: Timestamp,
+) -> Result<Vec<Told>, StoreError> {
     let told: Vec<(String, i64, i64)> = in_tx!(tx, sql::ALERTS_TOLD, |text, conn| {
-        sqlx::query_as(text).bind(budget.as_str()).bind(limit.picos()).bind(since.millis()).fetch_all(conn).await?
+        let query = sqlx::query_as(text).bind(budget.as_str()).bind(&**value).bind(limit.picos());
+        query.bind(since.millis()).fetch_all(conn).await?
     });
     told.into_iter()
         .map(|(threshold, window_key, crossed)| {
             let threshold =
                 threshold.parse().map_err(|error| StoreError::unreadable(&format!("alerts of {budget}"), &error))?;
-            let key = AlertKey { budget: budget.clone(), window_key: Timestamp(window_key), threshold, limit };
-            Ok(Told { key, crossed_at: Timestamp(crossed) })
+            let (budget, value, window_key) = (budget.clone(), Arc::clone(value), Timestamp(window_key));
+            Ok(Told { key: AlertKey { budget, value, window_key, threshold, limit }, crossed_at: Timestamp(crossed) })
         })
         .collect()
 }
@@ -152,6 +169,7 @@ pub async fn insert(tx: &mut Tx, alert: &Alert, recipients: &[String]) -> Result
             .bind(alert.crossed_at.millis())
             .bind(spent_usd)
             .bind(spent_picos)
+            .bind(&*storable(&alert.value))
             .execute(conn)
             .await?
             .rows_affected()
@@ -195,7 +213,8 @@ pub async fn history(
         .map(|row| {
             let mail_state = MailState::parse(&row.mail_state)
                 .ok_or_else(|| StoreError::unreadable("alert_mail", &format!("mail_state {}", row.mail_state)))?;
-            Ok(PastAlert { alert: row.alert.into_alert()?, mail_state, sent_at: row.sent_ms.map(Timestamp) })
+            let sent_at = row.sent_ms.map(Timestamp);
+            Ok(PastAlert { alert: row.alert.into_alert()?, mail_state, sent_at, snoozed: row.snoozed })
         })
         .collect()
 }

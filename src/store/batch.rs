@@ -120,8 +120,7 @@ pub(super) async fn insert_rows<R: SqliteRow>(
     let start = statement.find(VALUES).map_or(0, |at| at + VALUES.len() - 1);
     let end = statement[start..].find(')').map_or(statement.len(), |at| start + at + 1);
     let row = &statement[start..end];
-    let mut rows: Vec<R> = rows.into_iter().collect();
-    rows.reverse();
+    let mut rows = rows.into_iter().collect::<Vec<R>>().into_iter();
     for size in ROWS_AT_ONCE {
         while rows.len() >= size {
             let mut text = String::with_capacity(statement.len() + (row.len() + 2) * size);
@@ -133,7 +132,7 @@ pub(super) async fn insert_rows<R: SqliteRow>(
             text.push_str(&statement[end..]);
             // Only our own statement's text is repeated; every value is bound.
             let mut query = sqlx::query(AssertSqlSafe(text));
-            for row in rows.drain(rows.len() - size..).rev() {
+            for row in rows.by_ref().take(size) {
                 query = row.bind(query);
             }
             query.execute(&mut *connection).await?;

@@ -6,6 +6,8 @@
 
 pub mod alerts;
 mod batch;
+pub mod budget_changes;
+pub mod budget_terms;
 pub mod budgets;
 pub mod calls;
 pub mod catalogue;
@@ -15,13 +17,18 @@ pub mod console;
 pub mod drivers;
 mod error;
 pub mod failures;
+pub mod forecasts;
 pub mod outbox;
 pub mod progress;
 pub mod refusals;
+pub mod reports;
 pub mod rollups;
 mod schema;
 pub mod settlements;
+pub mod signing;
 pub mod size;
+pub mod snoozes;
+pub mod spikes;
 mod statements;
 pub mod tally_keys;
 mod tx;

@@ -1,4 +1,4 @@
-//! Mail on its way: who is to be told what, and the messages made of it.
+//! Mails and webhook messages on their way: who is to be told what, and the messages made of it.
 
 use crate::domain::time::Timestamp;
 
@@ -25,7 +25,7 @@ pub struct Composable {
 pub enum MessageState {
     /// To be sent when its time comes.
     Queued,
-    /// There is no `[smtp]` to send it with.
+    /// There is nothing to send it with: no `[smtp]`, or no webhook of its name.
     Waiting,
     /// Accepted by the server.
     Sent,
@@ -49,19 +49,30 @@ impl MessageState {
     }
 }
 
-/// One mail to one recipient.
+/// A picture that a mail's HTML shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Its Content-ID, without angle brackets.
+    pub content_id: String,
+    /// The picture, as PNG.
+    pub png: Vec<u8>,
+}
+
+/// One message to one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The Message-ID, without angle brackets; the same however often it is sent.
+    /// A mail's Message-ID, without angle brackets, or a webhook message's ID; the same however often it is sent.
     pub message_id: String,
-    /// The address.
+    /// The address, or `webhook:NAME`.
     pub recipient: String,
     /// The subject.
     pub subject: String,
     /// The text part.
     pub text_body: String,
-    /// The HTML part.
+    /// The HTML part; empty for a webhook.
     pub html_body: String,
+    /// What a webhook is told, as JSON; `None` for a mail.
+    pub payload: Option<String>,
     /// Where it stands.
     pub state: MessageState,
     /// Tries so far.
@@ -105,6 +116,7 @@ struct MessageRow {
     subject: String,
     text_body: String,
     html_body: String,
+    payload: Option<String>,
     state: String,
     attempts: i64,
     next_attempt_ms: i64,
@@ -124,6 +136,7 @@ impl MessageRow {
             subject: self.subject,
             text_body: self.text_body,
             html_body: self.html_body,
+            payload: self.payload,
             state,
             attempts: self.attempts,
             next_attempt: Timestamp(self.next_attempt_ms),
@@ -182,6 +195,7 @@ pub async fn create_message(tx: &mut Tx, message: &Message, alerts: &[Alert]) ->
             .bind(storable(&message.subject))
             .bind(storable(&message.text_body))
             .bind(storable(&message.html_body))
+            .bind(message.payload.as_deref().map(storable))
             .bind(message.state.as_str())
             .bind(message.next_attempt.millis())
             .bind(message.created_at.millis())
@@ -197,6 +211,22 @@ pub async fn create_message(tx: &mut Tx, message: &Message, alerts: &[Alert]) ->
         sqlx::query(text).bind(&message.message_id).bind(&message.recipient).bind(alerts).execute(conn).await?;
     });
     Ok(true)
+}
+
+/// Keeps a picture of a message, beside it.
+pub async fn add_picture(tx: &mut Tx, message_id: &str, picture: &Picture) -> Result<(), StoreError> {
+    in_tx!(tx, sql::OUTBOX_PICTURE, |text, conn| {
+        sqlx::query(text).bind(message_id).bind(&picture.content_id).bind(&picture.png).execute(conn).await?;
+    });
+    Ok(())
+}
+
+/// The pictures of a message, by Content-ID.
+pub async fn pictures(store: &Store, message_id: &str) -> Result<Vec<Picture>, StoreError> {
+    let rows: Vec<(String, Vec<u8>)> = reading!(store, sql::OUTBOX_PICTURES, |text, conn| {
+        sqlx::query_as(text).bind(message_id).fetch_all(conn).await?
+    });
+    Ok(rows.into_iter().map(|(content_id, png)| Picture { content_id, png }).collect())
 }
 
 /// Leases queued messages whose time has come and that nobody has leased; oldest first.
@@ -242,22 +272,21 @@ pub async fn mark_failed(tx: &mut Tx, message_id: &str, error: &str) -> Result<(
     Ok(())
 }
 
-/// Queues a message that was given up or waits; `false` if there is none such.
-pub async fn requeue(tx: &mut Tx, message_id: &str, now: Timestamp) -> Result<bool, StoreError> {
+/// Takes up again a message that was given up or waits, as new: its tries begin anew. `state` is
+/// [`MessageState::Queued`], or [`MessageState::Waiting`] where there is nothing to send it with. `false` if there is none such.
+pub async fn requeue(tx: &mut Tx, message_id: &str, state: MessageState, now: Timestamp) -> Result<bool, StoreError> {
     Ok(in_tx!(tx, sql::OUTBOX_REQUEUE, |text, conn| {
-        sqlx::query(text).bind(message_id).bind(now.millis()).execute(conn).await?.rows_affected() > 0
+        sqlx::query(text).bind(message_id).bind(now.millis()).bind(state.as_str()).execute(conn).await?.rows_affected()
+            > 0
     }))
 }
 
-/// With a server configured all waiting messages are queued for `now`, without one all queued ones wait. Returns how many.
-pub async fn set_server(tx: &mut Tx, configured: bool, now: Timestamp) -> Result<u64, StoreError> {
-    let (from, to) = if configured {
-        (MessageState::Waiting, MessageState::Queued)
-    } else {
-        (MessageState::Queued, MessageState::Waiting)
-    };
-    Ok(in_tx!(tx, sql::OUTBOX_SET_STATE, |text, conn| {
-        sqlx::query(text).bind(from.as_str()).bind(to.as_str()).bind(now.millis()).execute(conn).await?.rows_affected()
+/// Tells the outbox which channels there are ([`crate::domain::recipient::channel`]): what waited for one of them is
+/// queued for `now`, what is queued for any other waits. Returns how many messages that moved.
+pub async fn set_channels(tx: &mut Tx, channels: &[String], now: Timestamp) -> Result<u64, StoreError> {
+    let channels = Json::keys(channels)?;
+    Ok(in_tx!(tx, sql::OUTBOX_SET_CHANNELS, |text, conn| {
+        sqlx::query(text).bind(channels).bind(now.millis()).execute(conn).await?.rows_affected()
     }))
 }
 
@@ -286,6 +315,17 @@ pub async fn page(store: &Store, before: Option<(Timestamp, &str)>, limit: u32) 
         sqlx::query_as(text).bind(before).bind(before_id).bind(i64::from(limit)).fetch_all(conn).await?
     });
     rows.into_iter().map(MessageRow::into_message).collect()
+}
+
+/// Where a page ends, as it may stand in a URL: creation and ID of its last message.
+pub fn write_place(at: Timestamp, id: &str) -> String {
+    format!("{}_{id}", at.millis())
+}
+
+/// Reads [`write_place`]; `None` if it is none.
+pub fn read_place(text: &str) -> Option<(Timestamp, String)> {
+    let (at, id) = text.split_once('_')?;
+    Some((Timestamp(at.parse().ok()?), id.to_owned()))
 }
 
 /// One message by its Message-ID.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::domain::budget::{Budget, BudgetName};
+use crate::domain::budget::{Budget, BudgetName, OTHER};
 use crate::domain::call::Call;
 use crate::domain::money::Money;
 use crate::domain::rollup::{self, Amounts, BucketKey, Share};
@@ -40,6 +41,8 @@ pub enum Difference {
     Budget {
         /// The budget.
         budget: BudgetName,
+        /// The value whose account it is; empty for a budget that is one account.
+        value: Arc<str>,
         /// Start of the bucket.
         bucket: Timestamp,
         /// What is stored.
@@ -107,9 +110,10 @@ impl fmt::Display for Difference {
                 }
                 Ok(())
             }
-            Self::Budget { budget, bucket, stored, rows } => write!(
+            Self::Budget { budget, value, bucket, stored, rows } => write!(
                 f,
-                "budget {budget} {bucket}: stored ${} (${} not settled), {} unknown; the rows sum to ${} (${}), {}",
+                "budget {budget}{}{value} {bucket}: stored ${} (${} not settled), {} unknown; the rows sum to ${} (${}), {}",
+                if value.is_empty() { "" } else { " of " },
                 Money::from_picos(stored.cost_picos),
                 Money::from_picos(stored.inline_picos),
                 stored.unknown,
@@ -158,7 +162,14 @@ pub async fn run(store: &Store, clock: &Clock) -> Result<Verification, StoreErro
         let Some(from) = stored.counted_from else { continue };
         if let Some(status) = status {
             let window = status.window;
-            let counters = budgets::spent(&mut tx, &stored.budget.name, window.start, window.end).await?;
+            let counters = match (&stored.budget.each, &status.top) {
+                (None, _) => budgets::spent(&mut tx, &stored.budget.name, window.start, window.end).await?,
+                // What the values beyond those counted by themselves share is no value's counter.
+                (Some(_), Some(top)) if **top != *OTHER => {
+                    budgets::spent_of(&mut tx, &stored.budget.name, top, window.start, window.end).await?
+                }
+                (Some(_), _) => status.spent,
+            };
             if status.spent != counters {
                 let budget = stored.budget.name.clone();
                 found.note(Difference::Status { budget, stored: status.spent, counters });
@@ -194,7 +205,7 @@ struct Recount {
     /// Start of the day; everything before it has been compared.
     day: Timestamp,
     rows: BTreeMap<BucketKey, Amounts>,
-    shares: BTreeMap<(usize, Timestamp), Share>,
+    shares: BTreeMap<(usize, Timestamp, Arc<str>), Share>,
 }
 
 impl Recount {
@@ -213,10 +224,10 @@ impl Recount {
             self.rows.entry(key).or_default().add(&amounts);
         }
         for (index, (budget, from)) in self.counted.iter().enumerate() {
-            if let Some((bucket, share)) = rollup::share(&budget.scope, call)
+            if let Some((value, bucket, share)) = rollup::share(&budget.scope, budget.each.as_ref(), call)
                 && bucket >= *from
             {
-                self.shares.entry((index, bucket)).or_default().add(&share);
+                self.shares.entry((index, bucket, value.into())).or_default().add(&share);
             }
         }
         Ok(())
@@ -239,7 +250,7 @@ impl Recount {
         let mut expected = std::mem::take(&mut self.shares);
         for (index, (budget, counted_from)) in self.counted.iter().enumerate() {
             let from = from.max(*counted_from);
-            let stored: Vec<Counter> = in_tx!(tx, sql::BUDGETS_COURSE, |text, conn| {
+            let stored: Vec<Counter> = in_tx!(tx, sql::BUDGETS_COUNTERS, |text, conn| {
                 sqlx::query_as(text)
                     .bind(budget.name.as_str())
                     .bind(from.millis())
@@ -250,12 +261,12 @@ impl Recount {
             for delta in stored.into_iter().map(|counter| counter.into_delta(&budget.name)) {
                 let share =
                     Share { cost_picos: delta.cost_picos, inline_picos: delta.inline_picos, unknown: delta.unknown };
-                let rows = expected.remove(&(index, delta.bucket)).unwrap_or_default();
-                found.counter(&budget.name, delta.bucket, share, rows);
+                let rows = expected.remove(&(index, delta.bucket, Arc::clone(&delta.value))).unwrap_or_default();
+                found.counter(&budget.name, delta.value, delta.bucket, share, rows);
             }
         }
-        for ((index, bucket), rows) in expected {
-            found.counter(&self.counted[index].0.name, bucket, Share::default(), rows);
+        for ((index, bucket, value), rows) in expected {
+            found.counter(&self.counted[index].0.name, value, bucket, Share::default(), rows);
         }
         Ok(())
     }
@@ -269,10 +280,10 @@ impl Verification {
         }
     }
 
-    fn counter(&mut self, budget: &BudgetName, bucket: Timestamp, stored: Share, rows: Share) {
+    fn counter(&mut self, budget: &BudgetName, value: Arc<str>, bucket: Timestamp, stored: Share, rows: Share) {
         self.counters += 1;
         if stored != rows {
-            self.note(Difference::Budget { budget: budget.clone(), bucket, stored, rows });
+            self.note(Difference::Budget { budget: budget.clone(), value, bucket, stored, rows });
         }
     }
 

@@ -22,7 +22,7 @@ use tower::ServiceExt as _;
 use super::gateway::{Gateway, ReplyBody};
 use crate::clock::Clock;
 use crate::config;
-use crate::shutdown::Tasks;
+use crate::shutdown::{Fall, Tasks};
 
 /// How long a request's head may take, and so how long a connection may lie idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -144,7 +144,7 @@ impl Server {
             let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
+                () = Fall::of(stop) => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }

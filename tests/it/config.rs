@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tallyd::config::{Config, ConfigError, Database, EXAMPLE, Flags, Loaded, LogFormat, OnLedgerFailure, Sources};
+use tallyd::config::{
+    Config, ConfigError, Database, EXAMPLE, Flags, Loaded, LogFormat, OnLedgerFailure, Sources, WebhookForm,
+};
 use tempfile::TempDir;
 
 /// A folder with a configuration in it, and the surroundings in which it is read.
@@ -82,7 +84,7 @@ fn budget(lines: &str) -> String {
 #[test]
 fn the_defaults_are_those_of_the_example() {
     let place = Place::empty();
-    let Loaded { config, origin, warnings } = place.load();
+    let Loaded { config, origin, warnings, .. } = place.load();
     assert_eq!((origin, warnings), (None, Vec::new()));
     assert_eq!(config.listen.to_string(), "127.0.0.1:7117");
     assert!(!config.is_open_to_network());
@@ -123,20 +125,84 @@ fn the_example_is_itself_a_configuration_and_its_comments_too() {
         .collect();
     let place = Place::with_file(&uncommented.join("\n"))
         .env("OPENROUTER_GROWTH_KEY", "sk-or-v1-growth")
-        .env("OPENROUTER_RESEARCH_KEY", "sk-or-v1-research");
+        .env("OPENROUTER_RESEARCH_KEY", "sk-or-v1-research")
+        .env("OPS_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        .env("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/secret");
     let Loaded { config, warnings, .. } = place.load();
     let keys: Vec<&str> = config.openrouter.keys.keys().map(String::as_str).collect();
     assert_eq!(keys, ["growth", "research"]);
     let names: Vec<&str> = config.budgets.iter().map(|budget| budget.name.as_str()).collect();
-    assert_eq!(names, ["growth", "everything"]);
+    assert_eq!(names, ["growth", "everything", "per-head", "invoice", "weekly"]);
     let growth = &config.budgets[0];
     assert_eq!(growth.zone.name(), "Europe/Berlin");
     assert_eq!(growth.limit.to_decimal(), "500.00");
-    assert_eq!(growth.alert_at.len(), 4);
-    assert_eq!(growth.notify, ["growth@example.com"]);
+    assert_eq!(growth.alert_at.len(), 5);
+    assert_eq!(growth.notify, ["growth@example.com", "webhook:ops"]);
     assert_eq!(config.budgets[1].zone.name(), "UTC");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("growth wait in the outbox"), "{warnings:?}");
+    assert!(warnings[0].contains("growth, weekly, monthly wait in the outbox"), "{warnings:?}");
+    let forms: Vec<_> = config.webhooks.iter().map(|(name, webhook)| (name.as_str(), webhook.form)).collect();
+    assert_eq!(forms, [("ops", WebhookForm::Generic), ("team", WebhookForm::Slack)]);
+    let reports: Vec<_> = config.reports.iter().map(|one| (one.name.as_str(), one.schedule.to_string())).collect();
+    assert_eq!(reports, [("weekly", "0 8 * * mon".to_owned()), ("monthly", "0 8 1 * *".to_owned())]);
+    assert_eq!(config.reports[0].schedule.zone().name(), "Europe/Berlin");
+}
+
+#[test]
+fn a_webhook_is_read_and_its_address_and_secret_are_never_told() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for (text, wanted) in [
+        ("", &["tallyd.toml:1: webhooks.ops.url:", "https://"][..]),
+        ("url = \"http://hooks.example.com/T0/hidden\"", &["tallyd.toml:2: webhooks.ops.url:", "use https"]),
+        ("url = \"https://me:hidden@hooks.example.com\"", &["webhooks.ops.url:", "no place here"]),
+        ("url = \"ftp://hidden\"", &["webhooks.ops.url:", "https://"]),
+        ("url = \"https://hooks.example.com/hidden\"", &["webhooks.ops.secret:", "openssl rand -base64 32"]),
+        (
+            "url = \"https://hooks.example.com/hidden\"\nsecret = \"hidden\"",
+            &["tallyd.toml:3: webhooks.ops.secret:", "whsec_"],
+        ),
+        ("url = \"https://hooks.example.com/hidden\"\nform = \"teams\"", &["webhooks.ops.form:", "\"discord\""]),
+        ("url = \"https://hooks.example.com/hidden\"\nfrom = \"slack\"", &["webhooks.ops.from:", "webhooks.ops.form"]),
+    ] {
+        let error = Place::with_file(&format!("[webhooks.ops]\n{text}\n")).problem();
+        assert!(wanted.iter().all(|part| error.contains(part)) && !error.contains("hidden"), "{text}: {error}");
+    }
+    let slack = format!("url = \"https://hooks.example.com\"\nform = \"slack\"\nsecret = \"{secret}\"");
+    assert!(Place::with_file(&format!("[webhooks.ops]\n{slack}\n")).problem().contains("only the generic form"));
+    let good = format!("[webhooks.ops]\nurl = \"http://127.0.0.1:9/hidden\"\nsecret = \"{secret}\"\n");
+    let config = Place::with_file(&good).load().config;
+    let shown = format!("{:?}", config.webhooks);
+    assert!(!shown.contains("hidden") && !shown.contains("MfKQ"), "{shown}");
+    let known =
+        format!("{good}[[budgets]]\nname = \"b\"\nwindow = \"day\"\nlimit_usd = 1\nnotify = [\"webhook:WHO\"]\n");
+    assert_eq!(Place::with_file(&known.replace("WHO", "ops")).load().warnings, Vec::<String>::new());
+    let warnings = Place::with_file(&known.replace("WHO", "pager")).load().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("there is no [webhooks.pager]"), "{warnings:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_report_is_told_with_its_place() {
+    let report = |lines: &str| format!("[[reports]]\nname = \"weekly\"\nschedule = \"0 8 * * mon\"\n{lines}\n");
+    let team = "notify = [\"team@example.com\"]";
+    for (text, wanted) in [
+        (
+            "[[reports]]\nschedule = \"@daily\"".to_owned(),
+            &["tallyd.toml:1: reports[0].name:", "name = \"weekly\""][..],
+        ),
+        ("[[reports]]\nname = \"r\"".to_owned(), &["tallyd.toml:1: reports[0].schedule:", "0 8 * * mon"]),
+        (report(""), &["tallyd.toml:1: reports[0].notify:", "names nobody"]),
+        (report("notify = [\"team\"]"), &["tallyd.toml:4: reports[0].notify[0]:", "name@example.com"]),
+        (report("notify = [\"a@b.c\", \"a@b.c\"]"), &["tallyd.toml:4: reports[0].notify:", "twice"]),
+        (report(&format!("{team}\ntime_zone = \"Berlin\"")), &["reports[0].time_zone:", "Europe/Berlin"]),
+        (report(&format!("{team}\nnotfy = 1")), &["reports[0].notfy:", "nearest is reports[0].notify"]),
+        (report(team) + &report(team), &["reports[1].name:", "taken by the report at tallyd.toml:1"]),
+        ("reports = 5".to_owned(), &["tallyd.toml:1: reports:", "[[reports]]"]),
+    ] {
+        let error = Place::with_file(&text).problem();
+        assert!(wanted.iter().all(|part| error.contains(part)), "{text}: {error}");
+    }
+    let daily = "[[reports]]\nname = \"r\"\nschedule = \"0 25 * * *\"\nnotify = [\"a@b.c\"]";
+    assert!(Place::with_file(daily).problem().contains("hour: \"25\""));
 }
 
 #[test]

@@ -281,7 +281,7 @@ async fn a_rolling_budget_that_blocks_says_when_it_lets_calls_go() {
     let (url, _answering) = upstream(http("200 OK", "", &json!({ "usage": { "cost": 2 } }))).await;
     let at = Installation::new(
         &url,
-        "[[budgets]]\nname = \"day\"\nwindow = \"rolling 24h\"\nlimit_usd = \"3.00\"\nwhen_exceeded = \"block\"\n",
+        "[[budgets]]\nname = \"day\"\nwindow = \"rolling 24h\"\nlimit_usd = \"4.00\"\nwhen_exceeded = \"block\"\n",
     );
     let running = Running::start(&at, &clock).await;
     let caller = Caller::new(running.address());
@@ -300,7 +300,7 @@ async fn a_rolling_budget_that_blocks_says_when_it_lets_calls_go() {
     })
     .await;
     let metadata = &refused.json()["error"]["metadata"];
-    // $4 of $3: the first $2 leave with the bucket of 14:00, whole.
+    // $4 of $4, and a third one has no room: the first $2 leave with the bucket of 14:00, whole.
     assert_eq!(metadata["resets_at"], "2026-11-23T14:15:00+00:00", "{metadata}");
     let resets = Timestamp::parse(metadata["resets_at"].as_str().unwrap()).unwrap();
     assert!(resets.millis() - start.millis() < 2 * DAY_MS);

@@ -2,6 +2,7 @@
 
 mod admission;
 mod bounds;
+mod connections;
 mod ends;
 mod house;
 mod leaving;

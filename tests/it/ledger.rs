@@ -1,5 +1,6 @@
 //! The one writer: what it waits for, what it sets aside, what it never does twice.
 
+mod foreseeing;
 mod lost_commit;
 mod refusing;
 mod starting;

@@ -1,16 +1,20 @@
 //! One integration binary: behaviour through public doors.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod backtest;
+mod blocking;
 mod catalogue;
 mod clients;
 mod config;
 mod crash;
+mod definitions;
 mod dialects;
 mod discreet;
 mod edges;
 mod exact;
 mod failures;
 mod gateway;
+mod hostile;
 mod import;
 mod journal;
 mod keys;
@@ -24,6 +28,7 @@ mod pages;
 mod push;
 mod settle;
 mod sim;
+mod spikes;
 mod sql_prepares;
 mod store;
 mod support;

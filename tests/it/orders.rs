@@ -111,6 +111,7 @@ impl Case {
             routing: None,
             streamed: Some(true),
             flags: Vec::new(),
+            estimate: None,
         };
         let head = Head { call_id, at: NOW, generation_id: self.id().parse().ok(), status: 200 };
         let outcome = Outcome {

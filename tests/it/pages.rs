@@ -7,8 +7,11 @@ use std::collections::BTreeSet;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use tallyd::domain::money::Total;
+use tallyd::domain::spike::SpikeKind;
 use tallyd::domain::time::Timestamp;
-use tallyd::report::format;
+use tallyd::report::{format, outlook};
+use tallyd::store::forecasts;
+use tallyd::store::spikes::{self, Spender, Spike};
 
 use self::fixture::{HOSTILE, Scene};
 use crate::support::browser::{Browser, View};
@@ -18,7 +21,7 @@ use crate::support::until;
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 
-const PATHS: [&str; 15] = [
+const PATHS: [&str; 16] = [
     "/",
     "/?range=24h",
     "/?range=7d&open=1",
@@ -30,6 +33,7 @@ const PATHS: [&str; 15] = [
     "/budgets/support-bot",
     "/budgets/rolling",
     "/alerts",
+    "/reports",
     "/keys",
     "/failures",
     "/failures?range=30d",
@@ -78,6 +82,55 @@ async fn figures_are_those_of_sql() {
     assert!(page.contains(&format!("{whole}<span class=\"dec\">{cents}</span>")));
     let budgets = scene.caller.get("/budgets").await.text();
     assert!(budgets.contains(&format!("<span class=\"strong\">{}</span>", format::usd(this_month))));
+    scene.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forecasts_and_unusual_spend_are_shown_as_they_are_kept() {
+    let scene = Scene::full().await;
+    let store = scene.running.store();
+    let kept = until("forecasts", async || {
+        let kept = forecasts::list(store).await.unwrap();
+        ["everything", "support-bot", "code-review"].iter().all(|name| kept.contains_key(*name)).then_some(kept)
+    })
+    .await;
+    let told = kept["support-bot"].outlook.unwrap();
+    let list = scene.caller.get("/budgets").await.text();
+    assert!(list.contains("Forecast for the window") && list.contains("moves in 15-minute steps"));
+    assert!(list.contains(&format::usd_rough(told.projected)), "{told:?}");
+    let page = scene.caller.get("/budgets/support-bot").await.text();
+    assert!(page.contains("Forecast for November"));
+    let band = format!("{} in four of five cases, {}", outlook::band(&told), outlook::basis(&told));
+    assert!(page.contains(&band), "{band} is not in {page}");
+    assert!(page.contains("<path class=\"band\""));
+    let rolling = scene.caller.get("/budgets/rolling").await.text();
+    assert!(
+        rolling.contains("A window without an end to come has no forecast.") && !rolling.contains("class=\"band\"")
+    );
+    let overview = scene.caller.get("/").await.text();
+    assert!(overview.contains("November, forecast") && overview.contains("in four of five cases, from the hours"));
+
+    assert!(scene.caller.get("/alerts").await.text().contains("No hour was far above what is usual for it"));
+    let spike = Spike {
+        spike_id: "s".to_owned(),
+        day: scene.now,
+        kind: SpikeKind::Spike,
+        spender: Spender::App,
+        name: HOSTILE.to_owned(),
+        since: scene.now.bucket(),
+        until: scene.now.bucket().plus_millis(3_600_000),
+        found_at: scene.now,
+        cost: Total::from_parts(12, 0),
+        usual: Total::from_parts(1, 0),
+        recipients: 0,
+    };
+    let mut tx = store.write().await.unwrap();
+    assert!(spikes::insert(&mut tx, &spike).await.unwrap());
+    assert!(!spikes::insert(&mut tx, &spike).await.unwrap(), "once a day for each cause");
+    tx.commit().await.unwrap();
+    let alerts = scene.caller.get("/alerts").await.text();
+    assert!(alerts.contains("usually $1.00 at this hour of the week") && alerts.contains("not mailed"));
+    assert!(alerts.contains("&#60;script&#62;") && !alerts.contains(HOSTILE));
     scene.running.stop().await;
 }
 

@@ -257,14 +257,12 @@ async fn without_a_token_only_programs_of_this_machine_push() {
              admin_token = \"a-long-admin-token-0123456789\"\n[openrouter]\nbase_url = \"{NOWHERE}\"\napi_key = \"{KEY}\"\n{more}"
         )
     };
-    for (more, status) in
-        [("", StatusCode::FORBIDDEN), ("[broadcast]\ntoken = \"of-the-webhook\"\n", StatusCode::UNAUTHORIZED)]
-    {
+    for more in ["", "[broadcast]\ntoken = \"of-the-webhook\"\n"] {
         at.configure(&open(more));
         let running = Running::start(&at, &Clock::system()).await;
         let caller = Caller::new(([127, 0, 0, 1], running.address().port()).into());
         let reply = push(&caller, &[], SPAN.to_owned()).await;
-        assert_eq!(reply.status, status, "{}", reply.text());
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{}", reply.text());
         assert!(reply.json()["message"].as_str().unwrap().contains("broadcast.token"));
         if !more.is_empty() {
             let header = ("x-webhook-signature", "of-the-webhook");

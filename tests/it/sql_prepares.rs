@@ -6,7 +6,9 @@ use std::path::Path;
 use sqlx::{Connection as _, Executor as _, SqlSafeStr as _};
 use tallyd::store::Statement;
 
+use crate::store::calls::save;
 use crate::store::engines::{connect, on_postgres, on_sqlite};
+use crate::store::samples::complete;
 
 #[test]
 fn every_file_is_a_statement_and_every_statement_a_file() {
@@ -48,6 +50,34 @@ async fn postgres_understands_every_statement() {
             }
         }
         connection.close().await.unwrap();
+    })
+    .await;
+}
+
+/// What SQLite counted while a table was small must not make it read all of it once it is large.
+#[tokio::test]
+async fn no_statement_that_is_given_keys_reads_the_whole_table_of_calls() {
+    on_sqlite(async |database| {
+        save(database, &(1..=48).map(complete).collect::<Vec<_>>()).await;
+        // Counted by somebody else, and by an older daemon.
+        database.tamper("ANALYZE").await;
+        database.store.optimise().await.unwrap();
+        let path = database.url.strip_prefix("sqlite:").unwrap();
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let given_keys = |statement: &&Statement| {
+            ["calls/delete", "calls/load", "calls/of_jobs", "settlements/lease", "settlements/park"]
+                .contains(&statement.name)
+        };
+        let statements: Vec<&Statement> = Statement::ALL.iter().filter(given_keys).collect();
+        assert_eq!(statements.len(), 5);
+        for statement in statements {
+            let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", statement.sqlite)).unwrap();
+            let mut rows = explained.raw_query();
+            while let Some(row) = rows.next().unwrap() {
+                let step: String = row.get(3).unwrap();
+                assert!(!step.starts_with("SCAN") || step.contains("json_each"), "{}: {step}", statement.name);
+            }
+        }
     })
     .await;
 }

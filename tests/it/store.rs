@@ -1,13 +1,16 @@
 //! What the store promises, asked of both engines.
 
+mod budget_terms;
 mod budgets;
-mod calls;
+pub(crate) mod calls;
 mod console;
 mod drivers;
 pub(crate) mod engines;
+mod forecasts;
 mod outbox;
-mod rollups;
-mod samples;
+pub(crate) mod rollups;
+pub(crate) mod samples;
+mod schedules;
 mod schema;
 mod settlements;
 mod tally_keys;

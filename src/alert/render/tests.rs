@@ -1,10 +1,12 @@
 use super::*;
-use crate::alert::facts::{Change, DearCall, Dimension, Driver, Drivers, Others, Span, Standing};
+use crate::alert::facts::{Change, DearCall, Dimension, Driver, Drivers, Others, Snooze, Span, Standing};
 use crate::domain::alert::CrossingKind;
 use crate::domain::budget::{Budget, BudgetSpec, Origin, Threshold};
+use crate::domain::forecast::{Basis, Outlook, Reach};
 use crate::domain::ids::CallId;
 use crate::domain::money::Money;
 use crate::domain::time::Timestamp;
+use crate::report::burn::Course;
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()
@@ -43,15 +45,31 @@ fn dear(model: &str, when: &str, cost: &str, tokens: (i64, i64), user: &str) -> 
     }
 }
 
+fn outlook() -> Outlook {
+    Outlook {
+        at: at("2026-11-19T10:45:00Z"),
+        basis: Basis::Profile { weeks: 6 },
+        projected: usd("389.12"),
+        low: usd("376"),
+        high: usd("402"),
+        reaches_limit: Some(Reach {
+            early: at("2026-11-23T15:00:00Z"),
+            likely: Some(at("2026-11-24T10:00:00Z")),
+            late: Some(at("2026-11-24T16:00:00Z")),
+        }),
+    }
+}
+
 fn section(budget: Budget) -> Section {
     let crossed_at = at("2026-11-19T10:47:00Z");
-    let window = budget.window.window_at(budget.zone, crossed_at);
+    let window = budget.window_at(crossed_at);
     Section {
         thresholds: vec![Threshold::Percent(8_000)],
         kind: CrossingKind::Crossed,
         crossed_at,
         window,
         spent: usd("240"),
+        outlook: Some(outlook()),
         now: Standing { spent: usd("240"), inline: usd("0.17"), unknown: 1 },
         before: Some(Span { since: at("2026-09-30T22:00:00Z"), until: at("2026-10-19T09:47:00Z") }),
         drivers: vec![Drivers {
@@ -68,7 +86,22 @@ fn section(budget: Budget) -> Section {
             dear("anthropic/claude-sonnet-4", "2026-11-17T14:41:00Z", "0.44841", (118_420, 6_210), "cust-11872"),
             dear("openai/gpt-4o", "2026-11-18T15:27:00Z", "0.3479", (121_900, 4_320), "<script>&"),
         ],
+        course: Some(Course {
+            window,
+            drawn: (window.start, window.end.unwrap_or(crossed_at)),
+            points: vec![
+                (window.start, Total::ZERO),
+                (at("2026-11-10T00:00:00Z"), usd("95.5")),
+                (crossed_at, usd("240")),
+            ],
+            spent: usd("240"),
+        }),
+        snooze: Some(Snooze {
+            until: at("2026-11-30T23:00:00Z"),
+            path: "/budgets/support-bot/snooze?until=1&key=ab".to_owned(),
+        }),
         budget,
+        value: None,
     }
 }
 
@@ -83,7 +116,7 @@ fn rendered(section: Section) -> Rendered {
 #[test]
 fn the_plain_part_says_it_all_in_72_columns() {
     let mail = rendered(section(support_bot("")));
-    assert_eq!(mail.subject, "support-bot at 80 %: $240.00 of $300.00, at this pace 100 % on Tue 24 Nov");
+    assert_eq!(mail.subject, "support-bot at 80 %: $240.00 of $300.00, 100 % expected on Tue 24 Nov");
     assert_eq!(mail.text, include_str!("expected.txt"));
 }
 
@@ -91,7 +124,7 @@ fn the_plain_part_says_it_all_in_72_columns() {
 fn html_holds_the_same_figures_and_escapes_what_others_named() {
     let html = rendered(section(support_bot(""))).html.replace(NBSP, " ");
     for text in [
-        "<title>support-bot at 80 %: $240.00 of $300.00, at this pace 100 % on Tue 24 Nov</title>",
+        "<title>support-bot at 80 %: $240.00 of $300.00, 100 % expected on Tue 24 Nov</title>",
         "▲ 80 % reached on Thu 19 Nov at 11:47",
         "$240.00 <span",
         "$84.67 → $106.12",
@@ -103,23 +136,105 @@ fn html_holds_the_same_figures_and_escapes_what_others_named() {
         "118,420 tokens in, 6,210 out",
         "&#60;script&#62;&#38;",
         "href=\"http://127.0.0.1:7117/budgets/support-bot\"",
+        "href=\"http://127.0.0.1:7117/budgets/support-bot/snooze?until=1&#38;key=ab\"",
+        ">Snooze until 1 Dec<",
+        "alt=\"Spend since Sun 1 Nov 00:00: $240.00 against the limit of $300.00; the forecast is $376–402 at its end.\"",
+        "from $0 to $500",
         "color-scheme",
     ] {
         assert!(html.contains(text), "{text}");
     }
-    assert!(!html.contains("<script") && !html.contains("<img"), "nothing is run or fetched");
+    assert!(!html.contains("<script") && html.matches("src=").count() == html.matches("src=\"cid:").count());
+}
+
+#[test]
+fn the_picture_is_there_in_both_schemes_and_the_same_each_time() {
+    let mail = rendered(section(support_bot("")));
+    assert_eq!(mail.pictures.len(), 2);
+    for picture in &mail.pictures {
+        assert!(picture.png.starts_with(b"\x89PNG\r\n") && picture.png.len() < 60_000, "{}", picture.png.len());
+        assert!(mail.html.contains(&format!("cid:{}\"", picture.content_id)), "{}", picture.content_id);
+    }
+    assert_ne!(mail.pictures[0], mail.pictures[1]);
+    assert_eq!(rendered(section(support_bot(""))).pictures, mail.pictures);
+    let many = vec![section(support_bot("")); 7];
+    let mail = render(&letter(many)).unwrap();
+    assert_eq!((mail.pictures.len(), mail.html.matches("<img").count()), (10, 5), "a long mail has a few pictures");
+    let mut unread = section(support_bot(""));
+    unread.course = None;
+    assert!(rendered(unread).pictures.is_empty());
+}
+
+#[test]
+fn a_picture_shows_the_course_the_limit_and_where_the_pace_leads() {
+    let section = section(support_bot(""));
+    let png = picture::draw(&section, section.course.as_ref().unwrap(), &picture::LIGHT).unwrap();
+    let pixels = tiny_skia::Pixmap::decode_png(&png).unwrap();
+    assert_eq!(pixels.width(), 2 * picture::WIDTH);
+    let colour = |x: u32, y: u32| {
+        let pixel = pixels.pixel(x, y).unwrap().demultiply();
+        (pixel.red(), pixel.green(), pixel.blue())
+    };
+    // The scale goes to $500, so that it holds the band: three fifths of 320 pixels above the base line is the limit.
+    assert_eq!(colour(300, 336 - 192), (0xb0, 0x27, 0x1c));
+    // Under the course it is shaded, behind it is not.
+    assert_ne!(colour(400, 330), colour(900, 330));
+    assert_eq!(colour(900, 322), (0xfc, 0xfc, 0xfb));
+    // The last point: 61.6 % of the month has gone, 48 % of the scale is spent.
+    assert_eq!(colour(12 + 1080 * 616 / 1000, 336 - 154), (0x3c, 0x4a, 0x55));
+    // At the right edge the band lies between $376 and $402, around the line to $389.
+    assert_ne!(colour(1_090, 336 - 252), (0xfc, 0xfc, 0xfb));
+}
+
+#[test]
+fn a_webhook_is_told_the_same_figures_as_data() {
+    let mail = rendered(section(support_bot("")));
+    let event = serde_json::to_value(&mail.event).unwrap();
+    assert_eq!(
+        (event["type"].as_str(), event["timestamp"].as_str()),
+        (Some("budget.alert"), Some("2026-11-19T10:47:05.000Z"))
+    );
+    let data = &event["data"];
+    assert_eq!(data["title"], mail.subject);
+    assert_eq!(data["link"], "http://127.0.0.1:7117/budgets/support-bot");
+    let alert = &data["alerts"][0];
+    for (name, value) in [
+        ("budget", "support-bot"),
+        ("limit_usd", "300.00"),
+        ("spent_usd", "240.00"),
+        ("crossed_at", "2026-11-19T10:47:00.000Z"),
+        ("window_end", "2026-11-30T23:00:00.000Z"),
+        ("when_exceeded", "alert"),
+        ("snooze_url", "http://127.0.0.1:7117/budgets/support-bot/snooze?until=1&key=ab"),
+    ] {
+        assert_eq!(alert[name], value, "{name}");
+    }
+    assert_eq!(alert["thresholds"], serde_json::json!(["80%"]));
+    assert_eq!(
+        alert["drivers"][0]["rows"][2],
+        serde_json::json!({
+            "name": "google/gemini-2.5-flash", "before_usd": "0.00", "after_usd": "29.87",
+        })
+    );
+    let summary = data["summary"].as_array().unwrap();
+    assert_eq!(summary[0], "support-bot: 80 % reached on Thu 19 Nov at 11:47: $240.00 of $300.00 (80.0 %).");
+    assert!(summary.iter().any(|line| line.as_str().unwrap().starts_with(
+        "Largest rises: openai/gpt-4o +$21.45, meta-llama/llama-3.3-70b-instruct-with-a-long-tail +$7.59, \
+         google/gemini-2.5-flash new at $29.87."
+    )));
 }
 
 #[test]
 fn only_what_is_known_is_said() {
     let mut early = section(support_bot(""));
     early.crossed_at = at("2026-11-01T01:00:00Z");
+    early.outlook = None;
     early.before = None;
     early.dearest.clear();
     let mail = rendered(early);
     assert_eq!(mail.subject, "support-bot at 80 %: $240.00 of $300.00");
     assert!(
-        !mail.text.contains("pace") && !mail.text.contains("DEAREST") && !mail.text.contains("->"),
+        !mail.text.contains("orecast") && !mail.text.contains("DEAREST") && !mail.text.contains("->"),
         "{}",
         mail.text
     );
@@ -190,6 +305,30 @@ fn late_found_and_corrected_crossings_explain_themselves() {
     ] {
         assert!(text.contains(sentence), "{sentence} in {text}");
     }
+}
+
+#[test]
+fn a_forecast_is_told_as_one() {
+    let mut expected = section(support_bot(r#","alert_at":["50%","100%","forecast 100%"]"#));
+    expected.thresholds = vec![Threshold::Forecast(10_000)];
+    expected.kind = CrossingKind::Forecast;
+    expected.spent = usd("160");
+    let mail = rendered(expected.clone());
+    assert_eq!(mail.subject, "support-bot forecast to reach 100 %: $160.00 of $300.00, 100 % expected on Tue 24 Nov");
+    let text = mail.text.replace('\n', " ");
+    for sentence in [
+        "support-bot: Forecast to reach 100 %, as of Thu 19 Nov at 11:47",
+        "100 % would be reached on Tue 24 Nov, between Mon afternoon and Tue afternoon. The forecast is $389 for \
+         November, $376–402 in four of five cases (from the hours of the last 6 weeks).",
+        "The next mail comes at 100 % ($300.00).",
+    ] {
+        assert!(text.contains(sentence), "{sentence} in {text}");
+    }
+    assert!(mail.html.contains("▲ Forecast to reach"), "a warning, however little is spent");
+    expected.thresholds.insert(0, Threshold::Percent(5_000));
+    expected.kind = CrossingKind::Crossed;
+    let both = rendered(expected).text.replace('\n', " ");
+    assert!(both.contains("50 % reached on Thu 19 Nov at 11:47, and forecast to reach 100 %"), "{both}");
 }
 
 #[test]

@@ -1,18 +1,27 @@
 //! The HTML part: strings ready for the template, which decides nothing but where they stand.
 
 use askama::Template;
+use sha2::{Digest as _, Sha256};
 
-use super::{plain, words};
+use super::{picture, plain, words};
 use crate::alert::facts::{Change, DearCall, Dimension, Driver, Drivers, Letter, Section};
 use crate::domain::money::Total;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY_MS, Timestamp};
+use crate::report::burn::Course;
 use crate::report::format;
+use crate::store::outbox::Picture;
 
 /// Longest name shown whole, in characters.
 const MAX_NAME: usize = 72;
 
 /// Where a budget's bar turns from calm to a warning, in basis points of the limit.
 const WARNS_FROM: i64 = 8_000;
+
+/// Sections that have a picture; those after them have their bars.
+const PICTURED: usize = 5;
+
+/// The longest span whose edges are told by the hour, in milliseconds.
+const TOLD_BY_HOUR_MS: i64 = 2 * DAY_MS;
 
 /// Where it is full.
 const FULL: i64 = 10_000;
@@ -38,17 +47,19 @@ struct SectionView {
     heading: Option<String>,
     notes: Vec<String>,
     bars: Vec<Bar>,
+    burn: Option<Burn>,
     compared: String,
     drivers: Vec<DriversView>,
     dearest: Option<Dearest>,
     next: String,
     budget_url: String,
+    snooze: Option<SnoozeLink>,
     small_print: String,
 }
 
 /// How loud a thing is; each has a mark of its own, so that colour never speaks alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(in crate::alert) enum Tone {
     Calm,
     Warn,
     Bad,
@@ -64,19 +75,43 @@ struct Bar {
     fill: Tone,
 }
 
-struct DriversView {
-    title: &'static str,
-    rows: Vec<RowView>,
+/// The picture of the course, and what stands around it as text.
+struct Burn {
+    light: String,
+    dark: String,
+    width: u32,
+    /// What it shows, for those who do not see it.
+    about: String,
+    /// The amount at its upper edge.
+    top: String,
+    limit: String,
+    since: String,
+    until: String,
+    /// Whether it shows an even pace, and a forecast.
+    even: bool,
+    forecast: bool,
 }
 
-struct RowView {
-    name: String,
-    spent: String,
+struct SnoozeLink {
+    url: String,
+    label: String,
+}
+
+/// A table of drivers.
+pub(in crate::alert) struct DriversView {
+    pub(in crate::alert) title: &'static str,
+    pub(in crate::alert) rows: Vec<RowView>,
+}
+
+/// A row of it.
+pub(in crate::alert) struct RowView {
+    pub(in crate::alert) name: String,
+    pub(in crate::alert) spent: String,
     /// `None` where there is nothing to compare with.
-    rise: Option<String>,
-    change: String,
-    bold: bool,
-    dim: bool,
+    pub(in crate::alert) rise: Option<String>,
+    pub(in crate::alert) change: String,
+    pub(in crate::alert) bold: bool,
+    pub(in crate::alert) dim: bool,
     last: bool,
 }
 
@@ -96,11 +131,18 @@ struct CallView {
 }
 
 impl<'a> Page<'a> {
-    pub(super) fn new(letter: &Letter, subject: &'a str) -> Self {
+    /// The page; what it shows as `cid:…` is added to `pictures`.
+    pub(super) fn new(letter: &Letter, subject: &'a str, pictures: &mut Vec<Picture>) -> Self {
+        let mut burn = |place: usize, section: &Section| {
+            section.course.as_ref().filter(|_| place < PICTURED).and_then(|course| Burn::new(section, course, pictures))
+        };
+        let sections = letter.sections.iter().enumerate();
         Self {
             subject,
             preview: letter.sections.first().map(preview).unwrap_or_default(),
-            sections: letter.sections.iter().map(|section| SectionView::new(section, letter)).collect(),
+            sections: sections
+                .map(|(place, section)| SectionView::new(section, letter, burn(place, section)))
+                .collect(),
             alerts_url: format!("{}/alerts", letter.dashboard_url),
         }
     }
@@ -117,10 +159,14 @@ fn preview(section: &Section) -> String {
 }
 
 impl SectionView {
-    fn new(section: &Section, letter: &Letter) -> Self {
+    fn new(section: &Section, letter: &Letter, burn: Option<Burn>) -> Self {
         let budget = &section.budget;
         let share = section.spent.basis_points_of(budget.limit);
-        let tone = Tone::of(share.unwrap_or(FULL));
+        // What is only expected is a warning, however little is spent.
+        let tone = match Tone::of(share.unwrap_or(FULL)) {
+            Tone::Calm if words::is_forecast(section) => Tone::Warn,
+            tone => tone,
+        };
         let mut bars = vec![Bar {
             label: "Spent",
             share: share.map_or_else(|| format::usd(section.spent), format::share),
@@ -131,7 +177,7 @@ impl SectionView {
             bars.push(Bar { label, share: format::share(gone), width: percent(gone), fill: Tone::Gone });
         }
         Self {
-            budget: budget.name.to_string(),
+            budget: words::whose(section),
             window: format!(
                 "{}, {}",
                 words::window_title(budget.window, &section.window, budget.zone),
@@ -145,14 +191,68 @@ impl SectionView {
             heading: words::heading(section),
             notes: words::notes(section),
             bars,
+            burn,
             compared: words::compared(section, letter.composed_at),
-            drivers: section.drivers.iter().map(|drivers| DriversView::new(drivers, section)).collect(),
+            drivers: section
+                .drivers
+                .iter()
+                .map(|drivers| DriversView::new(drivers, section.before.is_some(), budget.name.as_str()))
+                .collect(),
             dearest: Dearest::new(section, &letter.dashboard_url),
             next: words::next(section).join(" "),
             budget_url: budget_url(section, &letter.dashboard_url),
+            snooze: section.snooze.as_ref().map(|snooze| SnoozeLink {
+                url: format!("{}{}", letter.dashboard_url, snooze.path),
+                label: words::snooze(section, snooze),
+            }),
             small_print: words::small_print(section, letter.composed_at),
         }
     }
+}
+
+impl Burn {
+    fn new(section: &Section, course: &Course, pictures: &mut Vec<Picture>) -> Option<Self> {
+        let (light, dark) =
+            (picture::draw(section, course, &picture::LIGHT)?, picture::draw(section, course, &picture::DARK)?);
+        let [light, dark] = [light, dark].map(|png| {
+            // Named by what it shows, so that one that is drawn again is the same.
+            let content_id = format!("burn.{}@tallyd", content_hash(&png));
+            pictures.push(Picture { content_id: content_id.clone(), png });
+            content_id
+        });
+        let (budget, (since, until)) = (&section.budget, course.drawn);
+        let is_short = until.millis() - since.millis() <= TOLD_BY_HOUR_MS;
+        let edge = |at: Timestamp| {
+            if is_short { when(section, at) } else { words::date(section, at) }
+        };
+        Some(Self {
+            light,
+            dark,
+            width: picture::WIDTH,
+            about: plain(&words::course(section, course)),
+            top: picture::axis(section, course).ticks.last().map(|(_, label)| label.clone()).unwrap_or_default(),
+            limit: format::usd(budget.limit),
+            since: edge(since),
+            until: edge(if is_short { until } else { until.plus_millis(-1) }),
+            even: !budget.window.is_rolling() && section.window.end.is_some(),
+            forecast: words::outlook_of(section).is_some(),
+        })
+    }
+}
+
+/// 32 hex digits of the bytes' hash.
+fn content_hash(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(32);
+    for byte in &Sha256::digest(bytes)[..16] {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// Spend as a share of the limit; `None` under a limit of zero.
+pub(super) fn percent_of(section: &Section) -> Option<String> {
+    section.spent.basis_points_of(section.budget.limit).map(format::share)
 }
 
 /// Budget names need no escaping in a URL.
@@ -161,7 +261,7 @@ pub(super) fn budget_url(section: &Section, dashboard_url: &str) -> String {
 }
 
 impl Tone {
-    pub(super) fn of(share: i64) -> Self {
+    pub(in crate::alert) fn of(share: i64) -> Self {
         match share {
             FULL.. => Self::Bad,
             WARNS_FROM.. => Self::Warn,
@@ -169,7 +269,7 @@ impl Tone {
         }
     }
 
-    fn class(self) -> &'static str {
+    pub(in crate::alert) fn class(self) -> &'static str {
         match self {
             Self::Calm => "calm",
             Self::Warn => "warn",
@@ -179,7 +279,7 @@ impl Tone {
     }
 
     /// The colour in light; the style sheet has the dark one.
-    fn colour(self) -> &'static str {
+    pub(in crate::alert) fn colour(self) -> &'static str {
         match self {
             Self::Calm => "#3c4a55",
             Self::Warn => "#8a5600",
@@ -188,7 +288,7 @@ impl Tone {
         }
     }
 
-    fn mark(self) -> &'static str {
+    pub(in crate::alert) fn mark(self) -> &'static str {
         match self {
             Self::Calm | Self::Gone => "●",
             Self::Warn => "▲",
@@ -198,7 +298,7 @@ impl Tone {
 }
 
 /// Whole percent of a bar, never empty for something and never full for less.
-pub(super) fn percent(basis_points: i64) -> i64 {
+pub(in crate::alert) fn percent(basis_points: i64) -> i64 {
     match basis_points {
         ..=0 => 0,
         FULL.. => 100,
@@ -207,15 +307,15 @@ pub(super) fn percent(basis_points: i64) -> i64 {
 }
 
 impl DriversView {
-    fn new(drivers: &Drivers, section: &Section) -> Self {
-        let compared = section.before.is_some();
+    /// The table; `all` names its last row.
+    pub(in crate::alert) fn new(drivers: &Drivers, compared: bool, all: &str) -> Self {
         let mut rows: Vec<RowView> =
             drivers.rows.iter().map(|driver| RowView::new(name(driver), &driver.cost, compared)).collect();
         if drivers.others.names > 0 {
             let row = RowView::new(others(drivers), &drivers.others.cost, compared);
             rows.push(RowView { dim: true, ..row });
         }
-        let row = RowView::new(section.budget.name.to_string(), &drivers.all, compared);
+        let row = RowView::new(all.to_owned(), &drivers.all, compared);
         rows.push(RowView { bold: true, last: true, ..row });
         Self { title: title(drivers.by), rows }
     }
@@ -235,13 +335,14 @@ impl RowView {
         }
     }
 
-    fn rule(&self) -> &'static str {
+    /// The line below it.
+    pub(in crate::alert) fn rule(&self) -> &'static str {
         if self.last { "" } else { "border-bottom:1px solid #e5e5e1;" }
     }
 }
 
 /// What a table of drivers is headed.
-pub(super) fn title(by: Dimension) -> &'static str {
+pub(in crate::alert) fn title(by: Dimension) -> &'static str {
     match by {
         Dimension::Model => "What drives it",
         Dimension::App => "By app",
@@ -250,12 +351,12 @@ pub(super) fn title(by: Dimension) -> &'static str {
 }
 
 /// A driver's name, bounded.
-pub(super) fn name(driver: &Driver) -> String {
+pub(in crate::alert) fn name(driver: &Driver) -> String {
     driver.name.as_deref().map_or_else(|| "(none named)".to_owned(), bounded)
 }
 
 /// `3 other models`.
-pub(super) fn others(drivers: &Drivers) -> String {
+pub(in crate::alert) fn others(drivers: &Drivers) -> String {
     let what = match drivers.by {
         Dimension::Model => "model",
         Dimension::App => "app",

@@ -76,7 +76,8 @@ impl Demo {
         )
         .await?;
         let config = configuration(folder.path(), simulator.base_url(), &keys, free_port().await)?;
-        let surroundings = Surroundings { clock: clock.clone(), entropy: entropy.clone(), warnings: Vec::new() };
+        let surroundings =
+            Surroundings { clock: clock.clone(), entropy: entropy.clone(), warnings: Vec::new(), reload: None };
         let daemon = Daemon::start(&config, surroundings).await?;
         let base_url = format!("http://{}/api/v1", daemon.address());
         let (ledger, stop) = (daemon.ledger().clone(), daemon.tasks().stop_token());
@@ -166,7 +167,7 @@ const BUDGETS: &str = r#"
 name = "everything"
 window = "month"
 limit_usd = "900.00"
-alert_at = ["50%", "80%", "100%"]
+alert_at = ["50%", "80%", "100%", "forecast 100%"]
 notify = ["finance@example.com"]
 
 [[budgets]]
@@ -175,7 +176,7 @@ scope = { app = "support-bot" }
 window = "month"
 time_zone = "Europe/Berlin"
 limit_usd = "300.00"
-alert_at = ["50%", "80%", "100%"]
+alert_at = ["50%", "80%", "100%", "forecast 100%"]
 notify = ["care-team@example.com", "lena@example.com"]
 
 [[budgets]]
@@ -202,4 +203,15 @@ window = "rolling 7d"
 limit_usd = "120.00"
 alert_at = ["80%", "100%"]
 notify = ["finance@example.com"]
+
+[[reports]]
+name = "daily"
+schedule = "0 8 * * *"
+notify = ["team@example.com"]
+
+[[reports]]
+name = "weekly"
+schedule = "0 8 * * mon"
+time_zone = "Europe/Berlin"
+notify = ["finance@example.com", "team@example.com"]
 "#;

@@ -40,6 +40,7 @@ pub(super) fn tell(
         routing: call.routing.map(str::to_owned),
         streamed: Some(call.streamed),
         flags: Vec::new(),
+        estimate: None,
     })));
     let head_at = call.created_at.plus_millis(i64::from(call.first_byte_ms));
     let over_at = call.created_at.plus_millis(i64::from(call.duration_ms));

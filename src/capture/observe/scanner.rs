@@ -31,9 +31,14 @@ impl Form {
     }
 }
 
+/// What may stand before the first byte of a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads text and remembers what it said.
 pub(super) struct Scanner {
     form: Form,
+    /// How much of a byte order mark has been read; `None` after the text's first bytes.
+    mark: Option<usize>,
     events: Events,
     tap: Tap,
     kept: Kept,
@@ -50,6 +55,7 @@ impl Scanner {
     pub(super) fn new(form: Form, left: Option<u64>) -> Self {
         Self {
             form,
+            mark: Some(0),
             events: Events::new(),
             tap: Tap::new(&REPLY),
             kept: Kept::default(),
@@ -62,6 +68,7 @@ impl Scanner {
 
     /// Reads on; what follows the end is not looked at.
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        bytes = &bytes[self.pass_mark(bytes)..];
         match self.form {
             Form::Json => self.tap.push(bytes, &mut self.kept),
             Form::Events => {
@@ -73,6 +80,27 @@ impl Scanner {
             }
             Form::Other => {}
         }
+    }
+
+    /// Reads over a byte order mark at the start. Returns how many bytes were read.
+    fn pass_mark(&mut self, bytes: &[u8]) -> usize {
+        let Some(read) = self.mark else { return 0 };
+        let rest = &BYTE_ORDER_MARK[read..];
+        let same = rest.iter().zip(bytes).take_while(|(mark, byte)| mark == byte).count();
+        if same < rest.len() && same == bytes.len() {
+            self.mark = Some(read + same);
+            return same;
+        }
+        self.mark = None;
+        if same < rest.len() && read + same > 0 {
+            // It was none after all.
+            match self.form {
+                Form::Events => self.events.begin_unknown(),
+                Form::Json => self.tap.push(&BYTE_ORDER_MARK[..1], &mut self.kept),
+                Form::Other => {}
+            }
+        }
+        same
     }
 
     fn line(&mut self, line: Option<Line>) {
@@ -110,10 +138,8 @@ impl Scanner {
                 if whole && !self.tap.is_done() && !self.tap.is_blank() {
                     self.reading.flag(flags::REPLY_NOT_READ);
                 }
-                if !self.tap.is_broken() {
-                    // Of a body that was cut, the values that came whole still count.
-                    self.reading.take(&self.kept);
-                }
+                // Of a body that was cut or is damaged, the values that came whole before that still count.
+                self.reading.take(&self.kept);
                 self.kept.clear();
             }
             Form::Events | Form::Other => {}
@@ -125,10 +151,13 @@ impl Scanner {
 impl io::Write for Scanner {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(left) = &mut self.left {
-            let Some(rest) = left.checked_sub(bytes.len() as u64) else {
+            let room = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+            *left -= room as u64;
+            if room < bytes.len() {
+                // Up to the bound it is read, in whatever pieces it came.
+                self.push(&bytes[..room]);
                 return Err(io::Error::other("more decoded text than is looked at"));
-            };
-            *left = rest;
+            }
         }
         self.push(bytes);
         Ok(bytes.len())

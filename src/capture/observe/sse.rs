@@ -39,9 +39,6 @@ enum State {
     Other,
 }
 
-/// What may stand before the first line of a stream.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// Finds events.
 pub(super) struct Events {
     state: State,
@@ -53,8 +50,6 @@ pub(super) struct Events {
     has_data: bool,
     /// What the event's JSON says was told already.
     told: bool,
-    /// How much of a byte order mark has been read; `None` after the stream's first bytes.
-    mark: Option<usize>,
 }
 
 impl Events {
@@ -68,13 +63,12 @@ impl Events {
             probe_len: 0,
             has_data: false,
             told: false,
-            mark: Some(0),
         }
     }
 
     /// Reads until a data line has brought something or the bytes end. Returns how many bytes were read.
     pub(super) fn push(&mut self, bytes: &[u8], tap: &mut Tap, kept: &mut Kept) -> (usize, Option<Line>) {
-        let mut at = self.pass_mark(bytes);
+        let mut at = 0;
         while at < bytes.len() {
             let byte = bytes[at];
             let line_end = byte == b'\n' || byte == b'\r';
@@ -142,22 +136,10 @@ impl Events {
         if self.state == State::Data { self.end_line(tap) } else { None }
     }
 
-    /// Reads over a byte order mark at the start of the stream. Returns how many bytes were read.
-    fn pass_mark(&mut self, bytes: &[u8]) -> usize {
-        let Some(read) = self.mark else { return 0 };
-        let rest = &BYTE_ORDER_MARK[read..];
-        let same = rest.iter().zip(bytes).take_while(|(mark, byte)| mark == byte).count();
-        if same < rest.len() && same == bytes.len() {
-            self.mark = Some(read + same);
-            return same;
-        }
-        self.mark = None;
-        if same < rest.len() && read + same > 0 {
-            // It was none after all, but the beginning of a name that nobody knows.
-            self.name_len = NAME;
-            self.state = State::Name;
-        }
-        same
+    /// The stream's first bytes are no text, but the beginning of a name that nobody knows.
+    pub(super) fn begin_unknown(&mut self) {
+        self.name_len = NAME;
+        self.state = State::Name;
     }
 
     fn begin_data(&mut self, tap: &mut Tap, kept: &mut Kept) {

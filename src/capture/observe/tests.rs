@@ -262,7 +262,7 @@ fn an_event_over_several_lines_is_one_text() {
 
 #[test]
 fn hostile_amounts_are_flagged_and_not_taken() {
-    for amount in ["1e400", "\"NaN\"", "true", "{}", "[1]", "99999999999"] {
+    for amount in ["1e400", "\"NaN\"", "true", "{}", "[1]", "99999999999", "-0.01", "\"-1e-12\""] {
         let body = format!(r#"{{"usage":{{"cost":{amount},"prompt_tokens":-3,"completion_tokens":1e3}}}}"#);
         let reading = observe("application/json", "identity", &[body.as_bytes()]).reading;
         assert_eq!(reading.facts.inline_cost, None, "{amount}");
@@ -306,6 +306,28 @@ fn bombs_and_crowds_are_bounded() {
     assert_eq!(read, [true, true, false]);
     let mut later = Observer::new(&headers(SSE, "gzip"), &limits);
     assert!(later.push(&coded), "memory is given back");
+}
+
+/// Whatever the pieces it comes in, a reply that unpacks to more than is looked at is read up to the same place.
+#[test]
+fn what_is_looked_at_of_a_bomb_does_not_depend_on_its_pieces() {
+    let event = "data: {\"id\":\"gen-1-a\",\"usage\":{\"cost\":0.25}}\n\n";
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        let coded = encode(coding, &[event.as_bytes(), " ".repeat(1 << 16).as_bytes()].concat());
+        for decoded in [event.len() as u64 - 3, event.len() as u64, 5_000] {
+            let read = |size: usize| {
+                let limits = ObserveLimits { decoded, ..limits() };
+                let mut observer = Observer::new(&headers(SSE, coding), &limits);
+                for piece in coded.chunks(size) {
+                    observer.push(piece);
+                }
+                observer.finish(true)
+            };
+            let cost = (decoded >= event.len() as u64).then(|| Money::parse("0.25").unwrap());
+            assert_eq!(read(usize::MAX).reading.facts.inline_cost, cost, "{coding} {decoded}");
+            assert_eq!(read(1), read(usize::MAX), "{coding} {decoded}");
+        }
+    }
 }
 
 fn samples() -> Vec<(&'static str, Vec<u8>)> {

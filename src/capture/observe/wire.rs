@@ -249,12 +249,15 @@ impl Reading {
 
     fn take_usage(&mut self, kept: &Kept) {
         let facts = &mut self.facts;
+        // The first event of `/messages` counts nothing yet and writes zeros.
+        let opens = kept.raw(TYPE) == Some("\"message_start\"");
+        let said = |count: &i64| *count > 0 || !opens;
         set(&mut facts.native_tokens_cached, count(kept, CACHED));
         set(&mut facts.cache_write_tokens, count(kept, CACHE_WRITE));
-        set(&mut facts.native_tokens_completion, count(kept, COMPLETION));
+        set(&mut facts.native_tokens_completion, count(kept, COMPLETION).filter(said));
         set(&mut facts.native_tokens_reasoning, count(kept, REASONING));
         set(&mut facts.native_tokens_prompt, count(kept, PROMPT));
-        if let Some(input) = count(kept, MESSAGES_PROMPT) {
+        if let Some(input) = count(kept, MESSAGES_PROMPT).filter(said) {
             // `/messages` counts what it read from and wrote to the cache beside its input, the others within it.
             let cached = count(kept, MESSAGES_CACHED);
             let beside = cached.map_or(0, |cached| cached.saturating_add(count(kept, CACHE_WRITE).unwrap_or(0)));
@@ -340,9 +343,12 @@ fn count(kept: &Kept, field: u8) -> Option<i64> {
     whole.parse().ok().filter(|count| *count >= 0)
 }
 
-/// An amount; an error when there is one that is none.
+/// An amount; an error when there is one that is none, or is below zero: no call earns money, and a reply is no bill.
 fn amount(kept: &Kept, field: u8) -> Option<Result<Money, ()>> {
-    number(kept, field).map(|text| Money::parse(&text).map_err(drop))
+    if kept.is_passed_over(field) {
+        return Some(Err(()));
+    }
+    number(kept, field).map(|text| Money::parse(&text).ok().filter(|amount| *amount >= Money::ZERO).ok_or(()))
 }
 
 /// A code or type as a short text, whether it was a number or a string.

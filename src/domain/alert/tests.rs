@@ -33,6 +33,7 @@ fn monthly() -> Budget {
 /// What a service keeps of one budget: the budget, what was told, what is armed.
 struct Kept {
     budget: Budget,
+    value: Arc<str>,
     defined_at: Timestamp,
     told: Vec<Told>,
     arms: Vec<Arm>,
@@ -40,11 +41,18 @@ struct Kept {
 
 impl Kept {
     fn new(budget: Budget) -> Self {
-        Self { budget, defined_at: at("2026-10-05T00:00:00Z"), told: Vec::new(), arms: Vec::new() }
+        Self { budget, value: "".into(), defined_at: at("2026-10-05T00:00:00Z"), told: Vec::new(), arms: Vec::new() }
     }
 
     fn evaluation(&self) -> Evaluation<'_> {
-        Evaluation { budget: &self.budget, defined_at: self.defined_at, told: &self.told, arms: &self.arms }
+        Evaluation {
+            budget: &self.budget,
+            value: &self.value,
+            limit: self.budget.limit,
+            defined_at: self.defined_at,
+            told: &self.told,
+            arms: &self.arms,
+        }
     }
 
     /// Decides and writes down; the thresholds told.
@@ -134,10 +142,10 @@ fn who_notifies_nobody_has_a_history_and_no_mail() {
 fn a_limit_of_zero_is_crossed_by_the_first_spend_and_not_before() {
     let mut kept = Kept::new(budget(&serde_json::json!({ "limit_usd": 0 })));
     assert!(kept.spend("0", "2026-11-03T00:00:00Z").is_empty());
-    assert_eq!(BudgetState::of(&kept.budget, Total::ZERO), BudgetState::Ok);
+    assert_eq!(BudgetState::of(&kept.budget, Money::ZERO, Total::ZERO), BudgetState::Ok);
     assert_eq!(kept.spend("0.000000000001", "2026-11-03T00:00:00Z"), ["50%", "80%", "100%"]);
     let blocking = budget(&serde_json::json!({ "limit_usd": 0, "when_exceeded": "block" }));
-    assert_eq!(BudgetState::of(&blocking, Total::ZERO), BudgetState::Exceeded);
+    assert_eq!(BudgetState::of(&blocking, Money::ZERO, Total::ZERO), BudgetState::Exceeded);
 }
 
 #[test]
@@ -149,7 +157,7 @@ fn a_budget_stands_where_its_spend_is() {
         ("499.999999999999", BudgetState::Alerting),
         ("500", BudgetState::Exceeded),
     ] {
-        assert_eq!(BudgetState::of(&early, usd(spent)), state, "{spent}");
+        assert_eq!(BudgetState::of(&early, early.limit, usd(spent)), state, "{spent}");
     }
 }
 

@@ -44,6 +44,10 @@ fn a_budget_reads_back_from_its_own_json() {
     assert_eq!(stored["time_zone"], "Asia/Kathmandu");
     assert_eq!(stored["origin"], budget.origin.as_str());
     assert_eq!(serde_json::from_value::<Budget>(stored).unwrap(), budget);
+    let budget = written(&json!({ "billing_day": 31, "rollover": true })).unwrap();
+    let stored = serde_json::to_value(&budget).unwrap();
+    assert_eq!((stored["billing_day"].as_i64(), stored["rollover"].as_bool()), (Some(31), Some(true)));
+    assert_eq!(serde_json::from_value::<Budget>(stored).unwrap(), budget);
 }
 
 #[test]
@@ -87,6 +91,13 @@ fn what_is_wrong_is_told_with_the_remedy() {
         (json!({ "scope": { "model": "openai/gpt-4o:free" } }), "can never match"),
         (json!({ "scope": { "provider": "Azure" }, "when_exceeded": "block" }), "put model beside it"),
         (json!({ "limit": "5" }), "unknown field `limit`"),
+        (json!({ "week_starts": "Sunday", "window": "week" }), "\"Sunday\" is not a weekday"),
+        (json!({ "week_starts": "monday" }), "week_starts says where weeks begin; with window = \"month\" remove it"),
+        (json!({ "billing_day": 0 }), "0 is not a day of the month"),
+        (json!({ "billing_day": 32 }), "from 1 to 31"),
+        (json!({ "billing_day": 15, "window": "quarter" }), "with window = \"quarter\" remove it"),
+        (json!({ "rollover": true, "window": "total" }), "\"total\" has no window before"),
+        (json!({ "rollover": true, "window": "rolling 7d" }), "\"rolling 7d\" has no window before"),
     ] {
         let error = written(&fields).unwrap_err();
         assert!(error.contains(told), "{fields}: {error}");
@@ -96,6 +107,8 @@ fn what_is_wrong_is_told_with_the_remedy() {
         json!({ "limit_usd": 9_000_000 }),
         json!({ "limit_usd": 0, "when_exceeded": "block" }),
         json!({ "scope": { "provider": "Azure" } }),
+        json!({ "billing_day": 31, "rollover": true }),
+        json!({ "week_starts": "sunday", "window": "week" }),
         json!({ "scope": { "provider": "Azure", "model": "openai/*" }, "when_exceeded": "block" }),
     ] {
         assert!(written(&fields).is_ok(), "{fields}");
@@ -141,7 +154,9 @@ fn only_a_blocking_budget_refuses_and_only_at_its_limit() {
     let blocks = written(&json!({ "when_exceeded": "block" })).unwrap();
     let alerts = written(&json!({})).unwrap();
     let (below, at_limit) = (usd("499.999999999999").into(), usd("500").into());
-    assert!(!blocks.refuses(below) && blocks.refuses(at_limit) && !alerts.refuses(at_limit));
+    let limit = usd("500");
+    assert!(!blocks.refuses(limit, below) && blocks.refuses(limit, at_limit) && !alerts.refuses(limit, at_limit));
+    assert!(!blocks.refuses(usd("501"), at_limit), "the window's limit is asked, not the budget's own");
 }
 
 proptest! {

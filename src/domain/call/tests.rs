@@ -22,6 +22,7 @@ fn sent() -> Sent {
         routing: None,
         streamed: Some(true),
         flags: Vec::new(),
+        estimate: None,
     }
 }
 
@@ -80,6 +81,18 @@ fn an_error_status_whose_id_never_shows_is_failed_at_give_up() {
     call.read(&Reading::NotYet, Timestamp(3_000 + GIVE_UP), GIVE_UP);
     assert_eq!(call.state, CallState::Failed);
     assert_eq!(call.error.unwrap().error_type.as_deref(), Some("provider_unavailable"));
+}
+
+#[test]
+fn a_redirect_with_an_id_is_settled_if_there_is_a_record_and_failed_if_there_never_is() {
+    let mut call = Call::sent(&sent(), "j");
+    call.outcome(&outcome(Ending::Complete, Some(307), Some(id())));
+    assert_eq!((call.state, call.cost()), (CallState::Pending, None));
+    let mut real = call.clone();
+    real.read(&record(5), Timestamp(4_000), GIVE_UP);
+    assert_eq!((real.state, real.cost()), (CallState::Settled, Some(Money::from_picos(5))));
+    call.read(&Reading::NotYet, Timestamp(3_000 + GIVE_UP), GIVE_UP);
+    assert_eq!((call.state, call.cost()), (CallState::Failed, Some(Money::ZERO)));
 }
 
 #[test]

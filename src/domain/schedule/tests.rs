@@ -219,3 +219,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_run_before_is_the_one_that_leads_to_this() {
+    let berlin: Tz = "Europe/Berlin".parse().unwrap();
+    let before = |text: &str, zone: Tz, at_text: &str| {
+        Schedule::parse(text, zone).unwrap().last_before(at(at_text)).map(|run| zone::to_rfc3339(zone, run))
+    };
+    let run = |text: &str| Some(text.to_owned());
+    assert_eq!(before("0 8 * * *", berlin, "2026-11-19T07:00:00Z"), run("2026-11-18T08:00:00+01:00"), "not itself");
+    assert_eq!(before("0 8 * * *", berlin, "2026-11-19T07:00:00.001Z"), run("2026-11-19T08:00:00+01:00"));
+    assert_eq!(before("*/5 * * * *", Tz::UTC, "2026-11-19T07:02:00Z"), run("2026-11-19T07:00:00+00:00"));
+    assert_eq!(before("0 6 1 * *", Tz::UTC, "2026-11-30T00:00:00Z"), run("2026-11-01T06:00:00+00:00"));
+    assert_eq!(before("0 0 29 2 *", Tz::UTC, "2026-11-30T00:00:00Z"), run("2024-02-29T00:00:00+00:00"));
+    // A fixed hour that was skipped ran at the first instant after the gap.
+    assert_eq!(before("30 2 * * *", berlin, "2026-03-29T12:00:00Z"), run("2026-03-29T03:00:00+02:00"));
+}
+
+proptest! {
+    #[test]
+    fn nothing_lies_between_the_run_before_and_the_instant(
+        zone in select(TZ_VARIANTS.as_slice()),
+        text in select(["*/20 * * * *", "30 2 * * *", "0 8,20 * * *", "15 6 * * mon-fri", "0 0 1 * *"].as_slice()),
+        at in 1_600_000_000_000_i64..1_900_000_000_000,
+    ) {
+        let schedule = Schedule::parse(text, zone).unwrap();
+        let last = schedule.last_before(Timestamp(at)).unwrap();
+        prop_assert!(last < Timestamp(at));
+        prop_assert!(schedule.next_after(last).unwrap() >= Timestamp(at));
+    }
+}

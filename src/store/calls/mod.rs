@@ -156,6 +156,16 @@ pub async fn under_way(
     rows.into_iter().map(CallRow::into_call).collect()
 }
 
+/// Rows for which budgets hold something back: their cost is to become known, oldest first; those after `cursor`.
+pub async fn held(tx: &mut Tx, cursor: Option<Cursor>, limit: u32) -> Result<Vec<Call>, StoreError> {
+    let after = cursor.map_or(i64::MIN, |cursor| cursor.created_at.millis());
+    let after_id = cursor.map(|cursor| cursor.call_id.to_string()).unwrap_or_default();
+    let rows: Vec<CallRow> = in_tx!(tx, sql::CALLS_HELD, |text, conn| {
+        sqlx::query_as(text).bind(after).bind(after_id).bind(i64::from(limit)).fetch_all(conn).await?
+    });
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
 /// The row with this generation or call ID, with what is kept of its generation record (JSON text).
 pub async fn find(store: &Store, id: &str) -> Result<Option<(Call, Option<String>)>, StoreError> {
     let row: Option<CallRow> =
@@ -233,6 +243,28 @@ pub async fn scan(tx: &mut Tx, since: Timestamp, cursor: Option<Cursor>, limit: 
     scan_rows(tx, since, cursor, limit).await?.into_iter().map(CallRow::into_call).collect()
 }
 
+/// The same outside a transaction, up to `until` (exclusive): for what reads years of rows, a page at a time.
+pub async fn history(
+    store: &Store,
+    since: Timestamp,
+    until: Timestamp,
+    cursor: Option<Cursor>,
+    limit: u32,
+) -> Result<Vec<Call>, StoreError> {
+    let after = cursor.map_or(since.millis(), |cursor| cursor.created_at.millis());
+    let after_id = cursor.map(|cursor| cursor.call_id.to_string()).unwrap_or_default();
+    let rows: Vec<CallRow> = reading!(store, sql::CALLS_SCAN, |text, conn| {
+        sqlx::query_as(text)
+            .bind(after)
+            .bind(after_id)
+            .bind(until.millis())
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?
+    });
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
 pub(super) async fn scan_rows(
     tx: &mut Tx,
     since: Timestamp,
@@ -242,6 +274,6 @@ pub(super) async fn scan_rows(
     let after = cursor.map_or(since.millis(), |cursor| cursor.created_at.millis());
     let after_id = cursor.map(|cursor| cursor.call_id.to_string()).unwrap_or_default();
     Ok(in_tx!(tx, sql::CALLS_SCAN, |text, conn| {
-        sqlx::query_as(text).bind(after).bind(after_id).bind(i64::from(limit)).fetch_all(conn).await?
+        sqlx::query_as(text).bind(after).bind(after_id).bind(i64::MAX).bind(i64::from(limit)).fetch_all(conn).await?
     }))
 }

@@ -103,6 +103,7 @@ row! {
         attempts: i64,
         failed_attempts: i64,
         job_id: String,
+        estimate_picos: i64,
     }
 }
 
@@ -209,6 +210,7 @@ impl CallRow {
             attempts: *attempts,
             failed_attempts: *failed_attempts,
             job_id: text(job_id.as_ref()),
+            estimate_picos: picos(call.estimate),
         })
     }
 
@@ -295,6 +297,7 @@ impl CallRow {
             first_byte_ms: self.first_byte_ms,
             duration_ms: self.duration_ms,
             flags: self.flags.split(FLAG_SEPARATOR).filter(|flag| !flag.is_empty()).map(str::to_owned).collect(),
+            estimate: self.estimate_picos.map(Money::from_picos),
             settling: Settling {
                 due: self.settle_due_ms.map(Timestamp),
                 since: self.settle_since_ms.map(Timestamp),

@@ -17,8 +17,20 @@ mod postgres;
 mod sqlite;
 
 /// The documented views (docs/sql.md), all that a query may read.
-pub const VIEWS: [&str; 7] =
-    ["usage", "usage_tags", "spend_by_day", "spend_by_bucket", "budget_status", "alert_history", "refusals"];
+pub const VIEWS: [&str; 12] = [
+    "usage",
+    "usage_tags",
+    "spend_by_day",
+    "spend_by_bucket",
+    "budget_status",
+    "budget_values",
+    "budget_limits",
+    "budget_changes",
+    "budget_forecast",
+    "alert_history",
+    "spike_history",
+    "refusals",
+];
 
 /// Longest query read, in bytes.
 pub const MAX_QUERY: usize = 256 * 1024;

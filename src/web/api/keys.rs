@@ -8,10 +8,9 @@ use axum::response::{IntoResponse as _, Response};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, attached};
 use crate::domain::tally_key::TallyKeyId;
 use crate::keys::{self, KeysError, Listed, Wanted};
-use crate::report::output;
 
 /// Keys of one page, unless fewer or more are asked for.
 const PAGE: u32 = 100;
@@ -55,15 +54,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn csv(State(state): State<ApiState>, Query(asked): Query<Asked>) -> Result<Response, ApiError> {
-    let page = page(&state, &asked).await?;
-    let mut body = Vec::new();
-    output::csv(&keys::table(&page.rows), &mut body)
-        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let head = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (header::CONTENT_DISPOSITION, "attachment; filename=\"tallyd-keys.csv\""),
-    ];
-    Ok((head, body).into_response())
+    attached("tallyd-keys.csv", &keys::table(&page(&state, &asked).await?.rows))
 }
 
 async fn page(state: &ApiState, asked: &Asked) -> Result<KeysPage, ApiError> {

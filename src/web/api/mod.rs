@@ -1,14 +1,19 @@
 //! The JSON API under `/tally/v1`, and what operators ask: `/healthz`, `/readyz`, `/metrics`.
 
+mod alerts;
+mod budgets;
 mod failures;
 mod health;
 mod import;
 mod keys;
+mod outbox;
 mod reconciliation;
 mod record;
 mod spend;
 pub mod traces;
 
+pub use self::alerts::AlertsPage;
+pub use self::budgets::{BudgetsPage, COMMAND, ChangesPage, DOOR_HEADER, MAX_PAGE as MAX_BUDGETS_PAGE};
 pub use self::keys::{KeysPage, MAX_PAGE, MadeKey};
 
 use std::sync::Arc;
@@ -21,13 +26,17 @@ use chrono_tz::Tz;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::alert::post::Post;
 use crate::capture::recorder::Recorder;
 use crate::catalogue::Shelf;
 use crate::clock::{Clock, Entropy};
+use crate::definitions::Definitions;
+use crate::domain::table::Table;
 use crate::journal::Journal;
 use crate::keys::TallyKeys;
 use crate::ledger::Ledger;
 use crate::ledger::intake::NamedKeys;
+use crate::report::output;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -49,10 +58,16 @@ pub struct ApiState {
     pub keys: Arc<NamedKeys>,
     /// Imports that may be read at once.
     pub imports: Arc<Semaphore>,
+    /// Turns of those that replay budgets.
+    pub replays: Arc<Semaphore>,
+    /// The budgets.
+    pub definitions: Definitions,
     /// The tally keys.
     pub tally_keys: Arc<TallyKeys>,
     /// The list of models.
     pub catalogue: Shelf,
+    /// Sends messages again.
+    pub post: Post,
     /// SHA-256 of the key that is told the balance; `None`: none is configured.
     pub management_key: Option<String>,
     /// The zone of dates in questions.
@@ -68,12 +83,27 @@ pub struct ApiState {
 /// `/tally/v1/…`: guarded by whoever mounts it.
 pub fn router(state: ApiState) -> Router {
     Router::new()
+        .route("/tally/v1/budgets", get(budgets::list))
+        .route("/tally/v1/budgets.csv", get(budgets::csv))
+        .route("/tally/v1/budgets/{name}", get(budgets::show).put(budgets::put).delete(budgets::delete))
+        .route("/tally/v1/budgets/{name}/replay", get(budgets::replay_known).post(budgets::replay_draft))
+        .route("/tally/v1/budgets/{name}/pause", post(budgets::pause))
+        .route("/tally/v1/budgets/{name}/resume", post(budgets::resume))
+        .route("/tally/v1/budgets/{name}/override", post(budgets::override_limit).delete(budgets::end_override))
+        .route("/tally/v1/budgets/{name}/topup", post(budgets::top_up))
+        .route("/tally/v1/budget-changes", get(budgets::changes))
+        .route("/tally/v1/budget-changes.csv", get(budgets::changes_csv))
+        .route("/tally/v1/alerts", get(alerts::json))
+        .route("/tally/v1/alerts.csv", get(alerts::csv))
+        .route("/tally/v1/reload", post(budgets::reload))
         .route("/tally/v1/keys", get(keys::list).post(keys::create))
         .route("/tally/v1/keys.csv", get(keys::csv))
         .route("/tally/v1/keys/{name}", delete(keys::revoke))
         .route("/tally/v1/failures", get(failures::json))
         .route("/tally/v1/failures.csv", get(failures::csv))
         .route("/tally/v1/reconciliation", get(reconciliation::json))
+        .route("/tally/v1/outbox", get(outbox::list))
+        .route("/tally/v1/outbox/{id}/resend", post(outbox::resend))
         .route("/tally/v1/import", post(import::import))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
@@ -93,6 +123,18 @@ pub fn operations(state: ApiState) -> Router {
 /// `/metrics`, open on loopback only: guarded by whoever mounts it.
 pub fn metrics(state: ApiState) -> Router {
     Router::new().route("/metrics", get(health::metrics)).with_state(state)
+}
+
+/// A table as a CSV file of that name.
+fn attached(name: &str, table: &Table) -> Result<Response, ApiError> {
+    let mut body = Vec::new();
+    output::csv(table, &mut body)
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let head = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+    ];
+    Ok((head, body).into_response())
 }
 
 /// An error of the JSON API: `{"error":{"code":400,"message":"…"}}`.

@@ -68,8 +68,9 @@ impl TracesState {
     fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         let Inner { settings, guard, .. } = &*self.0;
         if self.is_off() {
-            let message = "tallyd takes no traces from other machines until broadcast.token is set in tallyd.toml";
-            return Err(Refusal::new(StatusCode::FORBIDDEN, message));
+            let message = "tallyd takes no traces from other machines until broadcast.token is set in tallyd.toml; \
+                           then the push must carry it";
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, message));
         }
         let Some(token) = &settings.token else {
             // Open to this machine's programs, and to no web page that its user happens to open.

@@ -1,26 +1,32 @@
 //! `/budgets/{name}`: one budget's course against its limit, its thresholds, and what it has told.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use chrono::{Datelike as _, Timelike as _};
+use serde::Deserialize;
 
 use super::DashboardState;
 use super::alerts::{AlertLine, line as alert_line};
-use super::budgets::{badge, owner, resets, scope, share, soon};
+use super::budgets::{badge, owner, resets, scope, share, shown_outlook, soon};
 use super::chart::burn as chart;
 use super::completions::Badge;
 use super::frame::{Frame, Page};
-use super::query::link;
+use super::query::{link, segment};
 use super::respond::{PageError, html};
-use crate::domain::budget::{BudgetName, Threshold, WhenExceeded};
-use crate::domain::money::Total;
+use crate::domain::alert::BudgetState;
+use crate::domain::budget::{BudgetName, MAX_VALUES, OTHER, Origin, Threshold, WhenExceeded};
+use crate::domain::forecast::Reach;
+use crate::domain::money::{Money, Total};
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::domain::window::{Window, WindowKind};
 use crate::report::burn::{self, Course};
 use crate::report::standing::{self, Standing};
-use crate::report::{format, words};
+use crate::report::{format, outlook, words};
 use crate::store::alerts::{self, PastAlert};
+use crate::store::budgets::{self, AccountStatus};
 
 /// Alerts that are listed.
 const ALERTS: u32 = 30;
@@ -39,6 +45,8 @@ struct ThresholdLine {
     threshold: String,
     amount: String,
     reached: Option<String>,
+    /// `Tue 24 Nov`; empty where that is not known.
+    expected: String,
     spent: String,
     mail: String,
     mail_class: &'static str,
@@ -61,33 +69,179 @@ struct BudgetPage {
     figures: Vec<Figure>,
     chart: String,
     chart_about: String,
-    has_pace: bool,
+    has_forecast: bool,
     even: bool,
     thresholds: Vec<ThresholdLine>,
     zone: &'static str,
     alerts: Vec<AlertLine>,
     past: Vec<Small>,
     completions: Option<String>,
+    terms: TermsView,
+    /// The values of a budget of each value; `None` for any other.
+    values: Option<ValuesView>,
+}
+
+/// What the URL says: where the list of values goes on.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    values: Option<String>,
+}
+
+/// The values of a budget, dearest first.
+struct ValuesView {
+    /// The field: `user`.
+    each: String,
+    /// How many there are, and whether some share an account.
+    about: String,
+    lines: Vec<ValueLine>,
+    /// The next page; `None`: this is the last.
+    more: Option<String>,
+}
+
+struct ValueLine {
+    value: String,
+    badge: Badge,
+    spent: String,
+    share: String,
+    reserved: String,
+    unknown: String,
+}
+
+/// Values on one page.
+const VALUES: u32 = 50;
+
+/// A page of the values.
+async fn values(state: &DashboardState, standing: &Standing, asked: &Asked) -> Result<Option<ValuesView>, PageError> {
+    let Some(each) = &standing.budget.each else { return Ok(None) };
+    let name = &standing.budget.name;
+    let after = asked.values.as_deref().and_then(|text| text.split_once('_'));
+    let after = after.and_then(|(picos, value)| Some((Total::from_picos(picos.parse().ok()?), value)));
+    let accounts = budgets::accounts(&state.store, name, after, VALUES).await.map_err(state.unreadable())?;
+    let more = accounts.last().filter(|_| accounts.len() == VALUES as usize).map(|last| {
+        let place = format!("{}_{}", last.spent.cost.picos(), last.value);
+        link(&format!("/budgets/{}", segment(name.as_str())), [("values", &*place)])
+    });
+    let shared = accounts.iter().any(|account| *account.value == *OTHER);
+    let beyond = if shared { format!("; those beyond {MAX_VALUES} share {OTHER}") } else { String::new() };
+    Ok(Some(ValuesView {
+        each: each.to_string(),
+        about: format!("{}, each with the whole limit{beyond}", words::counted(standing.values, "value", "values")),
+        lines: accounts.iter().map(|account| value_line(standing, account)).collect(),
+        more,
+    }))
+}
+
+fn value_line(standing: &Standing, account: &AccountStatus) -> ValueLine {
+    let amount = |amount: Total| if amount == Total::ZERO { String::new() } else { format::usd(amount) };
+    let (class, word) = match account.state {
+        BudgetState::Exceeded if standing.budget.when_exceeded == WhenExceeded::Block => ("blocked", "blocking"),
+        BudgetState::Exceeded => ("crossed", "limit crossed"),
+        BudgetState::Alerting => ("warning", "past a threshold"),
+        BudgetState::Paused => ("calm", "paused"),
+        BudgetState::Ok => ("calm", "calm"),
+    };
+    ValueLine {
+        value: account.value.to_string(),
+        badge: Badge { class, word: word.to_owned() },
+        spent: format::usd(account.spent.cost),
+        share: account.spent.cost.basis_points_of(standing.limit).map(format::share).unwrap_or_default(),
+        reserved: amount(account.reserved),
+        unknown: if account.spent.unknown == 0 { String::new() } else { format::count(account.spent.unknown) },
+    }
+}
+
+/// What was written into the forms of this page, where something is wrong with it.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) limit_usd: String,
+    pub(super) until: String,
+    pub(super) reason: String,
+    pub(super) amount_usd: String,
+    pub(super) note: String,
+    /// What is wrong, by field.
+    pub(super) wrong: BTreeMap<&'static str, String>,
+    /// What is wrong with no field of its own.
+    pub(super) problem: Option<String>,
+}
+
+impl Written {
+    fn wrong(&self, field: &str) -> Option<&String> {
+        self.wrong.get(field)
+    }
+}
+
+/// What holds beside the definition, and the forms that change it.
+struct TermsView {
+    /// The budget's own address.
+    link: String,
+    /// Whether its definition can be changed here.
+    editable: bool,
+    counting: bool,
+    /// Since when it is paused.
+    paused: Option<String>,
+    /// What the override says; `None`: none holds.
+    overridden: Option<String>,
+    /// What the limit is made of; empty where it is the budget's own.
+    made_of: Vec<(&'static str, String)>,
+    /// What a top-up adds to: `November`, `the limit, for good`.
+    adds_to: String,
+    /// The ID of the top-up's form.
+    form: String,
+    written: Written,
+}
+
+/// The name of a budget that may be.
+pub(super) fn named(state: &DashboardState, name: &str) -> Result<BudgetName, PageError> {
+    name.parse().map_err(|_| absent(state))
+}
+
+/// There is no such budget.
+pub(super) fn absent(state: &DashboardState) -> PageError {
+    let what = "There is no budget of this name in force. What it told stays under Alerts.";
+    PageError::NotFound(Box::new(state.clone()), what)
 }
 
 /// The page.
-pub(super) async fn page(State(state): State<DashboardState>, Path(name): Path<String>) -> Result<Response, PageError> {
-    let absent = "There is no budget of this name in force. What it told stays under Alerts.";
-    let Ok(name) = name.parse::<BudgetName>() else { return Err(PageError::NotFound(Box::new(state), absent)) };
+pub(super) async fn page(
+    State(state): State<DashboardState>,
+    Path(name): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, PageError> {
+    let name = named(&state, &name)?;
+    draw_page(&state, &name, Written::default(), asked).await
+}
+
+/// The page, with what was written into its forms.
+pub(super) async fn show(state: &DashboardState, name: &BudgetName, written: Written) -> Result<Response, PageError> {
+    draw_page(state, name, written, Asked::default()).await
+}
+
+async fn draw_page(
+    state: &DashboardState,
+    name: &BudgetName,
+    written: Written,
+    asked: Asked,
+) -> Result<Response, PageError> {
     let (now, store) = (state.clock.now(), &state.store);
-    let Some(standing) = standing::find(store, &name, now).await.map_err(state.unreadable())? else {
-        return Err(PageError::NotFound(Box::new(state), absent));
+    let Some(standing) = standing::find(store, name, now).await.map_err(state.unreadable())? else {
+        return Err(absent(state));
     };
     let budget = &standing.budget;
     let (course, past, told) = tokio::try_join!(
-        burn::current(store, budget, standing.spent.cost, now),
-        burn::past(store, budget, now),
-        alerts::history(store, Some(&name), None, ALERTS),
+        burn::current(store, budget, standing.top.as_deref(), standing.spent.cost, now),
+        burn::past(store, budget, standing.top.as_deref(), now),
+        alerts::history(store, Some(name), None, ALERTS),
     )
     .map_err(state.unreadable())?;
     let even = even(&standing);
+    let values = values(state, &standing, &asked).await?;
+    // What several accounts told stands in one list; the chart and the thresholds are one account's.
+    let of_top = |past: &&PastAlert| *past.alert.value == *standing.top.as_deref().unwrap_or_default();
+    let told_here: Vec<PastAlert> = told.iter().filter(of_top).cloned().collect();
     html(&BudgetPage {
-        frame: Frame::new(&state, name.as_str(), Page::Budgets),
+        values,
+        frame: Frame::new(state, name.as_str(), Page::Budgets),
+        terms: terms(state, &standing, written, now),
         badge: badge(&standing),
         about: format!(
             "{} · {} · {}",
@@ -96,15 +250,15 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(name): Path<S
             owner(budget.origin)
         ),
         figures: figures(&standing, now),
-        chart: draw(&standing, &course, &told, now),
+        chart: draw(&standing, &course, &told_here, now),
         chart_about: format!(
             "US$ since {} {}",
             format::date_time(course.drawn.0, now, budget.zone),
             budget.zone.name()
         ),
-        has_pace: shown_pace(&standing).is_some(),
+        has_forecast: shown_outlook(&standing).is_some(),
         even,
-        thresholds: thresholds(&standing, &told, now),
+        thresholds: thresholds(&standing, &told_here, now),
         zone: budget.zone.name(),
         past: past_windows(&standing, &course, &past),
         alerts: told.iter().map(|alert| alert_line(alert, now, budget.zone)).collect(),
@@ -113,19 +267,46 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(name): Path<S
     })
 }
 
+fn terms(state: &DashboardState, standing: &Standing, written: Written, now: Timestamp) -> TermsView {
+    let (budget, made_of) = (&standing.budget, &standing.made_of);
+    let at = |at: Timestamp| format::date_time(at, now, budget.zone);
+    let mut parts = vec![("own limit", format::usd(made_of.own))];
+    if budget.rollover {
+        parts.push(("rolled over", format::usd(made_of.rolled_over)));
+    }
+    if made_of.topped_up != Money::ZERO {
+        parts.push(("topped up", format::usd(made_of.topped_up)));
+    }
+    let held = standing.terms.overridden.as_ref().filter(|_| made_of.overridden.is_some());
+    TermsView {
+        link: format!("/budgets/{}", segment(budget.name.as_str())),
+        editable: budget.origin == Origin::Own,
+        counting: standing.counting,
+        paused: standing.terms.paused_at.map(at),
+        overridden: held.map(|one| format!("{} until {}: {}", format::usd(one.limit), at(one.until), one.reason)),
+        made_of: if parts.len() > 1 { parts } else { Vec::new() },
+        adds_to: match budget.window {
+            WindowKind::Total => "the limit, for good".to_owned(),
+            kind if kind.is_rolling() => format!(
+                "the limit for {}",
+                words::window_noun(kind, &standing.window, budget.zone).trim_start_matches("the last ")
+            ),
+            kind => format!("the limit of {}", words::window_noun(kind, &standing.window, budget.zone)),
+        },
+        form: state.definitions.new_id(),
+        written,
+    }
+}
+
 /// An even pace is a thing to compare with where the window has an end to come.
 fn even(standing: &Standing) -> bool {
     standing.window.end.is_some() && !standing.budget.window.is_rolling()
 }
 
-fn shown_pace(standing: &Standing) -> Option<Total> {
-    standing.pace.map(|pace| pace.projected).filter(|_| !standing.blocking)
-}
-
 fn figures(standing: &Standing, now: Timestamp) -> Vec<Figure> {
     let budget = &standing.budget;
     let noun = words::window_noun(budget.window, &standing.window, budget.zone);
-    let limit = format::usd(budget.limit);
+    let limit = format::usd(standing.limit);
     let gone = standing.window.elapsed_share(now).filter(|_| even(standing));
     let gone = gone.map(|gone| format!(" with {} of {noun} gone", format::share(gone))).unwrap_or_default();
     let figure =
@@ -135,11 +316,15 @@ fn figures(standing: &Standing, now: Timestamp) -> Vec<Figure> {
         count => format!("; {} unknown and not in it", words::counted(count, "cost is", "costs are")),
     };
     let left = standing.left();
-    let over = standing.spent.cost - Total::from(budget.limit);
+    let over = standing.spent.cost - Total::from(standing.limit);
     let left_text = if over > Total::ZERO {
         format!("{} over the limit; {}", format::usd(over), resets(standing, now))
     } else {
         format!("of {limit}; {}", resets(standing, now))
+    };
+    let reserved = match standing.reserved {
+        Total::ZERO => String::new(),
+        reserved => format!("; {} of it reserved for calls whose cost is not known yet", format::usd(reserved)),
     };
     let inline = format!("{} of it not yet settled{unknown}", format::usd(standing.spent.inline));
     let mut figures = vec![
@@ -148,12 +333,12 @@ fn figures(standing: &Standing, now: Timestamp) -> Vec<Figure> {
             format::usd_parts(standing.spent.cost),
             format!("{} of {limit}{gone}. {inline}.", share(standing)),
         ),
-        figure("Left", format::usd_parts(left), format!("{left_text}.")),
+        figure("Left", format::usd_parts(left), format!("{left_text}{reserved}.")),
     ];
     let word = |text: &str| (text.to_owned(), String::new());
     let limit_word = words::threshold(Threshold::LIMIT);
-    let reaches = standing.pace.and_then(|pace| pace.reaches_limit_at);
-    figures.push(match (reaches, over >= Total::ZERO) {
+    let reach = standing.outlook.ok().and_then(|told| told.reaches_limit);
+    figures.push(match (reach, over >= Total::ZERO) {
         (_, true) if standing.blocking => {
             figure("Calls are", word("refused"), format!("with status 402; {}.", resets(standing, now)))
         }
@@ -162,52 +347,55 @@ fn figures(standing: &Standing, now: Timestamp) -> Vec<Figure> {
             word("yes"),
             "Calls go on: this budget alerts and does not block.".to_owned(),
         ),
-        (Some(at), _) => {
+        (Some(Reach { likely: Some(at), .. }), _) => {
             let near = at.millis() - now.millis() < 2 * DAY_MS;
-            let text =
-                format!("about {} at the pace so far, if spend stays even.", format::date_time(at, now, budget.zone));
+            let text = reach.map(|reach| outlook::between(&reach, now, budget.zone)).unwrap_or_default();
             let when = if near { soon(at, now, budget.zone) } else { format::date(at, now, budget.zone) };
-            figure(&format!("Would reach {limit_word}"), word(&when), text)
+            figure(&format!("Reaches {limit_word}"), word(&when), format!("{text}."))
         }
+        (Some(reach), _) => figure(
+            &format!("Reaches {limit_word}"),
+            word("perhaps"),
+            format!("{}: less likely than not within {noun}.", outlook::between(&reach, now, budget.zone)),
+        ),
         (None, _) => figure(
-            &format!("At this pace, {limit_word}"),
-            word("not reached"),
-            if even(standing) {
-                format!("within {noun}, at the pace so far.")
-            } else {
-                "A window without an end to come has no pace.".to_owned()
+            &format!("Reaches {limit_word}"),
+            word(if standing.outlook.is_ok() { "no" } else { "not known" }),
+            match standing.outlook {
+                Ok(_) => format!("Not within {noun}, nine times in ten."),
+                Err(reason) => outlook::why_not_sentence(reason).to_owned(),
             },
         ),
     });
-    figures.push(match shown_pace(standing) {
-        Some(projected) => figure(
-            &format!("At this pace, {noun} ends at"),
-            word(&format::usd_rough(projected)),
-            format!("{} of the limit, if it goes on as it went so far.", share_of_limit(projected, standing)),
+    figures.push(match (shown_outlook(standing), standing.outlook) {
+        (Some(told), _) => figure(
+            &format!("Forecast for {noun}"),
+            word(&format::usd_rough(told.projected)),
+            format!(
+                "{} in four of five cases, {}; {} of the limit.",
+                outlook::band(&told),
+                outlook::basis(&told),
+                share_of_limit(told.projected, standing)
+            ),
         ),
-        None => figure(
-            "Pace",
-            word("none"),
-            match budget.when_exceeded {
-                WhenExceeded::Block if standing.blocking => "Held at the limit.".to_owned(),
-                _ => "Too early to tell, or no end to head for.".to_owned(),
-            },
-        ),
+        (None, Ok(_)) => figure("Forecast", word("none"), "Held at the limit.".to_owned()),
+        (None, Err(reason)) => figure("Forecast", word("none"), outlook::why_not_sentence(reason).to_owned()),
     });
     figures
 }
 
 fn share_of_limit(amount: Total, standing: &Standing) -> String {
-    amount.basis_points_of(standing.budget.limit).map_or_else(|| "more than".to_owned(), format::share)
+    amount.basis_points_of(standing.limit).map_or_else(|| "more than".to_owned(), format::share)
 }
 
 fn draw(standing: &Standing, course: &Course, told: &[PastAlert], now: Timestamp) -> String {
     let budget = &standing.budget;
-    let limit = Total::from(budget.limit);
+    let limit = Total::from(standing.limit);
     let mut thresholds: Vec<(Total, String)> = budget
         .alert_at
         .iter()
-        .map(|threshold| (threshold.amount(budget.limit), words::threshold(*threshold)))
+        .filter(|threshold| !threshold.is_forecast())
+        .map(|threshold| (threshold.amount(standing.limit), words::threshold(*threshold)))
         .collect();
     if !thresholds.iter().any(|(amount, _)| *amount == limit) {
         thresholds.push((limit, words::threshold(Threshold::LIMIT)));
@@ -215,16 +403,16 @@ fn draw(standing: &Standing, course: &Course, told: &[PastAlert], now: Timestamp
     thresholds.sort();
     let crossings: Vec<(Timestamp, Total)> = told
         .iter()
-        .filter(|past| past.alert.window_start == course.window.start && past.alert.limit == budget.limit)
+        .filter(|past| past.alert.window_start == course.window.start && past.alert.limit == standing.limit)
         .map(|past| (past.alert.crossed_at, past.alert.spent))
         .collect();
-    let limit_label = format!("limit {}", format::usd(budget.limit));
+    let limit_label = format!("limit {}", format::usd(standing.limit));
     let now_label = format!("now {}", format::usd(standing.spent.cost));
     let about = format!(
         "Spend of {} since {} against its limit of {}: {} now.",
         budget.name,
         format::date_time(course.drawn.0, now, budget.zone),
-        format::usd(budget.limit),
+        format::usd(standing.limit),
         format::usd(standing.spent.cost)
     );
     chart::draw(&chart::Shown {
@@ -232,7 +420,7 @@ fn draw(standing: &Standing, course: &Course, told: &[PastAlert], now: Timestamp
         points: &course.points,
         limit: (limit, &limit_label),
         thresholds: &thresholds,
-        projected: shown_pace(standing),
+        outlook: shown_outlook(standing),
         even: even(standing),
         crossings: &crossings,
         now: &now_label,
@@ -279,7 +467,7 @@ fn ticks(course: &Course, standing: &Standing) -> Vec<(Timestamp, String, bool)>
 fn thresholds(standing: &Standing, told: &[PastAlert], now: Timestamp) -> Vec<ThresholdLine> {
     let budget = &standing.budget;
     let current = |past: &&PastAlert| {
-        past.alert.limit == budget.limit
+        past.alert.limit == standing.limit
             && (budget.window.is_rolling() || past.alert.window_start == standing.window.start)
     };
     budget
@@ -291,19 +479,31 @@ fn thresholds(standing: &Standing, told: &[PastAlert], now: Timestamp) -> Vec<Th
             ThresholdLine {
                 threshold: words::threshold(*threshold),
                 amount: match threshold {
-                    Threshold::Percent(_) => format::usd(threshold.amount(budget.limit)),
-                    Threshold::Amount(_) => String::new(),
+                    Threshold::Percent(_) => format::usd(threshold.amount(standing.limit)),
+                    Threshold::Amount(_) | Threshold::Forecast(_) => String::new(),
                 },
+                expected: expected(standing, *threshold, now),
                 reached: line.as_ref().map(|line| line.at.clone()),
                 spent: line.as_ref().map(|line| line.spent.clone()).unwrap_or_default(),
                 mail_class: line.as_ref().map_or("", |line| line.mail.class),
-                mail: line.map_or_else(|| ahead(standing), |line| line.mail.word),
+                mail: line.map_or_else(|| ahead(standing, *threshold), |line| line.mail.word),
             }
         })
         .collect()
 }
 
-fn ahead(standing: &Standing) -> String {
+/// When the limit's own threshold is likely reached; empty for others, and where it is not.
+fn expected(standing: &Standing, threshold: Threshold, now: Timestamp) -> String {
+    let budget = &standing.budget;
+    let is_limit = !threshold.is_forecast() && threshold.amount(budget.limit) == Total::from(budget.limit);
+    let likely = shown_outlook(standing).and_then(|told| told.likely_at()).filter(|_| is_limit);
+    likely.map(|at| format::date(at, now, budget.zone)).unwrap_or_default()
+}
+
+fn ahead(standing: &Standing, threshold: Threshold) -> String {
+    if threshold.is_forecast() && standing.spent.cost >= threshold.amount(standing.limit) {
+        return "spend is there already".to_owned();
+    }
     match standing.budget.notify.len() {
         0 => "notifies nobody".to_owned(),
         1 => "will mail 1 address".to_owned(),
@@ -316,7 +516,7 @@ fn past_windows(standing: &Standing, course: &Course, past: &[Course]) -> Vec<Sm
         return Vec::new();
     }
     let budget = &standing.budget;
-    let limit = Total::from(budget.limit);
+    let limit = Total::from(standing.limit);
     let all: Vec<&Course> = past.iter().chain([course]).collect();
     let top = all.iter().map(|course| course.spent).chain([limit]).max().unwrap_or(limit);
     all.iter()
@@ -324,7 +524,7 @@ fn past_windows(standing: &Standing, course: &Course, past: &[Course]) -> Vec<Sm
             let name = short_title(budget.window, &course.window, budget.zone);
             Small {
                 spent: format::usd(course.spent),
-                share: course.spent.basis_points_of(budget.limit).map(format::share).unwrap_or_default(),
+                share: course.spent.basis_points_of(standing.limit).map(format::share).unwrap_or_default(),
                 picture: chart::small(
                     course.drawn,
                     &course.points,
@@ -333,7 +533,7 @@ fn past_windows(standing: &Standing, course: &Course, past: &[Course]) -> Vec<Sm
                     &format!(
                         "{name}: {} against today’s limit of {}",
                         format::usd(course.spent),
-                        format::usd(budget.limit)
+                        format::usd(standing.limit)
                     ),
                 ),
                 name,
@@ -348,7 +548,7 @@ fn short_title(kind: WindowKind, window: &Window, zone: chrono_tz::Tz) -> String
         WindowKind::Hour => start.format("%H:%M").to_string(),
         WindowKind::Day => start.format("%a %-d").to_string(),
         WindowKind::Week => start.format("%-d %b").to_string(),
-        WindowKind::Month => start.format("%b").to_string(),
+        WindowKind::Month => start.format(if start.day() == 1 { "%b" } else { "%-d %b" }).to_string(),
         _ => words::window_title(kind, window, zone),
     }
 }

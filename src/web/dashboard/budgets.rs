@@ -12,12 +12,14 @@ use super::frame::{Frame, Page};
 use super::query::segment;
 use super::respond::{PageError, html};
 use crate::domain::alert::BudgetState;
-use crate::domain::budget::{Origin, Threshold, WhenExceeded};
+use crate::domain::budget::{Budget, Origin, Threshold, WhenExceeded};
+use crate::domain::forecast::Outlook;
 use crate::domain::money::Total;
 use crate::domain::time::{DAY_MS, Timestamp};
-use crate::domain::window::WindowKind;
+use crate::domain::window::{BillingDay, WeekStart, WindowKind};
 use crate::report::standing::{self, Standing};
-use crate::report::{format, words};
+use crate::report::{format, outlook, words};
+use crate::store::budget_terms;
 
 /// A budget's row.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub(super) struct BudgetLine {
     pub(super) share: String,
     /// Where it is heading, or why that is not told; `dim` in the second case.
     pub(super) forecast: String,
+    /// `$376–402`; empty where there is none to tell.
+    pub(super) band: String,
     pub(super) dim: bool,
     pub(super) then: String,
 }
@@ -43,16 +47,27 @@ struct BudgetsPage {
     frame: Frame,
     summary: String,
     budgets: Vec<BudgetLine>,
+    /// Our own that stand behind one of the file: name and where each is removed.
+    shadowed: Vec<(String, String)>,
 }
 
 /// The page.
 pub(super) async fn page(State(state): State<DashboardState>) -> Result<Response, PageError> {
     let now = state.clock.now();
     let standings = standing::read(&state.store, now).await.map_err(state.unreadable())?;
+    let own = budget_terms::read_own(&state.store).await.map_err(state.unreadable())?;
+    let is_shadowed =
+        |own: &Budget| standings.iter().any(|s| s.budget.name == own.name && s.budget.origin == Origin::File);
+    let shadowed = own.iter().filter(|own| is_shadowed(own)).map(|own| {
+        let name = own.name.to_string();
+        let link = format!("/budgets/{}/remove", segment(&name));
+        (name, link)
+    });
     html(&BudgetsPage {
         frame: Frame::new(&state, "Budgets", Page::Budgets),
         summary: summary(&standings),
         budgets: lines(&standings, now),
+        shadowed: shadowed.collect(),
     })
 }
 
@@ -61,11 +76,12 @@ fn summary(standings: &[Standing]) -> String {
         return "none yet".to_owned();
     }
     let count = |wanted: fn(&Standing) -> bool| standings.iter().filter(|standing| wanted(standing)).count();
-    let counts = [
+    let counts: [(usize, &str); 5] = [
         (count(|standing| standing.state == BudgetState::Ok), "calm"),
         (count(|standing| standing.state == BudgetState::Alerting), "past a threshold"),
         (count(|standing| standing.state == BudgetState::Exceeded && !standing.blocking), "over the limit"),
         (count(|standing| standing.blocking), "blocking"),
+        (count(|standing| standing.state == BudgetState::Paused), "paused"),
     ];
     let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
     let all = words::counted(i64::try_from(standings.len()).unwrap_or(i64::MAX), "budget", "budgets");
@@ -79,6 +95,7 @@ pub(super) fn lines(standings: &[Standing], now: Timestamp) -> Vec<BudgetLine> {
 
 fn line(standing: &Standing, now: Timestamp) -> BudgetLine {
     let (forecast, dim, then) = heading(standing, now);
+    let band = shown_outlook(standing).map(|told| outlook::band(&told)).filter(|band| *band != forecast);
     BudgetLine {
         name: standing.budget.name.to_string(),
         link: format!("/budgets/{}", segment(standing.budget.name.as_str())),
@@ -86,12 +103,18 @@ fn line(standing: &Standing, now: Timestamp) -> BudgetLine {
         scope: scope(standing),
         bar: bar(standing),
         spent: format::usd(standing.spent.cost),
-        limit: format::usd(standing.budget.limit),
+        limit: format::usd(standing.limit),
         share: share(standing),
         forecast,
+        band: band.unwrap_or_default(),
         dim,
         then,
     }
+}
+
+/// Its forecast, unless calls are refused: then nothing more is spent.
+pub(super) fn shown_outlook(standing: &Standing) -> Option<Outlook> {
+    standing.outlook.ok().filter(|_| !standing.blocking)
 }
 
 /// What it counts and how long.
@@ -102,8 +125,25 @@ pub(super) fn scope(standing: &Standing) -> String {
         kind if kind.is_rolling() => String::new(),
         _ => format!(", {}", budget.zone.name()),
     };
+    let cut = match budget.window {
+        WindowKind::Week if budget.week_starts != WeekStart::default() => {
+            format!(" from {}", budget.week_starts.as_str())
+        }
+        WindowKind::Month if budget.billing_day != BillingDay::default() => {
+            format!(" from day {}", budget.billing_day.day())
+        }
+        _ => String::new(),
+    };
+    let rolls = if budget.rollover { ", rolls over" } else { "" };
     let blocks = if budget.when_exceeded == WhenExceeded::Block { ", blocks" } else { "" };
-    format!("{} · {}{zone}{blocks}", budget.scope, budget.window)
+    let each = match (&budget.each, &standing.top) {
+        (None, _) => String::new(),
+        (Some(each), None) => format!(" · for each {each}"),
+        (Some(each), Some(top)) => {
+            format!(" · for each {each}, of {} the dearest: {top}", format::count(standing.values))
+        }
+    };
+    format!("{} · {}{cut}{zone}{rolls}{blocks}{each}", budget.scope, budget.window)
 }
 
 /// Its state as a mark and a word.
@@ -133,11 +173,12 @@ pub(super) fn share(standing: &Standing) -> String {
 /// Its bar.
 pub(super) fn bar(standing: &Standing) -> String {
     let budget = &standing.budget;
-    let limit = Total::from(budget.limit);
+    let limit = Total::from(standing.limit);
     let thresholds: Vec<Total> = budget
         .alert_at
         .iter()
-        .map(|threshold| threshold.amount(budget.limit))
+        .filter(|threshold| !threshold.is_forecast())
+        .map(|threshold| threshold.amount(standing.limit))
         .filter(|amount| *amount < limit)
         .collect();
     let class = match standing.state {
@@ -145,11 +186,16 @@ pub(super) fn bar(standing: &Standing) -> String {
         BudgetState::Alerting if is_close(standing) => "is-warning",
         _ => "",
     };
+    let reserved = if standing.reserved > Total::ZERO {
+        format!(", {} reserved", format::usd(standing.reserved))
+    } else {
+        String::new()
+    };
     let about = format!(
-        "{}: {} of {}, {}, {}",
+        "{}: {} of {}, {}{reserved}, {}",
         budget.name,
         format::usd(standing.spent.cost),
-        format::usd(budget.limit),
+        format::usd(standing.limit),
         share(standing),
         badge(standing).word
     );
@@ -157,7 +203,8 @@ pub(super) fn bar(standing: &Standing) -> String {
         limit,
         spent: standing.spent.cost,
         inline: standing.spent.inline,
-        projected: standing.pace.map(|pace| pace.projected).filter(|_| !standing.blocking),
+        reserved: standing.reserved,
+        outlook: shown_outlook(standing),
         thresholds: &thresholds,
         unknown: standing.spent.unknown > 0,
         class,
@@ -171,15 +218,13 @@ fn heading(standing: &Standing, now: Timestamp) -> (String, bool, String) {
     if standing.blocking {
         return ("held at the limit".to_owned(), true, then);
     }
-    let Some(pace) = standing.pace else {
-        let why = match standing.budget.window {
-            WindowKind::Total => "no end to head for",
-            kind if kind.is_rolling() => "moves in 15-minute steps",
-            _ => "too early to tell",
-        };
-        return (why.to_owned(), true, then);
+    let told = match standing.outlook {
+        Ok(told) => told,
+        Err(_) if standing.budget.window.is_rolling() => return ("moves in 15-minute steps".to_owned(), true, then),
+        Err(reason) => return (outlook::why_not(reason).to_owned(), true, then),
     };
-    let reaches = pace.reaches_limit_at.map(|at| {
+    let open = standing.spent.cost < Total::from(standing.budget.limit);
+    let reaches = told.likely_at().filter(|_| open).map(|at| {
         let zone = standing.budget.zone;
         let near = at.millis() - now.millis() < DAY_MS;
         let when =
@@ -191,7 +236,7 @@ fn heading(standing: &Standing, now: Timestamp) -> (String, bool, String) {
         Some(reaches) => reaches,
         None => then,
     };
-    (format::usd_rough(pace.projected), false, then)
+    (format::usd_rough(told.projected), false, then)
 }
 
 /// An instant not far off: today's as its minute alone, another day's with its date.
@@ -217,6 +262,6 @@ pub(super) fn resets(standing: &Standing, now: Timestamp) -> String {
 pub(super) fn owner(origin: Origin) -> &'static str {
     match origin {
         Origin::File => "owned by tallyd.toml, read-only here",
-        Origin::Own => "made on the dashboard",
+        Origin::Own => "made on the dashboard or in the shell",
     }
 }

@@ -6,7 +6,6 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::DashboardState;
-use super::chart::scale::{Hundredths, along};
 use super::completions::{Badge, badge, estimated};
 use super::frame::{Frame, Page};
 use super::query::link;
@@ -18,6 +17,7 @@ use crate::domain::money::{Money, Total};
 use crate::domain::routing::{self, Effect, Served};
 use crate::domain::time::Timestamp;
 use crate::report::format::{self, MINUS};
+use crate::report::scale::{Hundredths, along};
 use crate::store::calls;
 
 /// Most attempts at providers that are listed.

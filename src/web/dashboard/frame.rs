@@ -14,6 +14,7 @@ pub(super) enum Page {
     Failures,
     Budgets,
     Alerts,
+    Reports,
     Keys,
     Status,
     /// None of them.
@@ -21,12 +22,13 @@ pub(super) enum Page {
 }
 
 impl Page {
-    const LISTED: [(Page, &'static str, &'static str); 7] = [
+    const LISTED: [(Page, &'static str, &'static str); 8] = [
         (Self::Overview, "/", "Overview"),
         (Self::Completions, "/completions", "Completions"),
         (Self::Failures, "/failures", "Failures"),
         (Self::Budgets, "/budgets", "Budgets"),
         (Self::Alerts, "/alerts", "Alerts"),
+        (Self::Reports, "/reports", "Reports"),
         (Self::Keys, "/keys", "Keys"),
         (Self::Status, "/status", "Status"),
     ];

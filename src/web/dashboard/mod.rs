@@ -7,6 +7,9 @@
 mod alerts;
 mod assets;
 mod budget;
+mod budget_changes;
+mod budget_forms;
+mod budget_replay;
 mod budgets;
 mod chart;
 mod completion;
@@ -19,24 +22,30 @@ pub mod login;
 mod overview;
 mod query;
 pub mod refused;
+mod reports;
 mod respond;
+pub mod snooze;
 mod status;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, middleware};
 use chrono_tz::Tz;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::alert::digest::Digests;
+use crate::alert::post::Post;
 use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
 use crate::catalogue::Shelf;
 use crate::clock::Clock;
 use crate::config::OnLedgerFailure;
+use crate::definitions::Definitions;
+use crate::domain::snooze::Signer;
 use crate::domain::time::Timestamp;
 use crate::jobs::Board;
 use crate::journal::Journal;
@@ -62,6 +71,8 @@ pub struct DashboardState {
     pub on_ledger_failure: OnLedgerFailure,
     /// The keys that are held; only names and last characters are shown.
     pub keyring: Arc<Keyring>,
+    /// The budgets, to be changed.
+    pub definitions: Definitions,
     /// The tally keys.
     pub tally_keys: Arc<TallyKeys>,
     /// Whether only this machine reaches the listener.
@@ -74,6 +85,12 @@ pub struct DashboardState {
     pub management_key: Option<String>,
     /// How the periodic jobs are doing.
     pub board: Board,
+    /// Signs and checks the links that silence a budget.
+    pub signer: Signer,
+    /// Sends messages again.
+    pub post: Post,
+    /// The reports that are mailed on a schedule.
+    pub digests: Digests,
     /// The time.
     pub clock: Clock,
     /// The zone of times on pages.
@@ -96,6 +113,8 @@ pub struct DashboardState {
     pub started_at: Timestamp,
     /// Falls when the daemon stops: pages that wait for news are let go.
     pub stop: CancellationToken,
+    /// Turns of those that replay budgets.
+    pub replays: Arc<Semaphore>,
     /// Places for pages that wait for news; [`listeners`] makes them.
     pub listeners: Arc<Semaphore>,
 }
@@ -120,10 +139,27 @@ pub fn router(state: DashboardState) -> Router {
         .route("/completions/{id}", get(completion::page))
         .route("/failures", get(failures::page))
         .route("/budgets", get(budgets::page))
+        // No budget is called "-".
+        .route("/budgets/-/new", get(budget_forms::new).post(budget_forms::make))
+        .route("/budgets/-/changes", get(budget_changes::all))
         .route("/budgets/{name}", get(budget::page))
+        .route("/budgets/{name}/edit", get(budget_forms::edit).post(budget_forms::change))
+        .route("/budgets/{name}/remove", get(budget_forms::ask).post(budget_forms::remove))
+        .route("/budgets/{name}/pause", post(budget_forms::pause))
+        .route("/budgets/{name}/resume", post(budget_forms::resume))
+        .route("/budgets/{name}/override", post(budget_forms::override_limit))
+        .route("/budgets/{name}/override/end", post(budget_forms::end_override))
+        .route("/budgets/{name}/topup", post(budget_forms::top_up))
+        .route("/budgets/{name}/history", get(budget_changes::of_one))
+        .route("/budgets/{name}/replay", get(budget_replay::page))
         .route("/alerts", get(alerts::page))
         .route("/alerts/mails/{id}", get(alerts::mail))
         .route("/alerts/mails/{id}/html", get(alerts::mail_html))
+        .route("/alerts/mails/{id}/resend", post(alerts::resend))
+        .route("/alerts/snoozes/{budget}/end", post(alerts::end_snooze))
+        .route("/reports", get(reports::page))
+        .route("/reports/{name}", get(reports::preview))
+        .route("/reports/{name}/html", get(reports::html_part))
         .route("/keys", get(keys::page).post(keys::create))
         .route("/keys/{id}/revoke", get(keys::ask).post(keys::revoke))
         .route("/status", get(status::page))

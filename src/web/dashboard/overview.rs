@@ -24,7 +24,7 @@ use crate::report::overview::{self, Overview, Running};
 use crate::report::range::{Range, Stretch};
 use crate::report::series::{Series, Stack};
 use crate::report::span::Step;
-use crate::report::{reconciliation, standing, words};
+use crate::report::{outlook, reconciliation, standing, words};
 use crate::store::calls::{self, CompletionFilter};
 use crate::store::{outbox, settlements};
 
@@ -255,25 +255,26 @@ fn figures(seen: &Overview, unknown: &About, now: Timestamp, state: &DashboardSt
         },
     ];
     let to_come = i128::try_from(seen.month.steps.len().saturating_sub(seen.month.begun)).unwrap_or(0);
-    figures.push(match seen.month.projected {
-        Some(projected) => Figure {
-            label: format!("{month_name}, at this pace"),
-            whole: format::usd_rough(projected),
+    figures.push(match seen.month.outlook {
+        Ok(told) => Figure {
+            label: format!("{month_name}, forecast"),
+            whole: format::usd_rough(told.projected),
             cents: String::new(),
-            text: format!("would be spent by the end of {month_name}, if it goes on as it went so far."),
+            text: format!("{} in four of five cases, {}.", outlook::band(&told), outlook::basis(&told)),
             picture: spark::bars(
                 &seen.month.steps,
                 seen.month.begun,
-                (to_come > 0)
-                    .then(|| Total::from_picos((projected - seen.month.sums.cost).picos().max(0) / to_come.max(1))),
+                (to_come > 0).then(|| {
+                    Total::from_picos((told.projected - seen.month.sums.cost).picos().max(0) / to_come.max(1))
+                }),
                 &format!("Spend of each day of {month_name}, the expected days hollow"),
             ),
         },
-        None => Figure {
-            label: format!("{month_name}, at this pace"),
+        Err(reason) => Figure {
+            label: format!("{month_name}, forecast"),
             whole: "none yet".to_owned(),
             cents: String::new(),
-            text: format!("Too little of {month_name} has gone to tell a pace."),
+            text: outlook::why_not_sentence(reason).to_owned(),
             picture: String::new(),
         },
     });
@@ -317,10 +318,11 @@ fn bars(seen: &Overview, range: Range, state: &DashboardState) -> Vec<stack::Bar
     let mut still_gap = nothing_before;
     let last = models.stretch.steps.len().saturating_sub(1);
     let expected = match models.stretch.step {
-        Step::Day => seen.today.projected,
-        Step::Month => seen.month.projected,
+        Step::Day => seen.today.outlook.ok(),
+        Step::Month => seen.month.outlook.ok(),
         Step::Hour | Step::Week => None,
     };
+    let expected = expected.map(|told| told.projected);
     (0..models.stretch.steps.len())
         .map(|place| {
             let at = models.stretch.steps[place].0;

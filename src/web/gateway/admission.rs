@@ -8,11 +8,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::credentials::{Credential, credential};
 use super::{Endpoint, Inner};
-use crate::budget::Exceeded;
+use crate::budget::{Exceeded, Reservation, Wish};
 use crate::capture::keys::Candidate;
 use crate::capture::request::Asked;
 use crate::config::{DEFAULT_KEY_NAME, OnLedgerFailure};
 use crate::domain::attribution::{Attribution, KeyRef};
+use crate::domain::ids::CallId;
 use crate::domain::observation::Refused;
 use crate::domain::scope::AdmissionSubject;
 use crate::domain::tally_key::TallyKey;
@@ -21,8 +22,23 @@ use crate::keys::KeyRefused;
 use crate::web::guard::Surface;
 use crate::web::skin::{OwnError, Skin};
 
-/// Asks the budgets whether a call may be sent. Must not block.
-pub type Admit = dyn Fn(&AdmissionSubject<'_>, Timestamp) -> Result<(), Exceeded> + Send + Sync;
+/// Asks the budgets. Must not block.
+pub trait Admission: Send + Sync {
+    /// Whether a call may be sent, and what is held back for it.
+    fn admit(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Option<Reservation>, Box<Exceeded>>;
+
+    /// What the budgets that may count a call say of a ledger that can not be written; `None`: nothing.
+    fn on_ledger_failure(&self, call: &AdmissionSubject<'_>) -> Option<OnLedgerFailure>;
+}
+
+/// A call that may go.
+pub(super) struct Admitted {
+    pub(super) call_id: CallId,
+    /// What is held back for it; `None` when nothing is.
+    pub(super) reservation: Option<Reservation>,
+    /// What becomes of it when the journal takes none.
+    pub(super) on_ledger_failure: OnLedgerFailure,
+}
 
 /// Who pays for a call.
 pub(super) struct Payer {
@@ -161,16 +177,12 @@ impl Inner {
         key: &KeyRef,
         attribution: &Attribution,
         asked: Option<&Asked>,
-    ) -> Result<(), OwnError> {
+    ) -> Result<Admitted, OwnError> {
         let model = asked.and_then(|asked| asked.model.as_deref()).or(endpoint.preset.as_deref());
         let refuse = |error: OwnError| {
             self.refuse(&error, endpoint, Some(key), attribution, model);
             Err(error)
         };
-        if self.on_ledger_failure == OnLedgerFailure::Refuse && !self.recorder.accepts_new_calls() {
-            let message = "tallyd cannot write its ledger, and is set to refuse calls then (journal.on_ledger_failure = \"refuse\")";
-            return refuse(OwnError::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", message));
-        }
         let subject = AdmissionSubject {
             app: attribution.app.as_deref(),
             key_name: Some(&key.name),
@@ -182,13 +194,25 @@ impl Inner {
             tags: &attribution.tags,
             opaque_body: asked.is_none(),
         };
-        (self.admit)(&subject, self.clock.now()).or_else(|exceeded| refuse(OwnError::from(exceeded)))
+        let on_ledger_failure = self.admission.on_ledger_failure(&subject).unwrap_or(self.on_ledger_failure);
+        if on_ledger_failure == OnLedgerFailure::Refuse && !self.recorder.accepts_new_calls() {
+            let message = "tallyd cannot write its ledger, and is set to refuse calls then (on_ledger_failure = \"refuse\", \
+                           of [journal] or of a budget)";
+            return refuse(OwnError::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", message));
+        }
+        let now = self.clock.now();
+        let call_id = self.entropy.call_id(now);
+        let wish = Wish { call_id, subject, size: asked.map(|asked| asked.size).unwrap_or_default() };
+        match self.admission.admit(&wish, now) {
+            Ok(reservation) => Ok(Admitted { call_id, reservation, on_ledger_failure }),
+            Err(exceeded) => refuse(OwnError::from(*exceeded)),
+        }
     }
 
     /// Whether a new call passes without a record: the journal keeps the room it has for the calls under way, and is set
     /// to let others pass.
-    pub(super) fn passes_uncounted(&self) -> bool {
-        self.on_ledger_failure == OnLedgerFailure::Forward && !self.recorder.has_room_for_new_calls()
+    pub(super) fn passes_uncounted(&self, on_ledger_failure: OnLedgerFailure) -> bool {
+        on_ledger_failure == OnLedgerFailure::Forward && !self.recorder.has_room_for_new_calls()
     }
 
     /// Counts a call that buys inference and is not let through.
@@ -218,16 +242,33 @@ impl Inner {
 
 impl From<Exceeded> for OwnError {
     fn from(exceeded: Exceeded) -> Self {
-        let Exceeded { budget, limit, spent, resets_at } = exceeded;
+        let Exceeded { budget, value, limit, spent, reserved, estimate, resets_at } = exceeded;
+        let whose = value.as_ref().map_or_else(String::new, |value| format!(" of {value:?}"));
+        let is_spent = spent >= limit;
         let (limit, spent) = (limit.to_decimal(), spent.to_decimal());
+        let (reserved, estimate) = (reserved.to_decimal(), estimate.to_decimal());
         let until = resets_at.as_ref().map_or_else(String::new, |at| format!("; it resets at {at}"));
-        let message = format!(
-            "budget {budget:?} is spent: ${spent} of ${limit}{until}. Raise its limit, or set when_exceeded = \"alert\", to go on"
-        );
+        let message = if is_spent {
+            format!(
+                "budget {budget:?}{whose} is spent: ${spent} of ${limit}{until}. Raise its limit, or set when_exceeded = \"alert\", \
+                 to go on"
+            )
+        } else {
+            format!(
+                "budget {budget:?}{whose} has no room for this call, which may cost ${estimate}: of ${limit}, ${spent} are spent and \
+                 ${reserved} held back for calls whose cost is not known yet{until}. Try again when they are done, ask for \
+                 fewer max_tokens, raise its limit, or set when_exceeded = \"alert\", to go on"
+            )
+        };
         let mut error = Self::new(StatusCode::PAYMENT_REQUIRED, "budget_exceeded", message);
         error.metadata.insert("budget".to_owned(), budget.into());
+        if let Some(value) = value {
+            error.metadata.insert("value".to_owned(), value.into());
+        }
         error.metadata.insert("limit_usd".to_owned(), limit.into());
         error.metadata.insert("spent_usd".to_owned(), spent.into());
+        error.metadata.insert("reserved_usd".to_owned(), reserved.into());
+        error.metadata.insert("estimate_usd".to_owned(), estimate.into());
         error.metadata.insert("resets_at".to_owned(), resets_at.into());
         error
     }

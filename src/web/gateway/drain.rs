@@ -3,28 +3,27 @@
 use std::sync::Arc;
 
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::ResponseFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Inner;
+use super::upstream::{Sending, UpstreamBody};
 use crate::capture::in_flight::InFlight;
 use crate::domain::observation::Ending;
 
 /// A request whose reply's head has not come yet. Dropped with the request of a client that leaves, it goes on in a task of
 /// its own.
 pub(super) struct Awaited {
-    head: Option<(ResponseFuture, InFlight)>,
+    head: Option<(Sending, InFlight)>,
     gateway: Arc<Inner>,
 }
 
 impl Awaited {
-    pub(super) fn new(future: ResponseFuture, call: InFlight, gateway: Arc<Inner>) -> Self {
+    pub(super) fn new(future: Sending, call: InFlight, gateway: Arc<Inner>) -> Self {
         Self { head: Some((future, call)), gateway }
     }
 
     /// The future to wait for; `None` once [`Awaited::into_call`] has taken the call.
-    pub(super) fn future(&mut self) -> Option<&mut ResponseFuture> {
+    pub(super) fn future(&mut self) -> Option<&mut Sending> {
         self.head.as_mut().map(|(future, _)| future)
     }
 
@@ -44,7 +43,7 @@ impl Drop for Awaited {
 
 impl Inner {
     /// Waits for the head of a call whose client has left, and then for its end if it is no stream.
-    fn drain_head(self: &Arc<Self>, future: ResponseFuture, mut call: InFlight) {
+    fn drain_head(self: &Arc<Self>, future: Sending, mut call: InFlight) {
         let Some(slot) = self.drain_slot() else {
             // Closed upstream; whether it was billed, nobody will tell.
             drop(call.end(Ending::NoReply, None));
@@ -73,7 +72,7 @@ impl Inner {
     }
 
     /// Reads a body whose client has left to its end.
-    pub(super) fn drain_body(self: &Arc<Self>, body: Incoming, call: InFlight) {
+    pub(super) fn drain_body(self: &Arc<Self>, body: UpstreamBody, call: InFlight) {
         let Some(slot) = self.drain_slot() else {
             drop(call.end(Ending::ClientLeft, None));
             return;
@@ -97,7 +96,7 @@ impl Inner {
     }
 }
 
-async fn discard(mut body: Incoming, mut call: InFlight) {
+async fn discard(mut body: UpstreamBody, mut call: InFlight) {
     call.say_head();
     while let Some(Ok(frame)) = body.frame().await {
         if let Some(data) = frame.data_ref() {

@@ -46,6 +46,12 @@ impl Endpoint {
     /// Reads method and path. Only the reading is lenient (escapes, doubled slashes, dots), so that no spelling that
     /// upstream might understand slips by; the path itself is forwarded as it came.
     pub fn of(method: &Method, path: &str) -> Self {
+        // Nearly every call spells its path like this, which need not be taken apart.
+        let usual = path.strip_prefix("/api/v1/").and_then(|tail| INFERENCE.into_iter().find(|known| *known == tail));
+        if let Some(known) = usual {
+            let inference = *method == Method::POST;
+            return Self { name: known.to_owned(), inference, skin: skin(known), preset: None, job: None };
+        }
         let decoded = percent_decode_str(path).decode_utf8_lossy();
         let mut segments: Vec<&str> = Vec::new();
         for segment in decoded.split('/') {
@@ -79,16 +85,21 @@ impl Endpoint {
         };
         let paths: &[&str] = if preset.is_some() { &PRESET_INFERENCE } else { &INFERENCE };
         let known = paths.iter().any(|known| known.eq_ignore_ascii_case(&tail));
-        let skin = match tail.to_ascii_lowercase().as_str() {
-            "messages" | "messages/count_tokens" => Skin::Messages,
-            "responses" => Skin::Responses,
-            _ => Skin::Chat,
-        };
+        let skin = skin(&tail.to_ascii_lowercase());
         let mut name: String = below.join("/").chars().filter(|c| !c.is_control()).collect();
         while name.len() > MAX_NAME {
             name.pop();
         }
         Self { name, inference: known && *method == Method::POST, skin, preset, job }
+    }
+}
+
+/// How the errors of a path below the version are worded; it is in lower case.
+fn skin(path: &str) -> Skin {
+    match path {
+        "messages" | "messages/count_tokens" => Skin::Messages,
+        "responses" => Skin::Responses,
+        _ => Skin::Chat,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What becomes of headers on their way through: hop-by-hop ones end here, ours do not leave, the rest passes.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -60,6 +60,10 @@ pub(super) fn to_upstream(headers: &mut HeaderMap) {
 
 /// Makes a reply's headers those that go to the client.
 pub(super) fn to_client(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // A length beside it is not the body's, and the client would believe it (RFC 9112 section 6.3).
+        headers.remove(CONTENT_LENGTH);
+    }
     drop_hop_by_hop(headers);
     let sets_ours = |value: &HeaderValue| {
         // A cookie without a name (`=x=…`) comes back as if `x` were its name.
@@ -230,6 +234,16 @@ mod tests {
             assert_eq!(sent(&[("accept-encoding", asked)]), [("accept-encoding".to_owned(), passed.to_owned())]);
         }
         assert_eq!(sent(&[]), []);
+    }
+
+    #[test]
+    fn a_length_beside_chunks_is_none() {
+        let length = ("content-length", "3");
+        for (given, left) in [(vec![length, ("transfer-encoding", "chunked")], 0), (vec![length], 1)] {
+            let mut headers = headers(&given);
+            to_client(&mut headers);
+            assert_eq!(headers.len(), left, "{given:?}");
+        }
     }
 
     #[test]

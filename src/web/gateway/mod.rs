@@ -5,10 +5,12 @@
 //! an outcome at the end of a reply.
 
 mod admission;
+mod connection;
 mod credentials;
 mod drain;
 mod endpoint;
 mod headers;
+mod pool;
 mod reply_body;
 mod request_body;
 mod upstream;
@@ -22,19 +24,20 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
-pub use self::admission::Admit;
+pub use self::admission::Admission;
 pub use self::endpoint::{Endpoint, INFERENCE, PRESET_INFERENCE};
 pub use self::reply_body::{FlushedFirst, ReplyBody, Watched};
 pub use self::upstream::UpstreamError;
 
-use self::admission::{Payer, Who};
+use self::admission::{Admitted, Payer, Who};
 use self::credentials::X_API_KEY;
 use self::drain::Awaited;
 use self::reply_body::Watching;
 use self::request_body::{ReadAhead, RequestBody};
-use self::upstream::Upstream;
+use self::upstream::{SendError, Upstream, UpstreamBody};
 use super::guard::Guard;
 use super::skin::{OwnError, Skin};
+use crate::budget::Reservation;
 use crate::capture::allowance::Allowance;
 use crate::capture::attribute::attribute;
 use crate::capture::in_flight::{InFlight, generation_id, request_flags};
@@ -47,6 +50,7 @@ use crate::clock::{Clock, Entropy};
 use crate::config;
 use crate::config::OnLedgerFailure;
 use crate::domain::attribution::Attribution;
+use crate::domain::ids::CallId;
 use crate::domain::observation::{Ending, ErrorFacts, Sent};
 use crate::domain::time::Timestamp;
 use crate::keys::{TallyKeys, labelled};
@@ -63,6 +67,16 @@ const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 struct Moment {
     at: Timestamp,
     elapsed: Duration,
+}
+
+/// A call that is about to be sent.
+struct NewCall {
+    call_id: CallId,
+    moment: Moment,
+    /// What budgets hold back for it; `None` when nothing is.
+    reservation: Option<Reservation>,
+    attribution: Attribution,
+    flags: Vec<String>,
 }
 
 /// What a gateway is made of.
@@ -85,7 +99,7 @@ pub struct GatewaySetup {
     /// Where observations go.
     pub recorder: Recorder,
     /// Asks the budgets.
-    pub admit: Arc<Admit>,
+    pub admission: Arc<dyn Admission>,
     /// The time.
     pub clock: Clock,
     /// Randomness, for call IDs.
@@ -99,7 +113,7 @@ pub struct GatewaySetup {
 pub struct Gateway(Arc<Inner>);
 
 pub(crate) struct Inner {
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     settings: config::Gateway,
     on_ledger_failure: OnLedgerFailure,
     open: bool,
@@ -107,7 +121,7 @@ pub(crate) struct Inner {
     guard: Arc<Guard>,
     keyring: Arc<Keyring>,
     recorder: Recorder,
-    admit: Arc<Admit>,
+    admission: Arc<dyn Admission>,
     clock: Clock,
     entropy: Entropy,
     tasks: Tasks,
@@ -121,14 +135,19 @@ impl Gateway {
     pub fn new(setup: GatewaySetup) -> Result<Self, UpstreamError> {
         let settings = setup.settings;
         Ok(Self(Arc::new(Inner {
-            upstream: Upstream::new(&setup.openrouter, settings.connection_buffer)?,
+            upstream: Arc::new(Upstream::new(
+                &setup.openrouter,
+                settings.connection_buffer,
+                setup.clock.clone(),
+                &setup.tasks,
+            )?),
             on_ledger_failure: setup.on_ledger_failure,
             open: setup.open,
             tally_keys: setup.tally_keys,
             guard: setup.guard,
             keyring: setup.keyring,
             recorder: setup.recorder,
-            admit: setup.admit,
+            admission: setup.admission,
             clock: setup.clock,
             entropy: setup.entropy,
             tasks: setup.tasks,
@@ -189,17 +208,19 @@ impl Inner {
         })?;
         let (attribution, malformed) = attribute(&parts.headers, asked.as_ref(), messages);
         let attribution = labelled(attribution, payer.tally.as_deref());
-        self.admit(endpoint, &payer.key, &attribution, asked.as_ref())?;
+        let Admitted { call_id, reservation, on_ledger_failure } =
+            self.admit(endpoint, &payer.key, &attribution, asked.as_ref())?;
         let (who, swap) = payer.part();
         let request = self
             .upstream_request(parts, body, swap)
             .inspect_err(|error| self.refuse(error, endpoint, Some(&who.key), &attribution, None))?;
-        if self.passes_uncounted() {
+        if self.passes_uncounted(on_ledger_failure) {
             self.recorder.uncounted();
             return self.reply(request).await.map(unwatched);
         }
         let flags = request_flags(asked.as_ref(), malformed);
-        let in_flight = self.sent(self.moment(), endpoint, who, attribution, asked, flags);
+        let new = NewCall { call_id, moment: self.moment(), reservation, attribution, flags };
+        let in_flight = self.sent(new, endpoint, who, asked);
         self.forward(request, in_flight).await
     }
 
@@ -220,22 +241,24 @@ impl Inner {
         let Some((who, (attribution, malformed))) = row else {
             let look =
                 endpoint.job.as_ref().filter(|_| reply.status() == StatusCode::OK && !reply.body().is_end_stream());
-            return match look.filter(|_| !self.passes_uncounted()) {
+            return match look.filter(|_| !self.passes_uncounted(self.on_ledger_failure)) {
                 Some(job) => Ok(self.look(job.clone(), reply).await),
                 None => Ok(unwatched(reply)),
             };
         };
-        if self.passes_uncounted() {
+        if self.passes_uncounted(self.on_ledger_failure) {
             self.recorder.uncounted();
             return Ok(unwatched(reply));
         }
         let attribution = labelled(attribution, who.tally.as_deref());
-        let in_flight = self.sent(moment, endpoint, who, attribution, None, request_flags(None, malformed));
+        let (call_id, flags) = (self.entropy.call_id(moment.at), request_flags(None, malformed));
+        let new = NewCall { call_id, moment, reservation: None, attribution, flags };
+        let in_flight = self.sent(new, endpoint, who, None);
         Ok(self.watch(reply, in_flight).await)
     }
 
     /// Sends a request that makes no row, or not yet.
-    async fn reply(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, OwnError> {
+    async fn reply(&self, request: Request<RequestBody>) -> Result<Response<UpstreamBody>, OwnError> {
         match self.clock.timeout(HEAD_TIMEOUT, self.upstream.send(request)).await {
             Some(Ok(reply)) => Ok(reply),
             Some(Err(error)) => Err(self.unreached(&error).1),
@@ -264,22 +287,13 @@ impl Inner {
         Moment { at: self.clock.now(), elapsed: self.clock.elapsed() }
     }
 
-    /// Records that a request is sent at that moment.
-    fn sent(
-        &self,
-        moment: Moment,
-        endpoint: &Endpoint,
-        who: Who,
-        attribution: Attribution,
-        asked: Option<Asked>,
-        flags: Vec<String>,
-    ) -> InFlight {
-        let Moment { at, elapsed } = moment;
-        let call_id = self.entropy.call_id(at);
+    /// Records that a request is sent.
+    fn sent(&self, new: NewCall, endpoint: &Endpoint, who: Who, asked: Option<Asked>) -> InFlight {
+        let NewCall { call_id, moment: Moment { at, elapsed }, reservation, attribution, flags } = new;
         let streamed = asked.as_ref().map(|asked| asked.streamed);
         let Asked { model, models, routing, .. } = asked.unwrap_or_default();
         let requested_model = model.or_else(|| models.first().cloned());
-        self.recorder.sent(Sent {
+        let recorded = self.recorder.sent(Sent {
             call_id,
             at,
             endpoint: endpoint.name.clone(),
@@ -291,9 +305,18 @@ impl Inner {
             routing,
             streamed,
             flags,
+            estimate: reservation.as_ref().map(Reservation::estimate),
         });
+        // A call that the ledger never hears of is let go with its end here.
+        let unrecorded = match reservation {
+            Some(reservation) if recorded => {
+                reservation.keep();
+                None
+            }
+            other => other,
+        };
         let proof = who.candidate.map(|candidate| Proof::new(Arc::clone(&self.keyring), candidate));
-        InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, elapsed).proving(proof)
+        InFlight::new(self.recorder.clone(), self.clock.clone(), call_id, elapsed).proving(proof).holding(unrecorded)
     }
 
     /// Makes the request that goes upstream.
@@ -306,7 +329,7 @@ impl Inner {
         let wrong =
             |_| OwnError::new(StatusCode::BAD_REQUEST, "invalid_request", "the request's path cannot be passed on");
         let target = parts.uri.path_and_query().cloned().unwrap_or(http::uri::PathAndQuery::from_static("/"));
-        let uri = self.upstream.uri(&target).map_err(wrong)?;
+        let uri = self.upstream.uri(target).map_err(wrong)?;
         headers::to_upstream(&mut parts.headers);
         if let Some(swap) = swap {
             parts.headers.remove(X_API_KEY);
@@ -349,7 +372,7 @@ impl Inner {
     }
 
     /// Has the reply to a look at a job watched for what the job cost.
-    async fn look(self: &Arc<Self>, job: String, reply: Response<Incoming>) -> Response<ReplyBody> {
+    async fn look(self: &Arc<Self>, job: String, reply: Response<UpstreamBody>) -> Response<ReplyBody> {
         let (mut parts, body) = reply.into_parts();
         let look = JobLook::new(self.recorder.clone(), self.clock.clone(), job, &parts.headers, &self.observe);
         headers::to_client(&mut parts.headers);
@@ -358,7 +381,7 @@ impl Inner {
     }
 
     /// Records a reply's head and has its body watched.
-    async fn watch(self: &Arc<Self>, reply: Response<Incoming>, mut call: InFlight) -> Response<ReplyBody> {
+    async fn watch(self: &Arc<Self>, reply: Response<UpstreamBody>, mut call: InFlight) -> Response<ReplyBody> {
         let (mut parts, body) = reply.into_parts();
         call.head(parts.status, &parts.headers, &self.observe);
         headers::to_client(&mut parts.headers);
@@ -376,10 +399,10 @@ impl Inner {
     }
 
     /// No head came because of an error: what it means for the call, and what the client is told.
-    fn unreached(&self, error: &hyper_util::client::legacy::Error) -> (Ending, OwnError) {
+    fn unreached(&self, error: &SendError) -> (Ending, OwnError) {
         let host = self.upstream.authority();
-        if error.is_connect() {
-            let why = root_cause(error);
+        if let SendError::Connect(error) = error {
+            let why = root_cause(&**error);
             let message = format!("tallyd cannot reach {host}: {why}; nothing was sent and nothing is billed");
             return (Ending::NeverSent, OwnError::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", message));
         }
@@ -409,7 +432,7 @@ impl OwnError {
 }
 
 /// Passes a reply of which nothing is recorded.
-fn unwatched(reply: Response<Incoming>) -> Response<ReplyBody> {
+fn unwatched(reply: Response<UpstreamBody>) -> Response<ReplyBody> {
     let (mut parts, body) = reply.into_parts();
     headers::to_client(&mut parts.headers);
     Response::from_parts(parts, ReplyBody::passing(body))

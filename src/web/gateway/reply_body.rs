@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::Inner;
+use super::upstream::UpstreamBody;
 use crate::capture::in_flight::InFlight;
 use crate::capture::job::JobLook;
 use crate::capture::recorder::Written;
@@ -20,14 +20,14 @@ pub enum ReplyBody {
     /// One of our own.
     Own(Option<Bytes>),
     /// Upstream's, of a call that makes no row.
-    Passing(FlushedFirst<Incoming>),
+    Passing(FlushedFirst<UpstreamBody>),
     /// Upstream's, watched.
     Watched(Box<FlushedFirst<Watched>>),
 }
 
 impl ReplyBody {
     /// The body of a call that makes no row.
-    pub(super) fn passing(body: Incoming) -> Self {
+    pub(super) fn passing(body: UpstreamBody) -> Self {
         Self::Passing(FlushedFirst::new(body))
     }
 
@@ -123,7 +123,7 @@ impl Watching {
 /// The body of a call that makes a row, or of a look at a job.
 pub struct Watched {
     /// `None` once it has gone on in a task of its own.
-    upstream: Option<Incoming>,
+    upstream: Option<UpstreamBody>,
     stage: Stage,
     /// What came together with the head, and goes out with it.
     first: Option<Result<Frame<Bytes>, hyper::Error>>,
@@ -142,7 +142,7 @@ enum Stage {
 impl Watched {
     /// A body whose head has come. A reply that came whole with its head leaves whole, after its outcome's sync: one
     /// record and one write where head and body would be two.
-    pub(super) async fn begin(upstream: Incoming, watching: Watching, gateway: Arc<Inner>) -> Self {
+    pub(super) async fn begin(upstream: UpstreamBody, watching: Watching, gateway: Arc<Inner>) -> Self {
         let stream = watching.is_stream();
         let mut watched = Self { upstream: Some(upstream), stage: Stage::Flowing(watching), first: None, gateway };
         if !stream {
@@ -156,17 +156,10 @@ impl Watched {
 
     /// Takes what came together with the head.
     async fn take_first(&mut self) {
-        let mut looked = false;
         let first = poll_fn(|context| match self.poll_upstream(context) {
             Poll::Ready(frame) => Poll::Ready(frame),
             // Its end has been seen.
             Poll::Pending if !matches!(self.stage, Stage::Flowing(_)) => Poll::Pending,
-            // The connection's task hands a frame over only when it is asked to, and has to be let run first.
-            Poll::Pending if !looked => {
-                looked = true;
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
             Poll::Pending => Poll::Ready(None),
         });
         self.first = first.await;

@@ -4,37 +4,59 @@
 //! connection, upstream's limit on its streams (100 at common edges) would make the next call wait for
 //! minutes, and one slow client could hold up the others.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Uri};
+use http::{HeaderValue, Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::ServiceExt as _;
 use url::Url;
 
+use super::connection::Connection;
+use super::pool::Pool;
 use super::request_body::RequestBody;
+use crate::clock::Clock;
 use crate::config::{BASE_PATH, OpenRouter};
-
-/// How long a connection may lie idle before it is closed: shorter than servers commonly allow, so that a call seldom
-/// meets one that is just being closed.
-const IDLE: Duration = Duration::from_secs(50);
-
-/// Most idle connections kept.
-const MAX_IDLE: usize = 512;
+use crate::shutdown::Tasks;
 
 /// TCP keep-alive finds out after this time that upstream is gone without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The way to OpenRouter.
-#[derive(Debug)]
 pub(super) struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    connector: HttpsConnector<HttpConnector>,
+    pool: Arc<Pool>,
+    /// What a connection reads ahead, in bytes.
+    buffer: usize,
     scheme: Scheme,
     authority: Authority,
+    host: HeaderValue,
     /// What stands before `/api/…` in the path of `base_url`, usually nothing.
     prefix: String,
+}
+
+/// A request on its way, until its reply's head has come. It opens a connection if none is idle, and drives it itself:
+/// nothing happens while it is not polled.
+pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, SendError>> + Send>>;
+
+/// Why a request got no reply.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    /// No connection could be made: nothing was sent.
+    #[error("no connection could be made")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection broke after the request was handed to it.
+    #[error("the connection broke")]
+    Broken(#[source] hyper::Error),
 }
 
 /// Why there is no way upstream.
@@ -50,7 +72,12 @@ pub enum UpstreamError {
 
 impl Upstream {
     /// A client for these settings; `buffer` is what it reads ahead of one connection, in bytes.
-    pub(super) fn new(settings: &OpenRouter, buffer: usize) -> Result<Self, UpstreamError> {
+    pub(super) fn new(
+        settings: &OpenRouter,
+        buffer: usize,
+        clock: Clock,
+        tasks: &Tasks,
+    ) -> Result<Self, UpstreamError> {
         let base_url = &settings.base_url;
         let wrong = || UpstreamError::BaseUrl(base_url.clone());
         let uri: Uri = base_url.as_str().parse().map_err(|_| wrong())?;
@@ -72,14 +99,8 @@ impl Upstream {
             .with_no_client_auth();
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
-        // hyper drives its connections in tasks of its own; they end when this client is dropped.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .pool_timer(TokioTimer::new())
-            .http1_max_buf_size(buffer)
-            .build(connector);
-        Ok(Self { client, scheme, authority, prefix })
+        let host = HeaderValue::from_str(&host_of(&scheme, &authority)).map_err(|_| wrong())?;
+        Ok(Self { connector, pool: Pool::new(clock, tasks), buffer, scheme, authority, host, prefix })
     }
 
     /// The host and port that calls go to.
@@ -87,18 +108,100 @@ impl Upstream {
         self.authority.as_str()
     }
 
-    /// The address of a request's path and query, byte for byte.
-    pub(super) fn uri(&self, target: &PathAndQuery) -> Result<Uri, http::Error> {
-        let builder = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+    /// A request's path and query as they go upstream, byte for byte behind the prefix.
+    pub(super) fn uri(&self, target: PathAndQuery) -> Result<Uri, http::Error> {
         if self.prefix.is_empty() {
-            return builder.path_and_query(target.clone()).build();
+            return Ok(Uri::from(target));
         }
-        builder.path_and_query(format!("{}{target}", self.prefix)).build()
+        Ok(Uri::from(PathAndQuery::try_from(format!("{}{target}", self.prefix))?))
     }
 
-    /// Sends a request. A request that was handed to a connection is never sent again; one that met a connection already
-    /// closed goes to another.
-    pub(super) fn send(&self, request: Request<RequestBody>) -> ResponseFuture {
-        self.client.request(request)
+    /// Sends a request; its `Host` is set here. A request that was handed to a connection is never sent again; one that
+    /// met a connection already closed goes to another.
+    pub(super) fn send(self: &Arc<Self>, mut request: Request<RequestBody>) -> Sending {
+        request.headers_mut().insert(HOST, self.host.clone());
+        let upstream = Arc::clone(self);
+        Box::pin(async move {
+            loop {
+                let (mut connection, reused) = match upstream.pool.take() {
+                    Some(connection) => (connection, true),
+                    None => (Box::new(upstream.connect().await?), false),
+                };
+                match connection.send(request).await {
+                    Ok(reply) => return Ok(reply.map(|body| UpstreamBody::new(body, connection, &upstream.pool))),
+                    Err(mut error) => match error.take_message().filter(|_| reused) {
+                        Some(unsent) => request = unsent,
+                        None => return Err(SendError::Broken(error.into_error())),
+                    },
+                }
+            }
+        })
+    }
+
+    async fn connect(&self) -> Result<Connection, SendError> {
+        let target = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query("/");
+        let target = target.build().map_err(|error| SendError::Connect(error.into()))?;
+        let stream = self.connector.clone().oneshot(target).await.map_err(SendError::Connect)?;
+        Connection::open(stream, self.buffer).await.map_err(SendError::Broken)
+    }
+}
+
+/// What `Host` says: the port only where it is not the scheme's own.
+fn host_of(scheme: &Scheme, authority: &Authority) -> String {
+    let usual = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    match authority.port_u16().filter(|port| *port != usual) {
+        Some(port) => format!("{}:{port}", authority.host()),
+        None => authority.host().to_owned(),
+    }
+}
+
+/// A reply's body. It drives its connection while it is polled, and gives it back when it is over; dropped before, it
+/// closes the connection.
+pub struct UpstreamBody {
+    incoming: Incoming,
+    /// `None` once the reply is over.
+    connection: Option<Box<Connection>>,
+    pool: Arc<Pool>,
+}
+
+impl UpstreamBody {
+    fn new(incoming: Incoming, connection: Box<Connection>, pool: &Arc<Pool>) -> Self {
+        let mut body = Self { incoming, connection: Some(connection), pool: Arc::clone(pool) };
+        if body.incoming.is_end_stream() {
+            body.release();
+        }
+        body
+    }
+
+    fn release(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.give(connection);
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let incoming = &mut this.incoming;
+        let Some(connection) = &mut this.connection else { return Pin::new(incoming).poll_frame(context) };
+        let frame = ready!(connection.drive(context, |_, context| Pin::new(&mut *incoming).poll_frame(context)));
+        match &frame {
+            Some(Err(_)) => this.connection = None,
+            Some(Ok(_)) if !incoming.is_end_stream() => {}
+            Some(Ok(_)) | None => this.release(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
     }
 }

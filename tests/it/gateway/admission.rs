@@ -261,8 +261,11 @@ async fn an_offer_of_http2_is_passed_over() {
 async fn a_spent_budget_answers_402_in_every_skin() {
     let refusal = Exceeded {
         budget: "growth".to_owned(),
+        value: Some("lena".to_owned()),
         limit: Money::parse("500").unwrap().into(),
         spent: Total::from(Money::parse("500.12").unwrap()),
+        reserved: Total::from(Money::parse("0.25").unwrap()),
+        estimate: Money::parse("0.0125").unwrap(),
         resets_at: None,
     };
     let mut house = House::with(Plan { refuse: Some(refusal), ..Plan::default() }).await;
@@ -274,7 +277,8 @@ async fn a_spent_budget_answers_402_in_every_skin() {
     let error = &reply.json()["error"];
     assert_eq!(error["code"], 402);
     let metadata = serde_json::json!({
-        "error_type": "budget_exceeded", "budget": "growth", "limit_usd": "500.00", "spent_usd": "500.12", "resets_at": null
+        "error_type": "budget_exceeded", "budget": "growth", "value": "lena", "limit_usd": "500.00", "spent_usd": "500.12",
+        "reserved_usd": "0.25", "estimate_usd": "0.0125", "resets_at": null
     });
     assert_eq!(error["metadata"], metadata);
     client.post("/api/v1/presets/p/messages", "", "{}").await;
@@ -309,9 +313,13 @@ async fn a_spent_budget_answers_402_in_every_skin() {
 
 #[tokio::test]
 async fn a_ledger_that_cannot_be_written_refuses_new_calls_only_if_told_to() {
-    for (on_ledger_failure, status) in [(OnLedgerFailure::Refuse, 503), (OnLedgerFailure::Forward, 200)] {
+    use OnLedgerFailure::{Forward, Refuse};
+    // What the journal is set to, and what the budgets of the call say instead.
+    for (on_ledger_failure, of_budgets, status) in
+        [(Refuse, None, 503), (Forward, None, 200), (Forward, Some(Refuse), 503), (Refuse, Some(Forward), 200)]
+    {
         // The first call's records fill the journal, which nobody drains.
-        let plan = Plan { on_ledger_failure, journal_limit: 1, ..Plan::default() };
+        let plan = Plan { on_ledger_failure, of_budgets, journal_limit: 1, ..Plan::default() };
         let mut house = House::with(plan).await;
         let (mut client, mut upstream) = house.post(CHAT, "", "{}").await;
         upstream.json("200 OK", "", "{}").await;
@@ -376,7 +384,15 @@ async fn a_list_of_fallbacks_that_is_too_long_to_read_may_name_any_model() {
 
 #[tokio::test]
 async fn no_spelling_of_a_path_slips_by_the_budgets() {
-    let refusal = Exceeded { budget: "none".to_owned(), limit: Total::ZERO, spent: Total::ZERO, resets_at: None };
+    let refusal = Exceeded {
+        budget: "none".to_owned(),
+        value: None,
+        limit: Total::ZERO,
+        spent: Total::ZERO,
+        reserved: Total::ZERO,
+        estimate: Money::ZERO,
+        resets_at: None,
+    };
     let mut house = House::with(Plan { refuse: Some(refusal), ..Plan::default() }).await;
     for path in [
         "/api/v1/chat/completions",

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
-use tallyd::budget::Exceeded;
+use tallyd::budget::{Exceeded, Reservation, Wish};
 use tallyd::capture::keys::Keyring;
 use tallyd::capture::recorder::Recorder;
 use tallyd::clock::{Clock, Entropy};
@@ -16,12 +16,13 @@ use tallyd::config::{self, OnLedgerFailure};
 use tallyd::domain::ids::CallId;
 use tallyd::domain::observation::{Head, Observation, Outcome, Refused, Sent};
 use tallyd::domain::scope::AdmissionSubject;
+use tallyd::domain::time::Timestamp;
 use tallyd::journal::{Journal, JournalOptions, Reader};
 use tallyd::keys::TallyKeys;
 use tallyd::shutdown::{Signals, Tasks};
 use tallyd::store::{Store, StoreOptions};
 use tallyd::telemetry::Metrics;
-use tallyd::web::gateway::{Gateway, GatewaySetup};
+use tallyd::web::gateway::{Admission, Gateway, GatewaySetup};
 use tallyd::web::guard::Guard;
 use tallyd::web::serve::Site;
 use tempfile::TempDir;
@@ -43,6 +44,8 @@ pub(super) async fn within<F: Future>(what: &str, step: F) -> F::Output {
 pub(super) struct Plan {
     pub(super) settings: config::Gateway,
     pub(super) on_ledger_failure: OnLedgerFailure,
+    /// What the budgets say of it.
+    pub(super) of_budgets: Option<OnLedgerFailure>,
     pub(super) open: bool,
     pub(super) keys: Vec<(String, SecretString)>,
     pub(super) journal_limit: u64,
@@ -65,6 +68,7 @@ impl Default for Plan {
                 max_connections: 64,
             },
             on_ledger_failure: OnLedgerFailure::Forward,
+            of_budgets: None,
             open: true,
             keys: vec![("default".to_owned(), OWN_KEY.into())],
             journal_limit: 64 << 20,
@@ -82,6 +86,31 @@ pub(super) struct Candidate {
     pub(super) models: Vec<String>,
     pub(super) opaque: bool,
     pub(super) models_unread: bool,
+}
+
+/// Stands for the budgets.
+struct Asked {
+    seen: Arc<Mutex<Vec<Candidate>>>,
+    refuse: Option<Exceeded>,
+    on_ledger_failure: Option<OnLedgerFailure>,
+}
+
+impl Admission for Asked {
+    fn admit(&self, wish: &Wish<'_>, _: Timestamp) -> Result<Option<Reservation>, Box<Exceeded>> {
+        let subject = &wish.subject;
+        self.seen.lock().unwrap().push(Candidate {
+            app: subject.app.map(str::to_owned),
+            model: subject.model.map(str::to_owned),
+            models: subject.models.to_vec(),
+            opaque: subject.opaque_body,
+            models_unread: subject.models_unread,
+        });
+        self.refuse.clone().map_or(Ok(None), |refused| Err(Box::new(refused)))
+    }
+
+    fn on_ledger_failure(&self, _: &AdmissionSubject<'_>) -> Option<OnLedgerFailure> {
+        self.on_ledger_failure
+    }
 }
 
 /// The whole house.
@@ -166,16 +195,7 @@ impl House {
             guard: Arc::new(Guard::new(address, vec!["tally.example".to_owned()], None)),
             keyring: Arc::clone(&keyring),
             recorder: recorder.clone(),
-            admit: Arc::new(move |subject: &AdmissionSubject<'_>, _| {
-                seen.lock().unwrap().push(Candidate {
-                    app: subject.app.map(str::to_owned),
-                    model: subject.model.map(str::to_owned),
-                    models: subject.models.to_vec(),
-                    opaque: subject.opaque_body,
-                    models_unread: subject.models_unread,
-                });
-                refuse.clone().map_or(Ok(()), Err)
-            }),
+            admission: Arc::new(Asked { seen, refuse, on_ledger_failure: plan.of_budgets }),
             clock: clock.clone(),
             entropy,
             tasks: tasks.clone(),

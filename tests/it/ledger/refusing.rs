@@ -2,6 +2,7 @@
 
 use sqlx::Connection as _;
 use tallyd::clock::Clock;
+use tallyd::sim::Simulator;
 
 use super::{chat, rows, simulator, writable};
 use crate::store::engines::{connect, on_a_postgres_of_its_own};
@@ -9,6 +10,27 @@ use crate::support::caller::Caller;
 use crate::support::installation::{Installation, QUICK};
 use crate::support::running::Running;
 use crate::support::until;
+
+const SQLITE: &str = "sqlite:data/tallyd.db";
+
+/// A daemon on a database, in front of a simulator.
+struct Scene {
+    simulator: Simulator,
+    at: Installation,
+    running: Running,
+    caller: Caller,
+}
+
+impl Scene {
+    async fn new(database_url: &str) -> Self {
+        let clock = Clock::system();
+        let simulator = simulator(&clock).await;
+        let at = Installation::on(database_url, simulator.base_url(), QUICK);
+        let running = Running::start(&at, &clock).await;
+        let caller = Caller::new(running.address());
+        Self { simulator, at, running, caller }
+    }
+}
 
 /// Runs SQL on the SQLite file behind the daemon's back.
 fn behind(at: &Installation, sql: &str) {
@@ -22,11 +44,7 @@ fn set_aside(at: &Installation) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_away_costs_no_call() {
-    let clock = Clock::system();
-    let simulator = simulator(&clock).await;
-    let at = Installation::new(simulator.base_url(), QUICK);
-    let running = Running::start(&at, &clock).await;
-    let caller = Caller::new(running.address());
+    let Scene { simulator: _simulator, at, running, caller } = Scene::new(SQLITE).await;
     chat(&caller, "a", "").await;
     rows(&at, 1).await;
     behind(&at, "ALTER TABLE spend_buckets RENAME TO away");
@@ -44,11 +62,7 @@ async fn a_table_that_is_away_costs_no_call() {
 
 /// Makes calls while the server refuses, and sees that none is lost.
 async fn refused_for_a_while(url: &str, daemon_url: &str, refuse: &str, allow: &str) {
-    let clock = Clock::system();
-    let simulator = simulator(&clock).await;
-    let at = Installation::on(daemon_url, simulator.base_url(), QUICK);
-    let running = Running::start(&at, &clock).await;
-    let caller = Caller::new(running.address());
+    let Scene { simulator: _simulator, at, running, caller } = Scene::new(daemon_url).await;
     chat(&caller, "a", "").await;
     rows(&at, 1).await;
     let mut administrator = connect(&format!("{}/postgres", url.rsplit_once('/').unwrap().0)).await;
@@ -108,11 +122,7 @@ async fn a_postgres_that_lets_nobody_in_costs_no_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_refused_for_good_is_set_aside_alone() {
-    let clock = Clock::system();
-    let simulator = simulator(&clock).await;
-    let at = Installation::new(simulator.base_url(), QUICK);
-    let running = Running::start(&at, &clock).await;
-    let caller = Caller::new(running.address());
+    let Scene { simulator: _simulator, at, running, caller } = Scene::new(SQLITE).await;
     behind(
         &at,
         "CREATE TRIGGER refusing BEFORE INSERT ON calls WHEN NEW.app = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END;
@@ -139,11 +149,7 @@ async fn a_row_that_is_refused_for_good_is_set_aside_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_can_not_be_set_aside_stays_in_the_journal() {
-    let clock = Clock::system();
-    let simulator = simulator(&clock).await;
-    let at = Installation::new(simulator.base_url(), QUICK);
-    let running = Running::start(&at, &clock).await;
-    let caller = Caller::new(running.address());
+    let Scene { simulator: _simulator, at, running, caller } = Scene::new(SQLITE).await;
     let in_the_way = at.data().join("journal/set-aside.ndjson");
     std::fs::create_dir(&in_the_way).unwrap();
     running.journal().append(b"what a newer tallyd may write").unwrap();
@@ -162,11 +168,7 @@ async fn a_record_that_can_not_be_set_aside_stays_in_the_journal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_tells_what_waits_in_the_journal() {
-    let clock = Clock::system();
-    let simulator = simulator(&clock).await;
-    let at = Installation::new(simulator.base_url(), QUICK);
-    let running = Running::start(&at, &clock).await;
-    let caller = Caller::new(running.address());
+    let Scene { simulator: _simulator, at, running, caller } = Scene::new(SQLITE).await;
     chat(&caller, "a", "").await;
     rows(&at, 1).await;
     behind(&at, "ALTER TABLE spend_buckets RENAME TO away");
@@ -177,7 +179,7 @@ async fn verify_tells_what_waits_in_the_journal() {
     let ended = at.run(&["verify"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("journal holds ") && ended.out.contains(" not in the database yet"), "{ended:?}");
-    let running = Running::start(&at, &clock).await;
+    let running = Running::start(&at, &Clock::system()).await;
     rows(&at, 2).await;
     until("an empty journal", async || running.journal().is_empty().then_some(())).await;
     let ended = at.run(&["verify"]).await;

@@ -25,6 +25,7 @@ fn message() -> Message {
         subject: "grünes-budget at 80 %".to_owned(),
         text: "Spent: 389 ±13\n.\n..hidden dots\n".to_owned(),
         html: "<p>Spent: 389 ±13</p>".to_owned(),
+        pictures: Vec::new(),
         date: START,
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use tallyd::alert::post::Resent;
 use tallyd::store::alerts::{self, MailState};
-use tallyd::store::outbox::{self, MessageState};
+use tallyd::store::outbox::{self, Message, MessageState};
 
-use super::scene::{Scene, TIMEOUT, budget, soon, when};
-use crate::support::smtp::Answer;
+use super::scene::{START, Scene, TIMEOUT, budget, soon, when};
+use crate::support::smtp::{self, Answer, Options, Tls};
 
 /// How long crossings are gathered before they become mails.
 const GATHERED: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ async fn a_crossing_becomes_a_mail_that_explains_itself() {
         scene.call(app, model, cost, at).await;
     }
     scene.count(&bot, "240", "2026-11-18T08:00:00Z").await;
+    scene.foresee(&bot, "2026-11-24T10:00:00Z").await;
     let running = scene.deliver();
     scene.cross(&bot, "80%", "240").await;
     scene.clock.advance(GATHERED);
@@ -37,7 +39,7 @@ async fn a_crossing_becomes_a_mail_that_explains_itself() {
     assert!(messages[0].message_id.ends_with("@example.com"));
     assert_eq!(
         mail.header("Subject").unwrap(),
-        "support-bot at 80 %: $240.00 of $300.00, at this pace 100 % on Tue 24 Nov"
+        "support-bot at 80 %: $240.00 of $300.00, 100 % expected on Tue 24 Nov"
     );
     let text = &messages[0].text_body;
     for line in [
@@ -210,4 +212,100 @@ async fn a_mailer_that_died_before_its_note_sends_the_same_mail_again() {
     scene.until_all(MessageState::Sent).await;
     let [first, second] = scene.server.received().try_into().unwrap();
     assert_eq!(first.data, second.data);
+}
+
+#[tokio::test]
+async fn a_server_that_says_later_for_hours_gets_the_mail_in_the_end() {
+    let bot = budget("bot", &[LENA]);
+    let scene = Scene::new(std::slice::from_ref(&bot)).await;
+    let clock = scene.clock.clone();
+    let opens = START.plus_millis(6 * 3_600_000);
+    scene.server.script(move |_, _| {
+        if clock.now() < opens { Answer::AtRecipient("451 4.7.1 come back later") } else { Answer::Accept }
+    });
+    let _running = scene.deliver();
+    scene.cross(&bot, "80%", "240").await;
+    let sent = |messages: &[Message]| messages.iter().any(|message| message.state == MessageState::Sent);
+    let [message] = scene.until_by(Duration::from_mins(10), sent).await.try_into().unwrap();
+    assert_eq!(scene.server.received().len(), 1, "one mail, however often it was offered");
+    // The waits double from ten seconds to an hour: nine of them in the first hour and a half, then one an hour.
+    assert!((10..=18).contains(&message.attempts), "{}", message.attempts);
+    let late = message.sent_at.unwrap().millis() - opens.millis();
+    assert!((0..=3_600_000 + 600_000).contains(&late), "within an hour of the server's return: {late}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_for_two_days_and_a_restart_between_lose_nothing() {
+    let bot = budget("bot", &[LENA, "team@example.com"]);
+    let mut scene = Scene::new(std::slice::from_ref(&bot)).await;
+    scene.server.leave().await;
+    let running = scene.deliver();
+    scene.cross(&bot, "80%", "240").await;
+    let two_days = START.plus_millis(2 * 86_400_000);
+    let clock = scene.clock.clone();
+    scene.until_by(Duration::from_mins(30), |_| clock.now() > START.plus_millis(86_400_000)).await;
+    scene.end(running).await;
+    let _running = scene.deliver();
+    let waiting = scene.until_by(Duration::from_mins(30), |_| clock.now() > two_days).await;
+    assert!(waiting.iter().all(|message| message.state == MessageState::Queued), "{waiting:?}");
+    scene.server.come_back().await;
+    let all_sent = |messages: &[Message]| messages.iter().all(|message| message.state == MessageState::Sent);
+    scene.until_by(Duration::from_mins(10), all_sent).await;
+    assert_eq!(scene.server.received().len(), 2);
+    let history = alerts::history(&scene.store, None, None, 10).await.unwrap();
+    assert_eq!(history[0].mail_state, MailState::Sent);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_at_data_is_left_and_tried_again() {
+    let bot = budget("bot", &[LENA]);
+    let scene = Scene::new(std::slice::from_ref(&bot)).await;
+    scene.server.script(|_, attempt| if attempt == 1 { Answer::HangAtData } else { Answer::Accept });
+    let _running = scene.deliver();
+    scene.cross(&bot, "80%", "240").await;
+    scene.until(|_| scene.server.tries(LENA) == 1).await;
+    scene.clock.advance(TIMEOUT);
+    when(|| scene.server.open() == 0).await;
+    let [message] = scene.until_all(MessageState::Sent).await.try_into().unwrap();
+    assert_eq!((message.attempts, scene.server.received().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_bad_certificate_is_told_and_cured_by_the_configuration() {
+    let bot = budget("bot", &[LENA]);
+    let mut scene = Scene::new(std::slice::from_ref(&bot)).await;
+    let login = Some(("PLAIN", "tallyd", "secret"));
+    scene.server = smtp::Server::start(Options { tls: Tls::Upgraded, login }).await;
+    let url = format!("smtp://tallyd:secret@localhost:{}?tls=required", scene.server.port());
+    let running = scene.deliver_to(&url, None);
+    scene.cross(&bot, "80%", "240").await;
+    let [refused] = scene.until(|messages| messages.iter().any(|one| one.attempts >= 2)).await.try_into().unwrap();
+    assert_eq!(refused.state, MessageState::Queued, "a certificate can be mended");
+    assert!(refused.last_error.unwrap().contains("smtp.ca_file"));
+    assert!(scene.server.received().is_empty(), "nothing was said to a server that is not the one meant");
+    scene.end(running).await;
+    let authority = scene.server.authority().to_owned();
+    let _running = scene.deliver_to(&url, Some(&authority));
+    scene.until_all(MessageState::Sent).await;
+    let [mail] = scene.server.received().try_into().unwrap();
+    assert!(mail.encrypted && mail.user.as_deref() == Some("tallyd"));
+}
+
+#[tokio::test]
+async fn what_was_refused_for_good_is_sent_again_when_somebody_asks() {
+    let bot = budget("bot", &[LENA]);
+    let scene = Scene::new(std::slice::from_ref(&bot)).await;
+    scene.server.script(|_, _| Answer::AtRecipient("550 5.2.1 mailbox disabled"));
+    let _running = scene.deliver();
+    scene.cross(&bot, "80%", "240").await;
+    let [failed] = scene.until_all(MessageState::Failed).await.try_into().unwrap();
+    assert!(failed.last_error.unwrap().contains("550"));
+    scene.server.script(|_, attempt| if attempt == 2 { Answer::AtEnd("452 full") } else { Answer::Accept });
+    assert_eq!(scene.resend(&failed.message_id).await, Resent::Queued);
+    let [sent] = scene.until_all(MessageState::Sent).await.try_into().unwrap();
+    assert_eq!((&sent.message_id, &sent.text_body), (&failed.message_id, &failed.text_body));
+    assert_eq!(scene.server.tries(LENA), 3, "it is tried as a new one is");
+    assert_eq!(scene.resend(&sent.message_id).await, Resent::NotGivenUp(MessageState::Sent));
+    assert_eq!(scene.resend("none").await, Resent::Unknown);
+    assert_eq!(scene.server.received().len(), 1);
 }

@@ -7,25 +7,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use tallyd::alert::deliver::Deliverer;
+use tallyd::alert::deliver::{Channels, Deliverer};
+use tallyd::alert::post::{Post, Resent};
 use tallyd::clock::{Clock, Entropy};
-use tallyd::config::Sources;
+use tallyd::config::{Config, Sources};
 use tallyd::domain::alert::CrossingKind;
 use tallyd::domain::attribution::{Attribution, KeyRef};
 use tallyd::domain::budget::{Budget, BudgetSpec, Origin};
 use tallyd::domain::call::Call;
 use tallyd::domain::facts::Facts;
-use tallyd::domain::money::Money;
+use tallyd::domain::forecast::{Basis, Outlook, Reach};
+use tallyd::domain::money::{Money, Total};
 use tallyd::domain::observation::{Ending, Head, Outcome, Sent};
 use tallyd::domain::rollup::Deltas;
-use tallyd::domain::time::Timestamp;
+use tallyd::domain::snooze::Signer;
+use tallyd::domain::time::{DAY_MS, Timestamp};
 use tallyd::ledger::Wakes;
 use tallyd::mail::{Mailer, Server};
 use tallyd::store::alerts::Alert;
 use tallyd::store::budgets::SpendDelta;
+use tallyd::store::forecasts::StoredForecast;
 use tallyd::store::outbox::{Message, MessageState};
-use tallyd::store::{Store, StoreOptions, alerts, budgets, calls, outbox, rollups};
+use tallyd::store::{Store, StoreOptions, alerts, budgets, calls, forecasts, outbox, rollups};
 use tallyd::telemetry::Metrics;
+use tallyd::webhook::Webhooks;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::smtp;
@@ -77,6 +82,14 @@ pub fn budget(name: &str, notify: &[&str]) -> Budget {
     serde_json::from_value::<BudgetSpec>(spec).unwrap().into_budget(Origin::File, chrono_tz::Tz::UTC).unwrap()
 }
 
+/// The webhooks of a configuration of these lines alone.
+pub fn webhooks(text: &str, folder: &Path, clock: &Clock) -> Webhooks {
+    let path = folder.join("webhooks.toml");
+    std::fs::write(&path, text).unwrap();
+    let config = Config::load(&sources(&path)).unwrap().config;
+    Webhooks::from_config(&config.webhooks, clock.clone()).unwrap()
+}
+
 pub struct Scene {
     pub clock: Clock,
     pub store: Store,
@@ -84,7 +97,8 @@ pub struct Scene {
     pub stop: CancellationToken,
     wakes: Arc<Wakes>,
     entropy: Entropy,
-    _folder: tempfile::TempDir,
+    webhooks: Webhooks,
+    folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -103,13 +117,24 @@ impl Scene {
             stop: CancellationToken::new(),
             wakes: Arc::default(),
             entropy: Entropy::seeded(7),
-            _folder: folder,
+            webhooks: webhooks("", folder.path(), &Clock::system()),
+            folder,
         }
+    }
+
+    /// Configures these `[webhooks.NAME]`.
+    pub fn configure_webhooks(&mut self, text: &str) {
+        self.webhooks = webhooks(text, self.folder.path(), &self.clock);
     }
 
     /// Starts a mailer that speaks to the server; awaiting what is returned waits for its end.
     pub fn deliver(&self) -> tokio::task::JoinHandle<()> {
-        let server = Server::from_url(&format!("smtp://127.0.0.1:{}", self.server.port()), None).unwrap();
+        self.deliver_to(&format!("smtp://127.0.0.1:{}", self.server.port()), None)
+    }
+
+    /// Starts a mailer that speaks to the server at `url`, and trusts this authority besides.
+    pub fn deliver_to(&self, url: &str, authority: Option<&str>) -> tokio::task::JoinHandle<()> {
+        let server = Server::from_url(url, authority.map(str::as_bytes)).unwrap();
         let from = "tallyd <tallyd@example.com>".parse().unwrap();
         self.run(Some(Mailer::new(server, from, TIMEOUT, self.clock.clone())))
     }
@@ -125,12 +150,19 @@ impl Scene {
             store: self.store.clone(),
             dashboard_url: "http://127.0.0.1:7117".to_owned(),
             domain: "example.com".to_owned(),
-            mailer,
+            channels: Channels { mailer, webhooks: self.webhooks.clone() },
+            signer: Signer::new("k".repeat(64)),
             wakes: Arc::clone(&self.wakes),
             metrics: Metrics::new(Registry::default()),
             clock: self.clock.clone(),
         };
         tokio::spawn(deliverer.run(self.stop.clone()))
+    }
+
+    /// Sends again what was given up, as the page and the API do.
+    pub async fn resend(&self, message_id: &str) -> Resent {
+        let post = Post { channels: ["mail".to_owned()].into(), wakes: Arc::clone(&self.wakes) };
+        post.resend(&self.store, &self.clock, message_id).await.unwrap()
     }
 
     /// Ends the mailer and makes ready for another.
@@ -143,10 +175,11 @@ impl Scene {
     /// Writes that `budget` reached `threshold` now, with this much spent, and wakes the mailer as the ledger does.
     pub async fn cross(&self, budget: &Budget, threshold: &str, spent: &str) {
         let now = self.clock.now();
-        let window = budget.window.window_at(budget.zone, now);
+        let window = budget.window_at(now);
         let alert = Alert {
             alert_id: format!("{}-{threshold}-{}", budget.name, now.millis()),
             budget: budget.name.clone(),
+            value: "".into(),
             window_key: window.start,
             window_start: window.start,
             window_end: window.end,
@@ -166,9 +199,31 @@ impl Scene {
     pub async fn count(&self, budget: &Budget, spent: &str, at: &str) {
         let cost_picos = Money::parse(spent).unwrap().picos();
         let bucket = Timestamp::parse(at).unwrap().bucket();
-        let delta = SpendDelta { budget: budget.name.clone(), bucket, cost_picos, inline_picos: 0, unknown: 0 };
+        let (budget, value) = (budget.name.clone(), "".into());
+        let delta = SpendDelta { budget, value, bucket, cost_picos, inline_picos: 0, unknown: 0 };
         let mut tx = self.store.write().await.unwrap();
         budgets::add_spend(&mut tx, &[delta]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Keeps a forecast of $389 that reaches the limit at `likely`, as the ledger does at each step.
+    pub async fn foresee(&self, budget: &Budget, likely: &str) {
+        let at = self.clock.now().bucket();
+        let usd = |usd| Total::from(Money::from_usd(usd).unwrap());
+        let likely = Timestamp::parse(likely).unwrap();
+        let reach = Reach { early: likely, likely: Some(likely), late: Some(likely.plus_millis(DAY_MS)) };
+        let outlook = Outlook {
+            at,
+            basis: Basis::Profile { weeks: 8 },
+            projected: usd(389),
+            low: usd(376),
+            high: usd(402),
+            reaches_limit: Some(reach),
+        };
+        let window_start = budget.window_at(at).start;
+        let kept = StoredForecast { window_start, as_of: at, signals: Vec::new(), outlook: Ok(outlook) };
+        let mut tx = self.store.write().await.unwrap();
+        forecasts::save(&mut tx, &budget.name, &kept).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -190,6 +245,7 @@ impl Scene {
                 routing: None,
                 streamed: Some(false),
                 flags: Vec::new(),
+                estimate: None,
             },
             "journal",
         );
@@ -233,6 +289,11 @@ impl Scene {
 
     /// Waits until the messages are as wanted, and steps the clock whenever nothing comes of itself and nobody converses.
     pub async fn until(&self, wanted: impl Fn(&[Message]) -> bool) -> Vec<Message> {
+        self.until_by(STEP, wanted).await
+    }
+
+    /// As [`Scene::until`], with steps of this length.
+    pub async fn until_by(&self, step: Duration, wanted: impl Fn(&[Message]) -> bool) -> Vec<Message> {
         let real = Clock::system();
         soon(async {
             for look in 1_u64.. {
@@ -241,7 +302,7 @@ impl Scene {
                     return messages;
                 }
                 if look.is_multiple_of(LOOKS_A_STEP) && self.server.open() == 0 {
-                    self.clock.advance(STEP);
+                    self.clock.advance(step);
                 }
                 real.sleep(Duration::from_millis(1)).await;
             }

@@ -123,6 +123,7 @@ impl Scene {
             routing: None,
             streamed: Some(false),
             flags: vec!["cut".to_owned()],
+            estimate: None,
         };
         let outcome = Outcome {
             call_id: sent.call_id,
@@ -174,6 +175,7 @@ impl Scene {
             routing: call.routing.map(str::to_owned),
             streamed: Some(call.streamed),
             flags: Vec::new(),
+            estimate: None,
         })));
         let over_at = call.created_at.plus_millis(i64::from(call.duration_ms));
         let (status, error) = match call.ended {

@@ -54,11 +54,22 @@ async fn the_views_have_the_documented_columns_in_their_order(database: &Databas
          tokens_completion, native_tokens_prompt, native_tokens_completion, native_tokens_reasoning, native_tokens_cached, \
          cost_usd, cost_picousd, unknown",
         "name, origin, scope, window_kind, time_zone, window_start, window_end, limit_usd, spent_usd, reserved_usd, \
-         unknown_count, percent, state, when_exceeded, as_of",
-        "alert_id, budget, window_start, window_end, threshold, kind, crossed_at, limit_usd, spent_usd, mail_state, sent_at",
+         unknown_count, percent, state, when_exceeded, as_of, each_by, top_value, value_count",
+        "name, each_by, value, window_start, window_end, limit_usd, spent_usd, reserved_usd, unknown_count, percent, \
+         state, as_of",
+        "name, limit_usd, own_limit_usd, rolled_over_usd, topped_up_usd, override_usd, override_since, override_until, \
+         override_reason, paused_at",
+        "change_id, changed_at, changed_ms, budget, action, door, who, limit_before_usd, limit_after_usd, \
+         definition_before, definition_after, note",
+        "budget, window_start, as_of, reason, basis, projected_usd, low_usd, high_usd, reaches_early, reaches_likely, \
+         reaches_late",
+        "alert_id, budget, window_start, window_end, threshold, kind, crossed_at, limit_usd, spent_usd, mail_state, sent_at, \
+         value",
+        "spike_id, kind, dimension, name, since, until, found_at, cost_usd, usual_usd, recipients",
         "minute_at, minute_ms, cause, budget, app, key_name, refused",
     ];
     let pages = std::fs::read_to_string("docs/sql.md").unwrap();
+    assert_eq!(VIEWS.len(), documented.len());
     for (view, columns) in VIEWS.into_iter().zip(documented) {
         let table = ask(database, &format!("SELECT * FROM {view}")).await;
         assert_eq!(table.columns.join(", "), columns, "{view}");

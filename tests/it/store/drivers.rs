@@ -47,7 +47,7 @@ async fn groups_hold_what_the_scope_counts(database: &Database) {
         .unwrap();
         let mut expected: BTreeMap<Option<String>, Total> = BTreeMap::new();
         for call in rows().iter().filter(|call| call.created_at() < until && call.cost().is_some()) {
-            if let Some((_, share)) = rollup::share(&scope, call) {
+            if let Some((_, _, share)) = rollup::share(&scope, None, call) {
                 let cost = Total::from(Money::from_picos(share.cost_picos));
                 *expected.entry(call.attribution.app.clone()).or_default() += cost;
             }
@@ -65,7 +65,7 @@ async fn the_dearest_come_first(database: &Database) {
         expected.retain(|call| {
             call.state != CallState::Failed
                 && call.cost().is_some_and(|cost| cost > Money::ZERO)
-                && rollup::share(&scope, call).is_some()
+                && rollup::share(&scope, None, call).is_some()
         });
         expected.sort_by_key(|call| std::cmp::Reverse(call.cost()));
         let ids = |calls: &[Call]| calls.iter().take(3).map(|call| (call.call_id, call.cost())).collect::<Vec<_>>();

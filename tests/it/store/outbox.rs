@@ -1,9 +1,11 @@
+use std::sync::Arc;
+
 use tallyd::domain::budget::Threshold;
 use tallyd::domain::money::{Money, Total};
 use tallyd::domain::time::Timestamp;
 use tallyd::store::Tx;
 use tallyd::store::alerts::{self, Alert, MailState};
-use tallyd::store::outbox::{self, GATHER_MS, Message, MessageState, NextWork, OutboxCounts};
+use tallyd::store::outbox::{self, GATHER_MS, Message, MessageState, NextWork, OutboxCounts, Picture};
 
 use super::samples::NOON;
 use super::{Database, on_both_engines};
@@ -13,6 +15,8 @@ on_both_engines! {
     what_concerns_one_recipient_within_five_seconds_is_one_mail
     a_message_is_leased_tried_again_and_sent
     a_message_waits_for_a_server_and_is_queued_again
+    each_webhook_is_a_channel_of_its_own
+    pictures_stay_beside_their_message
     a_crossing_tells_where_its_mail_stands
     pages_of_crossings_and_messages_are_newest_first
 }
@@ -23,10 +27,11 @@ fn at(ms: i64) -> Timestamp {
     NOON.plus_millis(ms)
 }
 
-fn alert(id: &str, crossed_ms: i64) -> Alert {
+pub fn alert(id: &str, crossed_ms: i64) -> Alert {
     Alert {
         alert_id: id.to_owned(),
         budget: "growth".parse().unwrap(),
+        value: "".into(),
         window_key: at(crossed_ms),
         window_start: NOON,
         window_end: None,
@@ -38,13 +43,14 @@ fn alert(id: &str, crossed_ms: i64) -> Alert {
     }
 }
 
-fn message(id: &str, recipient: &str, created_ms: i64) -> Message {
+pub fn message(id: &str, recipient: &str, created_ms: i64) -> Message {
     Message {
         message_id: id.to_owned(),
         recipient: recipient.to_owned(),
         subject: "growth has reached 80 %".to_owned(),
         text_body: "text".to_owned(),
         html_body: "<p>".to_owned(),
+        payload: None,
         state: MessageState::Queued,
         attempts: 0,
         next_attempt: at(created_ms),
@@ -67,11 +73,14 @@ async fn a_crossing_is_told_once(database: &Database) {
     assert!(!insert(&mut tx, &again, &["x@example.com"]).await);
     let other_limit = Alert { alert_id: "c".to_owned(), limit: Money::from_usd(600).unwrap(), ..first.clone() };
     assert!(insert(&mut tx, &other_limit, &[]).await);
-    let told = alerts::told(&mut tx, &first.budget, first.limit, first.window_key).await.unwrap();
+    let of_lena = Alert { alert_id: "d".to_owned(), value: "lena".into(), ..first.clone() };
+    assert!(insert(&mut tx, &of_lena, &[]).await, "each value is told by itself");
+    let none = Arc::from("");
+    let told = alerts::told(&mut tx, &first.budget, &none, first.limit, first.window_key).await.unwrap();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].key.threshold, told[0].key.window_key, told[0].crossed_at), (first.threshold, NOON, NOON));
-    assert!(alerts::told(&mut tx, &first.budget, first.limit, at(1)).await.unwrap().is_empty());
-    assert!(alerts::told(&mut tx, &"b".parse().unwrap(), first.limit, NOON).await.unwrap().is_empty());
+    assert!(alerts::told(&mut tx, &first.budget, &none, first.limit, at(1)).await.unwrap().is_empty());
+    assert!(alerts::told(&mut tx, &"b".parse().unwrap(), &none, first.limit, NOON).await.unwrap().is_empty());
     tx.commit().await.unwrap();
 }
 
@@ -153,17 +162,58 @@ async fn a_message_waits_for_a_server_and_is_queued_again(database: &Database) {
     tx.commit().await.unwrap();
     assert!(lease(database, MINUTE).await.is_empty());
     let mut tx = database.store.write().await.unwrap();
-    assert_eq!(outbox::set_server(&mut tx, true, at(MINUTE)).await.unwrap(), 1);
+    assert_eq!(outbox::set_channels(&mut tx, &["mail".to_owned()], at(MINUTE)).await.unwrap(), 1);
     tx.commit().await.unwrap();
     assert_eq!(lease(database, MINUTE).await.len(), 1);
     let mut tx = database.store.write().await.unwrap();
-    assert_eq!(outbox::set_server(&mut tx, false, at(MINUTE)).await.unwrap(), 1);
-    assert!(outbox::requeue(&mut tx, "m1", at(2 * MINUTE)).await.unwrap());
-    assert!(!outbox::requeue(&mut tx, "m1", at(2 * MINUTE)).await.unwrap(), "it is queued already");
-    assert!(!outbox::requeue(&mut tx, "none", at(2 * MINUTE)).await.unwrap());
+    assert_eq!(outbox::set_channels(&mut tx, &[], at(MINUTE)).await.unwrap(), 1);
+    let queued = MessageState::Queued;
+    assert!(outbox::requeue(&mut tx, "m1", queued, at(2 * MINUTE)).await.unwrap());
+    assert!(!outbox::requeue(&mut tx, "m1", queued, at(2 * MINUTE)).await.unwrap(), "it is queued already");
+    assert!(!outbox::requeue(&mut tx, "none", queued, at(2 * MINUTE)).await.unwrap());
     tx.commit().await.unwrap();
     assert!(lease(database, MINUTE + 1).await.is_empty());
     assert_eq!(lease(database, 2 * MINUTE + 1).await.len(), 1);
+    let mut tx = database.store.write().await.unwrap();
+    outbox::mark_retry(&mut tx, "m1", at(3 * MINUTE), "421").await.unwrap();
+    outbox::mark_failed(&mut tx, "m1", "550").await.unwrap();
+    assert!(outbox::requeue(&mut tx, "m1", MessageState::Waiting, at(4 * MINUTE)).await.unwrap());
+    tx.commit().await.unwrap();
+    let again = outbox::find(&database.store, "m1").await.unwrap().unwrap();
+    assert_eq!((again.state, again.attempts), (MessageState::Waiting, 0), "its tries begin anew");
+    assert_eq!(again.last_error.as_deref(), Some("550"), "what was said stays until it is taken");
+}
+
+async fn each_webhook_is_a_channel_of_its_own(database: &Database) {
+    let payload = Some("{\"type\":\"budget.alert\"}".to_owned());
+    let mut tx = database.store.write().await.unwrap();
+    for (id, recipient) in [("m1", "x@example.com"), ("m2", "webhook:ops"), ("m3", "webhook:team")] {
+        let message = Message { payload: payload.clone(), ..message(id, recipient, 0) };
+        outbox::create_message(&mut tx, &message, &[]).await.unwrap();
+    }
+    assert_eq!(outbox::set_channels(&mut tx, &["webhook:ops".to_owned()], at(1)).await.unwrap(), 2);
+    tx.commit().await.unwrap();
+    let [leased] = lease(database, MINUTE).await.try_into().unwrap();
+    assert_eq!((leased.message_id.as_str(), &leased.payload), ("m2", &payload));
+    let mut tx = database.store.write().await.unwrap();
+    let all = ["mail", "webhook:ops", "webhook:team"].map(str::to_owned);
+    assert_eq!(outbox::set_channels(&mut tx, &all, at(2)).await.unwrap(), 2);
+    assert_eq!(outbox::set_channels(&mut tx, &all, at(3)).await.unwrap(), 0, "nothing moves twice");
+    tx.commit().await.unwrap();
+    let counts = outbox::counts(&database.store).await.unwrap();
+    assert_eq!((counts.queued, counts.waiting), (3, 0));
+}
+
+async fn pictures_stay_beside_their_message(database: &Database) {
+    let picture = |id: &str, byte: u8| Picture { content_id: id.to_owned(), png: vec![byte, 0, 255] };
+    let mut tx = database.store.write().await.unwrap();
+    outbox::create_message(&mut tx, &message("m1", "x@example.com", 0), &[]).await.unwrap();
+    for one in [picture("b", 1), picture("a", 2), picture("b", 1)] {
+        outbox::add_picture(&mut tx, "m1", &one).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(outbox::pictures(&database.store, "m1").await.unwrap(), [picture("a", 2), picture("b", 1)]);
+    assert!(outbox::pictures(&database.store, "m2").await.unwrap().is_empty());
 }
 
 async fn a_crossing_tells_where_its_mail_stands(database: &Database) {

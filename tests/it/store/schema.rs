@@ -71,7 +71,7 @@ async fn the_indexes_serve_the_questions_that_recur(database: &Database) {
         // Once a refresh of the catalogue; it reads buckets to find the few rows it is about.
         "calls/unnamed",
         "outbox/counts",
-        "outbox/set_state",
+        "outbox/set_channels",
     ];
     for statement in tallyd::store::Statement::ALL {
         let explain = format!("EXPLAIN QUERY PLAN {}", statement.sqlite);

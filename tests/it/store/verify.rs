@@ -44,11 +44,16 @@ async fn fill(database: &Database) {
     narrow.scope.app = Some("app-1".parse().unwrap());
     let mut wide = budget("wide");
     wide.scope = Scope::default();
-    sync(database, &[narrow.clone(), wide.clone()], NOON).await;
-    for budget in [narrow, wide] {
-        for (bucket, share) in calls.iter().filter_map(|call| rollup::share(&budget.scope, call)) {
+    let mut wide_each = budget("each");
+    wide_each.scope = Scope::default();
+    wide_each.each = Some("app".parse().unwrap());
+    sync(database, &[narrow.clone(), wide.clone(), wide_each.clone()], NOON).await;
+    for budget in [narrow, wide, wide_each] {
+        let shares = calls.iter().filter_map(|call| rollup::share(&budget.scope, budget.each.as_ref(), call));
+        for (value, bucket, share) in shares {
             let delta = SpendDelta {
                 budget: budget.name.clone(),
+                value: value.into(),
                 bucket,
                 cost_picos: share.cost_picos,
                 inline_picos: share.inline_picos,
@@ -79,7 +84,8 @@ async fn every_sum_that_was_changed_is_named(database: &Database) {
                  1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM spend_buckets ORDER BY bucket_ms LIMIT 1;
              DELETE FROM budget_buckets WHERE budget = 'wide'
                  AND bucket_ms = (SELECT MIN(bucket_ms) FROM budget_buckets WHERE budget = 'wide');
-             INSERT INTO budget_buckets VALUES ('narrow', 0, 5, 0, 0);",
+             INSERT INTO budget_buckets (budget, value, bucket_ms, cost_picos, inline_picos, unknown_count)
+                 VALUES ('narrow', '', 0, 5, 0, 0);",
         )
         .await;
     let found = verified(database).await;

@@ -1,8 +1,11 @@
 //! A daemon in the test's own process, on the test's own clock.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tallyd::app::{Daemon, Surroundings};
+use tallyd::budget::Book;
+use tallyd::catalogue::Shelf;
 use tallyd::clock::{Clock, Entropy};
 use tallyd::journal::Journal;
 use tallyd::ledger::Ledger;
@@ -11,8 +14,8 @@ use tallyd::store::Store;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::beside;
 use super::installation::Installation;
+use super::{beside, until};
 
 /// A daemon that runs.
 pub struct Running {
@@ -20,6 +23,8 @@ pub struct Running {
     store: Store,
     ledger: Ledger,
     journal: Journal,
+    book: Arc<Book>,
+    catalogue: Shelf,
     tasks: Tasks,
     ending: JoinHandle<Ending>,
     _signal: mpsc::Sender<()>,
@@ -28,12 +33,24 @@ pub struct Running {
 impl Running {
     /// Starts it.
     pub async fn start(at: &Installation, clock: &Clock) -> Self {
-        let surroundings = Surroundings { clock: clock.clone(), entropy: Entropy::seeded(11), warnings: Vec::new() };
+        let surroundings =
+            Surroundings { clock: clock.clone(), entropy: Entropy::seeded(11), warnings: Vec::new(), reload: None };
         let daemon = Daemon::start(&at.config(), surroundings).await.unwrap();
         let (address, store, tasks) = (daemon.address(), daemon.store().clone(), daemon.tasks().clone());
         let (ledger, journal) = (daemon.ledger().clone(), daemon.journal().clone());
+        let (book, catalogue) = (Arc::clone(daemon.book()), daemon.catalogue().clone());
         let (signal, signals) = Signals::by_hand();
-        Self { address, store, ledger, journal, tasks, ending: beside(daemon.run(signals)), _signal: signal }
+        Self {
+            address,
+            store,
+            ledger,
+            journal,
+            book,
+            catalogue,
+            tasks,
+            ending: beside(daemon.run(signals)),
+            _signal: signal,
+        }
     }
 
     /// Where it listens.
@@ -56,9 +73,27 @@ impl Running {
         &self.journal
     }
 
+    /// What its budgets stand at.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Waits until it prices calls by OpenRouter's list of models.
+    pub async fn knows_prices(&self) {
+        until("the list of models", async || (!self.catalogue.load().models().is_empty()).then_some(())).await;
+    }
+
     /// Ends it as a signal does; it must end well.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.tasks.stop();
-        assert_eq!(self.ending.await.unwrap(), Ending { failed: None, cut: 0 });
+        assert_eq!((&mut self.ending).await.unwrap(), Ending { failed: None, cut: 0 });
+    }
+}
+
+impl Drop for Running {
+    /// A test that fails leaves it running: the ledger's writer has a thread of its own, for which the runtime would wait.
+    fn drop(&mut self) {
+        self.tasks.stop();
+        self.tasks.drain_token().cancel();
     }
 }

@@ -43,6 +43,8 @@ pub enum Answer {
     AtEnd(&'static str),
     /// Takes it and says nothing until [`Server::release`], then that it has.
     Hang,
+    /// Says nothing to DATA until [`Server::release`], then goes on.
+    HangAtData,
     /// Takes it, and closes the connection without saying so.
     Close,
 }
@@ -283,6 +285,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
                     }
                 }
                 "DATA" => {
+                    if answer == Answer::HangAtData && !self.released().await? {
+                        return Ok(End::Over);
+                    }
                     self.say("354 go ahead").await?;
                     let data = self.data().await?;
                     if !self.end_of_mail(&from, &to, data, answer).await? {
@@ -365,7 +370,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
             data,
             encrypted: self.encrypted,
             user: self.user.clone(),
-            accepted: matches!(answer, Answer::Accept | Answer::Hang),
+            accepted: matches!(answer, Answer::Accept | Answer::Hang | Answer::HangAtData),
         };
         if let Answer::AtEnd(text) = answer {
             self.say(text).await?;
@@ -374,18 +379,20 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
         self.state.received.lock().unwrap().push(mail);
         match answer {
             Answer::Close => return Ok(false),
-            Answer::Hang => {
-                let released = self.state.released.clone();
-                // A client that hangs up is gone, released or not.
-                tokio::select! {
-                    () = released.cancelled() => {}
-                    _ = self.line() => return Ok(false),
-                }
-            }
+            Answer::Hang if !self.released().await? => return Ok(false),
             _ => {}
         }
         self.say("250 2.0.0 taken").await?;
         Ok(true)
+    }
+
+    /// Says nothing until the server is released; `false` when the client hangs up before, or speaks unasked.
+    async fn released(&mut self) -> std::io::Result<bool> {
+        let released = self.state.released.clone();
+        tokio::select! {
+            () = released.cancelled() => Ok(true),
+            _ = self.line() => Ok(false),
+        }
     }
 }
 

@@ -1,2 +1,2 @@
 SELECT threshold, window_key_ms, crossed_ms FROM alerts
-WHERE budget = $1 AND limit_picos = $2 AND window_key_ms >= $3
+WHERE budget = $1 AND value = $2 AND limit_picos = $3 AND window_key_ms >= $4

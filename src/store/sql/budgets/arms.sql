@@ -1,1 +1,1 @@
-SELECT threshold, armed_ms FROM budget_arms WHERE budget = $1 ORDER BY threshold
+SELECT threshold, armed_ms FROM budget_arms WHERE budget = $1 AND value = $2 ORDER BY threshold

@@ -4,8 +4,18 @@ SELECT
     present,
     counted_from_ms,
     defined_ms,
+    shaped_ms,
+    paused_ms,
+    override_picos,
+    override_since_ms,
+    override_until_ms,
+    override_reason,
     window_start_ms,
     window_end_ms,
+    limit_picos,
+    own_limit_picos,
+    rolled_over_picos,
+    topped_up_picos,
     spent_usd,
     spent_picos,
     inline_usd,
@@ -14,7 +24,9 @@ SELECT
     reserved_picos,
     unknown_count,
     state,
-    as_of_ms
+    as_of_ms,
+    top_value,
+    value_count
 FROM budgets
 WHERE present OR $1
 ORDER BY name

@@ -9,5 +9,11 @@ UPDATE budgets SET
     reserved_picos = $9,
     unknown_count = $10,
     state = $11,
-    as_of_ms = $12
+    as_of_ms = $12,
+    limit_picos = $13,
+    own_limit_picos = $14,
+    rolled_over_picos = $15,
+    topped_up_picos = $16,
+    top_value = $17,
+    value_count = $18
 WHERE name = $1

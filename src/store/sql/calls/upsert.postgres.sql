@@ -8,7 +8,7 @@ INSERT INTO calls (
     native_tokens_completion, native_tokens_reasoning, native_tokens_cached, cache_write_tokens, inline_picos,
     inline_upstream_picos, settled_picos, settled_upstream_picos, cache_discount_picos, latency_ms,
     generation_time_ms, charged_picos, upstream_picos, cost_picos, first_byte_ms, duration_ms, settle_due_ms,
-    settle_since_ms, settle_reason, tally_key_id, requested_models, attempts, failed_attempts, job_id
+    settle_since_ms, settle_reason, tally_key_id, requested_models, attempts, failed_attempts, job_id, estimate_picos
 )
 SELECT
     call_id, state, captured_by, recorded_ms, seen_ms, created_ms, attribution_by, facts_by, flags, settle_step,
@@ -19,5 +19,5 @@ SELECT
     native_tokens_completion, native_tokens_reasoning, native_tokens_cached, cache_write_tokens, inline_picos,
     inline_upstream_picos, settled_picos, settled_upstream_picos, cache_discount_picos, latency_ms,
     generation_time_ms, charged_picos, upstream_picos, cost_picos, first_byte_ms, duration_ms, settle_due_ms,
-    settle_since_ms, settle_reason, tally_key_id, requested_models, attempts, failed_attempts, job_id
+    settle_since_ms, settle_reason, tally_key_id, requested_models, attempts, failed_attempts, job_id, estimate_picos
 FROM json_populate_recordset(NULL::calls, $1)

@@ -28,4 +28,5 @@ ON CONFLICT (call_id) DO UPDATE SET
     settle_reason = excluded.settle_reason, tally_key_id = excluded.tally_key_id,
     requested_models = excluded.requested_models,
     attempts = excluded.attempts, failed_attempts = excluded.failed_attempts, job_id = excluded.job_id,
+    estimate_picos = excluded.estimate_picos,
     lease_owner = NULL, lease_until_ms = NULL

@@ -3,6 +3,7 @@ SELECT
     told.recipient,
     alerts.alert_id,
     alerts.budget,
+    alerts.value,
     alerts.window_key_ms,
     alerts.threshold,
     alerts.limit_picos,

@@ -1,5 +1,5 @@
 SELECT
-    message_id, recipient, subject, text_body, html_body, state, attempts, next_attempt_ms, last_error, created_ms,
-    sent_ms
+    message_id, recipient, subject, text_body, html_body, payload, state, attempts, next_attempt_ms, last_error,
+    created_ms, sent_ms
 FROM messages
 WHERE message_id = $1

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::escape;
-use super::scale::{Hundredths, along};
+use crate::domain::forecast::Outlook;
 use crate::domain::money::Total;
+use crate::report::scale::{Hundredths, along};
 
 /// Where 100 % stands, and the whole width (150 %), in hundredths of a percent.
 const LIMIT: i64 = 6_667;
@@ -19,8 +20,10 @@ pub(crate) struct Shown<'a> {
     pub(crate) spent: Total,
     /// The part that is not settled.
     pub(crate) inline: Total,
-    /// Where the pace leads; `None`: not known.
-    pub(crate) projected: Option<Total>,
+    /// Held back for calls whose cost is not known yet.
+    pub(crate) reserved: Total,
+    /// Where it is heading; `None`: not known.
+    pub(crate) outlook: Option<Outlook>,
     /// Amounts of thresholds below the limit.
     pub(crate) thresholds: &'a [Total],
     /// Whether calls of unknown cost are missing from it.
@@ -59,6 +62,11 @@ pub(crate) fn draw(shown: &Shown<'_>) -> String {
             Hundredths(spent - settled)
         );
     }
+    let reserved = at(shown.spent + shown.reserved);
+    if reserved > spent {
+        let (from, width) = (Hundredths(spent), Hundredths(reserved - spent));
+        let _ = write!(svg, r#"<rect class="reserved" x="{from}%" y="7.5" width="{width}%" height="9"/>"#);
+    }
     if shown.unknown && spent < WIDTH {
         // How much is missing is not known, so its length says nothing but that something is.
         let _ = write!(
@@ -68,11 +76,11 @@ pub(crate) fn draw(shown: &Shown<'_>) -> String {
             Hundredths((spent + 300).min(WIDTH))
         );
     }
-    if let Some(projected) = shown.projected.filter(|projected| *projected > shown.spent) {
-        let (from, to) = (Hundredths(spent), Hundredths(at(projected)));
+    if let Some(outlook) = shown.outlook.filter(|outlook| outlook.high > shown.spent) {
+        let [low, middle, high] = [outlook.low, outlook.projected, outlook.high].map(|amount| Hundredths(at(amount)));
         let _ = write!(
             svg,
-            r#"<line class="fc" x1="{from}%" x2="{to}%" y1="23" y2="23"/><line class="fc-mid" x1="{to}%" x2="{to}%" y1="20" y2="26"/>"#
+            r#"<line class="fc" x1="{low}%" x2="{high}%" y1="23" y2="23"/><line class="fc-mid" x1="{middle}%" x2="{middle}%" y1="20" y2="26"/>"#
         );
     }
     let limit = Hundredths(LIMIT);

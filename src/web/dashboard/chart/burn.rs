@@ -1,11 +1,12 @@
-//! A budget's course against its limit: spend so far, even pace, where the pace leads, thresholds.
+//! A budget's course against its limit: spend so far, even pace, the forecast and its band, thresholds.
 
 use std::fmt::Write as _;
 
 use super::escape;
-use super::scale::{Axis, Hundredths, along, between};
+use crate::domain::forecast::Outlook;
 use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
+use crate::report::scale::{Axis, Hundredths, along, between};
 
 /// Height of the picture, its base line, and the room above the highest line, in pixels.
 const HEIGHT: i64 = 316;
@@ -14,6 +15,9 @@ const ROOM: i64 = 12;
 
 /// Height of a small course, in pixels.
 const SMALL: i64 = 56;
+
+/// Halves of what the chart holds otherwise that a band may add at most.
+const BAND_TIMES: i128 = 3;
 
 /// Labels of the right edge stand at least this many pixels apart.
 const LABEL_HEIGHT: i64 = 14;
@@ -29,8 +33,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) limit: (Total, &'a str),
     /// Thresholds and their labels; the limit's own among them or not.
     pub(crate) thresholds: &'a [(Total, String)],
-    /// Spend at the right edge at the pace so far; `None`: no forecast is drawn.
-    pub(crate) projected: Option<Total>,
+    /// The forecast for the right edge; `None`: none is drawn.
+    pub(crate) outlook: Option<Outlook>,
     /// Whether an even pace is a thing to compare with.
     pub(crate) even: bool,
     /// Crossings: when and at what spend.
@@ -47,8 +51,11 @@ pub(crate) struct Shown<'a> {
 pub(crate) fn draw(shown: &Shown<'_>) -> String {
     let last = shown.points.last().copied().unwrap_or((shown.drawn.0, Total::ZERO));
     let thresholds = shown.thresholds.iter().map(|(amount, _)| *amount);
-    let highest = thresholds.chain([last.1, shown.limit.0, shown.projected.unwrap_or(Total::ZERO)]).max();
-    let axis = Axis::holding(highest.unwrap_or(Total::ZERO));
+    let projected = shown.outlook.map_or(Total::ZERO, |outlook| outlook.projected);
+    let highest = thresholds.chain([last.1, shown.limit.0, projected]).max().unwrap_or(Total::ZERO);
+    // A band that reaches far up must not press everything else to the base line.
+    let most = Total::from_picos(highest.picos().saturating_mul(BAND_TIMES) / 2);
+    let axis = Axis::holding(shown.outlook.map_or(highest, |outlook| outlook.high.min(most).max(highest)));
     let y = |amount: Total| Hundredths(BASE * 100 - along(amount, axis.top, (BASE - ROOM) * 100));
     let x = |at: Timestamp| Hundredths(between(at, shown.drawn.0, shown.drawn.1, 10_000));
     let mut svg = format!(r#"<figure class="chart two-axes"><svg height="{HEIGHT}" aria-hidden="true">"#);
@@ -94,8 +101,15 @@ fn lines(
         r#"<path class="area" d="M0,{BASE} {line} {},{BASE}Z"/><path class="line" d="M{line}"/>"#,
         x(last.0)
     );
-    if let Some(projected) = shown.projected {
-        let _ = write!(svg, r#"<path class="line fc" d="M{},{} L100,{}"/>"#, x(last.0), y(last.1), y(projected));
+    if let Some(outlook) = shown.outlook {
+        let (from_x, from_y) = (x(last.0), y(last.1));
+        let _ = write!(
+            svg,
+            r#"<path class="band" d="M{from_x},{from_y} L100,{} L100,{}Z"/><path class="line fc" d="M{from_x},{from_y} L100,{}"/>"#,
+            y(outlook.high),
+            y(outlook.low),
+            y(outlook.projected)
+        );
     }
     svg.push_str("</svg>");
 }

@@ -5,7 +5,6 @@
 
 pub(super) mod budget;
 pub(super) mod burn;
-pub(super) mod scale;
 pub(super) mod spark;
 pub(super) mod stack;
 

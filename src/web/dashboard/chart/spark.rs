@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::escape;
-use super::scale::{Hundredths, along};
 use crate::domain::money::Total;
+use crate::report::scale::{Hundredths, along};
 
 /// Height of a small picture and of the little one in a table's row, in pixels.
 const HEIGHT: i64 = 56;

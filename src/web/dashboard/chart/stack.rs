@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::escape;
-use super::scale::{Axis, Hundredths, along};
 use crate::domain::money::Total;
+use crate::report::scale::{Axis, Hundredths, along};
 
 /// Height of the picture, its base line, and the room above the highest line, in pixels.
 const HEIGHT: i64 = 236;

@@ -1,0 +1,1 @@
+DELETE FROM own_budgets WHERE name = $1

@@ -1,0 +1,1 @@
+SELECT definition FROM own_budgets ORDER BY name

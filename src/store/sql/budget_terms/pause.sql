@@ -1,0 +1,1 @@
+UPDATE budgets SET paused_ms = $2 WHERE name = $1

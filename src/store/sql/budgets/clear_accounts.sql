@@ -1,0 +1,1 @@
+DELETE FROM budget_accounts WHERE budget = $1

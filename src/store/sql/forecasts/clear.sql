@@ -1,0 +1,2 @@
+DELETE FROM budget_forecasts
+WHERE budget = $1

@@ -1,0 +1,1 @@
+UPDATE reports SET present = FALSE WHERE name NOT IN (SELECT key FROM json_each($1))

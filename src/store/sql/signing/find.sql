@@ -1,0 +1,1 @@
+SELECT secret FROM signing_keys WHERE purpose = $1

@@ -1,0 +1,64 @@
+//! `/tally/v1/alerts`: what budgets told, the last crossing first.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use super::budgets::wanted;
+use super::{ApiError, ApiState, attached};
+use crate::definitions::{self, AlertRow};
+use crate::domain::budget::BudgetName;
+use crate::domain::time::Timestamp;
+use crate::store::alerts;
+
+/// Which page.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    budget: Option<BudgetName>,
+    /// Where the page before this one ended: its `next`.
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+/// A page of crossings.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AlertsPage {
+    /// The crossings.
+    pub rows: Vec<AlertRow>,
+    /// `before` of the next page; `None`: this is the last.
+    pub next: Option<String>,
+}
+
+pub(super) async fn json(
+    State(state): State<ApiState>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<AlertsPage>, ApiError> {
+    page(&state, &asked).await.map(Json)
+}
+
+pub(super) async fn csv(State(state): State<ApiState>, Query(asked): Query<Asked>) -> Result<Response, ApiError> {
+    attached("tallyd-alerts.csv", &definitions::alerts_table(&page(&state, &asked).await?.rows))
+}
+
+async fn page(state: &ApiState, asked: &Asked) -> Result<AlertsPage, ApiError> {
+    let limit = wanted(asked.limit)?;
+    let before = asked.before.as_deref().map(|text| {
+        let (at, id) = text.split_once('_')?;
+        Some((Timestamp(at.parse().ok()?), id))
+    });
+    let Some(before) = before.map_or(Some(None), |place| place.map(Some)) else {
+        let message = "before is the `next` of another page; leave it out for the first";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
+    };
+    let mut told = alerts::history(&state.store, asked.budget.as_ref(), before, limit + 1)
+        .await
+        .map_err(|error| ApiError::unreadable(&error))?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = told.len() > limit;
+    told.truncate(limit);
+    let place = |last: &alerts::PastAlert| format!("{}_{}", last.alert.crossed_at.millis(), last.alert.alert_id);
+    Ok(AlertsPage { next: told.last().filter(|_| more).map(place), rows: definitions::alert_rows(&told) })
+}

@@ -1,0 +1,5 @@
+//! Budgets that block: neither does spending slip through, nor is refused what fits.
+
+mod concurrency;
+mod interleavings;
+mod values;
