@@ -18,7 +18,7 @@ use scene::{DEFAULT_KEY, Options, Scene, TIMEOUT, keyring};
 use upstream::Answer;
 
 /// Longest real time a test waits for something that should come at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[expect(clippy::disallowed_methods, reason = "a test's own deadline runs on the system's clock")]
 async fn soon<F: Future>(work: F) -> F::Output {

@@ -23,7 +23,7 @@ const KEY: &str = "sk-or-v1-0123456789abcdef";
 const OTHER_KEY: &str = "sk-or-v1-fedcba9876543210";
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn start(config: SimConfig) -> Simulator {
     Simulator::start(config, Clock::system(), Entropy::seeded(7)).await.expect("the simulator starts")

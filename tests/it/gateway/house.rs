@@ -30,7 +30,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Long enough for any step here; only a step that never comes takes it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The key that the gateway has of its own.
 pub(super) const OWN_KEY: &str = "sk-or-v1-configured";
@@ -62,7 +62,7 @@ impl Default for Plan {
                 observe_limit: 1 << 20,
                 observe_memory: 64 << 20,
                 connection_buffer: 32 << 10,
-                drain_timeout: PATIENCE,
+                drain_timeout: Duration::from_secs(20),
                 drain_calls: 8,
                 own_keys: true,
                 max_connections: 64,

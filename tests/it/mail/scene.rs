@@ -48,7 +48,7 @@ const STEP: Duration = Duration::from_secs(5);
 const LOOKS_A_STEP: u64 = 20;
 
 /// Longest real time a test waits for something that should come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[expect(clippy::disallowed_methods, reason = "a test's own deadline runs on the system's clock")]
 pub async fn soon<F: Future>(work: F) -> F::Output {

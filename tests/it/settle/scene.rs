@@ -151,11 +151,14 @@ impl Scene {
     pub async fn next(&mut self) -> (Reading, Call) {
         let (clock, store) = (self.clock.clone(), self.store.clone());
         let nudging = async {
+            // A look during which the test stepped the clock seemed long, and the next one keeps as long a distance.
+            let mut step = Duration::from_millis(50);
             loop {
                 for _ in 0..STALL {
                     turns(&store).await;
                 }
-                clock.advance(Duration::from_millis(50));
+                clock.advance(step);
+                step = (step * 2).min(Duration::from_secs(5));
             }
         };
         let coming = async {
