@@ -38,8 +38,8 @@ const PATH: &str = "/tally/v1/import";
 /// How long the daemon may take for a piece.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Pieces under way: while one is written, the next is read.
-const AT_ONCE: usize = 2;
+/// Pieces under way: while one is written, another waits and the next is read.
+const AT_ONCE: usize = 3;
 
 /// Lines named one by one; further ones are only counted, and all are in the file of rejects.
 const NAMED: u64 = 20;

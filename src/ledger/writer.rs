@@ -252,7 +252,7 @@ impl Writer {
                     self.gather(&mut gathered).await;
                 }
             }
-            let written = self.commit(gathered, &stop).await && (!importing || self.import_piece(&stop).await);
+            let written = self.commit(gathered, &stop).await && (!importing || self.import_pieces(&stop).await);
             if written {
                 self.change_budgets().await;
             } else {
@@ -389,13 +389,30 @@ impl Writer {
         }
     }
 
-    /// Whether a piece of an import is to be written next; it takes turns with live work, which then does not wait for more
-    /// of its kind: an import's transaction is the longer wait.
+    /// Whether a piece of an import is to be written next; imports take turns with live work, which then does not wait for
+    /// more of its kind: an import's turn is the longer wait.
     fn is_importing(&mut self) -> bool {
         if self.import.is_none() {
             self.import = self.imports.try_recv().ok();
         }
         self.import.is_some()
+    }
+
+    /// Commits pieces of imports, for as long as live work may wait for more of its kind and nobody waits for an answer:
+    /// a transaction for each few calls that came meanwhile would cost as much as the import's own. Returns `false` as
+    /// [`Writer::commit`].
+    async fn import_pieces(&mut self, stop: &CancellationToken) -> bool {
+        let began = self.clock.elapsed();
+        let turn = self.options.batch_wait * WAITS;
+        while self.import_piece(stop).await {
+            let asked =
+                self.held.is_some() || !self.commands.is_empty() || self.change.is_some() || !self.changes.is_empty();
+            let over = self.clock.elapsed().saturating_sub(began) >= turn;
+            if asked || over || stop.is_cancelled() || !self.is_importing() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Commits the piece of an import whose turn it is, in a transaction of its own. Returns `false` as [`Writer::commit`].
