@@ -295,14 +295,14 @@ impl Memory {
     }
 
     /// The account of a value in the window as it is now, with what was told of it before.
-    fn account(&mut self, common: &Tracked, old: &Values, value: Arc<str>, spent: Spent) -> Tracked {
-        let known = old.accounts.get(&value).filter(|_| common.budget.window.is_rolling());
+    fn account(&mut self, common: &Tracked, old: &Values, value: &Arc<str>, spent: Spent) -> Tracked {
+        let known = old.accounts.get(value).filter(|_| common.budget.window.is_rolling());
         let (told, arms) = match known.filter(|known| known.limit.limit() == common.limit.limit()) {
             Some(known) => (known.told.clone(), known.arms.clone()),
-            None => (self.told.remove(&value).unwrap_or_default(), self.arms.remove(&value).unwrap_or_default()),
+            None => (self.told.remove(value).unwrap_or_default(), self.arms.remove(value).unwrap_or_default()),
         };
-        let costs = self.costs.remove(&value).unwrap_or_default();
-        let base = known.map_or_else(|| account(common, Arc::clone(&value), spent), |known| (**known).clone());
+        let costs = self.costs.remove(value).unwrap_or_default();
+        let base = known.map_or_else(|| account(common, Arc::clone(value), spent), |known| (**known).clone());
         Tracked { window: common.window, limit: common.limit, spent, costs, told, arms, ..base }
     }
 }
@@ -328,11 +328,11 @@ async fn fill(common: &mut Tracked, tx: &mut Tx) -> Result<(), StoreError> {
             continue;
         }
         own += 1;
-        let account = memory.account(common, &old, value, spent);
+        let account = memory.account(common, &old, &value, spent);
         common.values.insert(account);
     }
     if beyond {
-        let account = memory.account(common, &old, OTHER.into(), others);
+        let account = memory.account(common, &old, &OTHER.into(), others);
         common.values.insert(account);
     }
     // One that told something and fell to nothing is kept until it is armed again.
@@ -340,7 +340,7 @@ async fn fill(common: &mut Tracked, tx: &mut Tx) -> Result<(), StoreError> {
     for account in
         fallen.filter(|account| !common.values.accounts.contains_key(&account.value)).cloned().collect::<Vec<_>>()
     {
-        let account = memory.account(common, &old, Arc::clone(&account.value), Spent::default());
+        let account = memory.account(common, &old, &account.value, Spent::default());
         common.values.insert(account);
     }
     Ok(())
