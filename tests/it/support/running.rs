@@ -83,6 +83,11 @@ impl Running {
         until("the list of models", async || (!self.catalogue.load().models().is_empty()).then_some(())).await;
     }
 
+    /// Waits until it knows `model` by OpenRouter's list.
+    pub async fn knows_model(&self, model: &str) {
+        until("the model", async || self.catalogue.load().models().contains_key(model).then_some(())).await;
+    }
+
     /// Ends it as a signal does; it must end well.
     pub async fn stop(mut self) {
         self.tasks.stop();
