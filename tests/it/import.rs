@@ -1,6 +1,7 @@
 //! `tallyd import`: history in every form it comes in, through the daemon and without one, once and again.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -142,7 +143,7 @@ async fn on_a_terminal_a_bar_shows_how_far_an_import_is_and_is_gone_at_its_end()
     let user = "u".repeat(400);
     let mut csv = "generation_id,created_at,cost_total,user\nno-id,2026-09-01 00:00:00,0.5,u\n".to_owned();
     for number in 0..3_000 {
-        csv += &format!("gen-{number},2026-09-01 00:00:00,0.5,{user}\n");
+        writeln!(csv, "gen-{number},2026-09-01 00:00:00,0.5,{user}").unwrap();
     }
     assert!(csv.len() > 2 * PIECE, "three pieces");
     write(&at, "history.csv", &csv);
