@@ -33,8 +33,13 @@ pub struct Running {
 impl Running {
     /// Starts it.
     pub async fn start(at: &Installation, clock: &Clock) -> Self {
-        let surroundings =
-            Surroundings { clock: clock.clone(), entropy: Entropy::seeded(11), warnings: Vec::new(), reload: None };
+        let surroundings = Surroundings {
+            clock: clock.clone(),
+            entropy: Entropy::seeded(11),
+            warnings: Vec::new(),
+            reload: None,
+            program: Some(env!("CARGO_BIN_EXE_tallyd").into()),
+        };
         let daemon = Daemon::start(&at.config(), surroundings).await.unwrap();
         let (address, store, tasks) = (daemon.address(), daemon.store().clone(), daemon.tasks().clone());
         let (ledger, journal) = (daemon.ledger().clone(), daemon.journal().clone());
