@@ -187,7 +187,11 @@ fn cells(row: &PgRow) -> Result<Vec<Cell>, SqlError> {
             let as_text = || Cell::Text(text.to_owned());
             Ok(match value.type_info().name() {
                 "INT2" | "INT4" | "INT8" => text.parse().map_or_else(|_| as_text(), Cell::Integer),
-                "FLOAT4" | "FLOAT8" => text.parse().map_or_else(|_| as_text(), Cell::Real),
+                // JSON has no infinite numbers.
+                "FLOAT4" | "FLOAT8" => match text.parse::<f64>() {
+                    Ok(number) if number.is_finite() => Cell::Real(number),
+                    _ => as_text(),
+                },
                 "NUMERIC" => Cell::Decimal(text.to_owned()),
                 "BOOL" => Cell::Boolean(text == "t"),
                 _ => as_text(),

@@ -45,8 +45,13 @@ async fn refused(console: &Console, query: &str) -> String {
     message
 }
 
+/// Honest queries are answered, once what was asked before has ended.
 async fn is_well(console: &Console) {
-    assert_eq!(console.rows("SELECT COUNT(*) AS n FROM usage", json!({})).await[0]["n"], 5);
+    let counted = until("an answer", async || {
+        let reply = console.ask("SELECT COUNT(*) AS n FROM usage").await;
+        (reply.status == 200).then(|| reply.json()["rows"][0]["n"].clone())
+    });
+    assert_eq!(counted.await, 5);
 }
 
 async fn statements_that_do_not_read_are_refused(console: &Console) {
@@ -399,7 +404,7 @@ async fn what_is_too_long_or_no_text_is_refused(console: &Console) {
     let long = format!("SELECT '{}'", "x".repeat(MAX_QUERY));
     assert!(refused(console, &long).await.contains("longer than"));
     assert!(refused(console, &";".repeat(MAX_QUERY)).await.contains("empty"));
-    assert_eq!(console.ask(&format!("SELECT 1{}", ";".repeat(MAX_QUERY - 8))).await.status, 200);
+    assert_eq!(console.ask(&format!("SELECT 1{}", ";".repeat(20_000))).await.status, 200);
     assert!(refused(console, "SELECT 1\0").await.contains("NUL"));
     assert!(refused(console, "SELECT '\0'").await.contains("NUL"));
     let reply = console.ask_with("SELECT :a AS a", json!({ "a": "x\0" })).await;

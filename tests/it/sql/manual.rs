@@ -61,6 +61,14 @@ async fn answers(at: &Installation) -> Vec<tallyd::domain::table::Table> {
     tables
 }
 
+/// The answer that stands in the document.
+fn written(asked: &str) -> String {
+    let text = std::fs::read_to_string("docs/sql.md").unwrap();
+    let section = text.split("\n### ").find(|section| section.starts_with(asked)).unwrap();
+    let answer = section.split("```text\n").nth(1).unwrap();
+    answer.split("\n```").next().unwrap().to_owned()
+}
+
 fn printed(table: &tallyd::domain::table::Table) -> String {
     let mut out = Vec::new();
     output::write(table, Format::Table, &mut out).unwrap();
@@ -77,7 +85,7 @@ async fn twenty_questions_are_answered_as_the_document_says() {
     for (question, table) in manual().questions.iter().zip(&ours) {
         assert!(!table.rows.is_empty() && table.cut.is_none(), "{}: {table:?}", question.asked);
         let printed = printed(table);
-        if printed != question.answer {
+        if printed != written(&question.asked) {
             wrong.push(format!("\u{1e}{}\u{1f}{printed}", question.asked));
         }
     }
