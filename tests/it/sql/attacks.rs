@@ -10,7 +10,7 @@ use tallyd::store::console::MAX_QUERY;
 use super::{Console, asked_of_both_engines};
 use crate::support::{PATIENCE, beside, until};
 
-const TABLES: &str = "[sql]\ntime_limit = \"1s\"\nrows = 1000\nbytes = \"64KiB\"\nmemory = \"64MiB\"\nconcurrency = 2\n\
+const TABLES: &str = "[sql]\ntime_limit = \"2s\"\nrows = 1000\nbytes = \"64KiB\"\nmemory = \"64MiB\"\nconcurrency = 2\n\
     [[budgets]]\nname = \"all\"\nwindow = \"month\"\nlimit_usd = \"1.00\"\nnotify = [\"secret-address@example.com\"]\n";
 
 /// The longest that an answer may take: the query's own second, a process's start, and a busy machine.
