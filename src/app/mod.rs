@@ -106,10 +106,10 @@ fn named_keys(config: &Config) -> NamedKeys {
 
 /// Where people's own queries are answered: in workers of `program`, a tallyd, or in this process where there is none.
 pub fn console(config: &Config, program: Option<std::path::PathBuf>, clock: &Clock) -> Result<Console, StoreError> {
-    use secrecy::ExposeSecret as _;
+    use secrecy::ExposeSecret;
     let sql = &config.sql;
     let limits = SqlLimits { time: sql.time_limit, rows: sql.rows, bytes: sql.bytes, memory: sql.memory };
-    let reader = sql.reader_url.as_ref().map(|url| url.expose_secret());
+    let reader = sql.reader_url.as_ref().map(ExposeSecret::expose_secret);
     let console = Console::new(&config.database.url(), reader, limits, clock.clone())?;
     Ok(console.shared(sql.concurrency, program))
 }

@@ -53,8 +53,9 @@ impl Sql {
         let answer = match console.ask(&Question { query, parameters: self.parameters }).await {
             Ok(answer) => answer,
             Err(SqlError::Unbound(names)) => {
-                let given = names.iter().map(|name| format!(" --parameter {name}=…")).collect::<String>();
-                say_beside(format_args!("tallyd: the query has parameters without a value; add{given}"));
+                let given: Vec<String> = names.iter().map(|name| format!("--parameter {name}=…")).collect();
+                let given = given.join(" ");
+                say_beside(format_args!("tallyd: the query has parameters without a value; add {given}"));
                 return Ok(Ending::Usage);
             }
             Err(error) => return Err(error.into()),
