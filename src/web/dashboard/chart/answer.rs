@@ -81,10 +81,10 @@ fn ticks(least: f64, most: f64) -> Vec<(f64, String)> {
     let power = 10_f64.powf((span / 5.0).log10().floor());
     let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|times| times * power).into_iter().find(|step| span / step <= 5.0);
     let step = step.unwrap_or(span);
-    let (first, last) = ((least / step).floor(), (most.max(least + span) / step).ceil());
+    let end = (most.max(least + span) / step).ceil();
     let mut ticks = Vec::new();
-    let mut at = first;
-    while at <= last && ticks.len() < 12 {
+    let mut at = (least / step).floor();
+    while at <= end && ticks.len() < 12 {
         ticks.push((at * step, short(at * step, step)));
         at += 1.0;
     }
