@@ -99,16 +99,10 @@ fn plain(markdown: &str) -> String {
     let mut rest = markdown;
     while let Some((before, link)) = rest.split_once('[') {
         out.push_str(before);
-        match link.split_once("](").and_then(|(words, target)| Some((words, target.split_once(')')?.1))) {
-            Some((words, after)) => {
-                out.push_str(words);
-                rest = after;
-            }
-            None => {
-                out.push('[');
-                rest = link;
-            }
-        }
+        let parts = link.split_once("](").and_then(|(words, target)| Some((words, target.split_once(')')?.1)));
+        let (words, after) = parts.unwrap_or(("[", link));
+        out.push_str(words);
+        rest = after;
     }
     out.push_str(rest);
     out.replace(['`', '*'], "").replace('\n', " ")

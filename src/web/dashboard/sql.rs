@@ -94,7 +94,7 @@ impl Asked {
     }
 }
 
-struct Link {
+struct Choice {
     name: String,
     link: String,
     current: bool,
@@ -143,8 +143,8 @@ struct Chart {
     number: String,
     svg: Option<String>,
     bars: Vec<Bar>,
-    numbers: Vec<Link>,
-    kinds: Vec<Link>,
+    numbers: Vec<Choice>,
+    kinds: Vec<Choice>,
 }
 
 struct Problem {
@@ -412,11 +412,11 @@ fn chart(asked: &Asked, table: &Table) -> Option<Chart> {
         let more: Vec<(&str, &str)> = [("y", y)].into_iter().chain(chart.map(|chart| ("chart", chart))).collect();
         (name.to_owned(), asked.to_link(PATH, &more))
     };
-    let links: Vec<Link> = numbers
+    let links: Vec<Choice> = numbers
         .iter()
         .map(|at| {
             let (name, link) = choose(&table.columns[*at], &table.columns[*at], kind);
-            Link { name, link, current: *at == shows }
+            Choice { name, link, current: *at == shows }
         })
         .collect();
     let mut chart = Chart {
@@ -458,7 +458,7 @@ fn chart(asked: &Asked, table: &Table) -> Option<Chart> {
     {
         let kinds = [("Line", "line"), ("Bars", "bars")].map(|(name, kind)| {
             let (name, link) = choose(name, &number, Some(kind));
-            Link { name, link, current: (kind == "bars") == wants_bars }
+            Choice { name, link, current: (kind == "bars") == wants_bars }
         });
         chart.kinds = kinds.into();
     }
