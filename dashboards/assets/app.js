@@ -12,6 +12,9 @@ let good = Date.now();
 
 // ---------- live pages ----------
 
+// A page that answers a question stays as it was asked: to read it again would be to ask again.
+const still = document.querySelector("main [data-still]") !== null;
+
 // What is being typed, or is shown once and never again, must not be swapped away.
 const busy = () => {
   if (document.querySelector("main [data-once]")) return true;
@@ -31,6 +34,7 @@ function say(word, pending) {
 
 async function refresh() {
   // A page that nobody sees is read again when somebody looks.
+  if (still) return;
   if (document.hidden || busy()) { again = true; return; }
   if (loading) { again = true; return; }
   loading = true;
@@ -96,7 +100,7 @@ function age() {
 let source = null;
 
 function listen() {
-  if (document.hidden || source) return;
+  if (still || document.hidden || source) return;
   source = new EventSource("/tally/v1/events");
   let open = false;
   source.addEventListener("open", () => {
@@ -155,4 +159,12 @@ document.addEventListener("keydown", (event) => {
   const next = at < 0 ? bars.length - 1 : Math.min(bars.length - 1, Math.max(0, at + step));
   readout(chart, bars[next]);
   event.preventDefault();
+});
+
+// ---------- the editor of queries ----------
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !event.target.matches?.("textarea.editor")) return;
+  event.preventDefault();
+  event.target.form.requestSubmit(event.target.form.querySelector("button.primary"));
 });

@@ -34,6 +34,7 @@ use crate::openrouter::{Client, Timeouts};
 use crate::report::replay::REPLAYS_AT_ONCE;
 use crate::settle::{Settler, SettlerOptions};
 use crate::shutdown::{Ending, Hangups, Signals, Tasks};
+use crate::store::console::Console;
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::web::access::{self, Tellers};
@@ -56,6 +57,8 @@ pub struct Surroundings {
     pub warnings: Vec<String>,
     /// How it is read anew; `None`: it is not.
     pub reload: Option<Arc<Reload>>,
+    /// The program whose workers answer people's queries: a tallyd; `None`: this process answers them.
+    pub program: Option<std::path::PathBuf>,
 }
 
 /// A daemon that serves.
@@ -81,7 +84,7 @@ impl Daemon {
     /// Locks come first (a second daemon names the first and harms nothing), then the database, then the port: spend
     /// is known before the first call is admitted.
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, StartError> {
-        let Surroundings { clock, entropy, warnings, reload } = surroundings;
+        let Surroundings { clock, entropy, warnings, reload, program } = surroundings;
         let metrics = super::metrics();
         let OpenLedger { store, opened, book, catalogue, lock } = open(config, &metrics, &clock, &entropy).await?;
         let listener = listen(config.listen).await?;
@@ -105,6 +108,7 @@ impl Daemon {
             catalogue,
             tally_keys,
             metrics,
+            console: super::console(config, program, &clock)?,
             clock,
             entropy,
         };
@@ -270,6 +274,7 @@ struct Parts<'a> {
     catalogue: Shelf,
     tally_keys: Arc<TallyKeys>,
     metrics: Metrics,
+    console: Console,
     clock: Clock,
     entropy: Entropy,
 }
@@ -424,6 +429,7 @@ impl Parts<'_> {
             management_key: super::management_key(self.config),
             imports: Arc::new(Semaphore::new(api::IMPORTS_AT_ONCE)),
             replays: Arc::clone(replays),
+            console: self.console.clone(),
             zone: self.config.time_zone,
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
@@ -462,6 +468,7 @@ impl Parts<'_> {
             started_at: self.clock.now(),
             stop: self.tasks.stop_token(),
             replays,
+            console: self.console.clone(),
             listeners: dashboard::listeners(),
         }
     }

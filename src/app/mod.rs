@@ -16,7 +16,8 @@ pub use crate::definitions::Reload;
 use crate::domain::ids::KeyFingerprint;
 use crate::keys::TallyKeys;
 use crate::ledger::intake::NamedKeys;
-use crate::store::Store;
+use crate::store::console::{Console, SqlLimits};
+use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// Why the daemon does not start; each says what to do.
@@ -101,4 +102,21 @@ fn management_key(config: &Config) -> Option<String> {
 fn named_keys(config: &Config) -> NamedKeys {
     use secrecy::ExposeSecret as _;
     config.openrouter.keys.iter().map(|(name, key)| (name.clone(), KeyFingerprint::of(key.expose_secret()))).collect()
+}
+
+/// Where people's own queries are answered: in workers of `program`, a tallyd, or in this process where there is none.
+pub fn console(config: &Config, program: Option<std::path::PathBuf>, clock: &Clock) -> Result<Console, StoreError> {
+    use secrecy::ExposeSecret;
+    let sql = &config.sql;
+    let limits = SqlLimits { time: sql.time_limit, rows: sql.rows, bytes: sql.bytes, memory: sql.memory };
+    let reader = sql.reader_url.as_ref().map(ExposeSecret::expose_secret);
+    let console = Console::new(&config.database.url(), reader, limits, clock.clone())?;
+    Ok(console.shared(sql.concurrency, program))
+}
+
+/// This very program, to be started once more; `None` where the system does not tell.
+pub fn own_program() -> Option<std::path::PathBuf> {
+    // On Linux the name that stays true when the file was replaced by a newer version's.
+    let running = std::path::Path::new("/proc/self/exe");
+    if running.exists() { Some(running.to_owned()) } else { std::env::current_exe().ok() }
 }

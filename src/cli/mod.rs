@@ -25,6 +25,7 @@ use secrecy::SecretString;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Flags, Loaded, Sources};
+use crate::store::console::worker;
 
 /// Knows what every OpenRouter completion really cost, and says so before the budget is gone.
 #[derive(Debug, Parser)]
@@ -77,6 +78,9 @@ enum Command {
     Report(report::Report),
     /// Ask the ledger in SQL, read-only
     Sql(sql::Sql),
+    /// One query, for a daemon that asks on standard input
+    #[command(name = worker::COMMAND, hide = true)]
+    SqlWorker,
     /// Check configuration, database, OpenRouter key, mail server, clock and disk
     Check(check::Check),
     /// Recompute all sums from the rows and name each difference
@@ -145,6 +149,9 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(command: Command, flags: Flags) -> Outcome {
+    if matches!(command, Command::SqlWorker) {
+        return sql::work();
+    }
     let sources = Sources::of_process(flags)?;
     let surroundings = Surroundings { sources, clock: Clock::system(), entropy: Entropy::system() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -159,6 +166,7 @@ fn execute(command: Command, flags: Flags) -> Outcome {
             Command::Key(key) => key.run(surroundings).await,
             Command::Report(report) => report.run(surroundings).await,
             Command::Sql(sql) => sql.run(surroundings).await,
+            Command::SqlWorker => sql::work(),
             Command::Check(check) => check.run(surroundings).await,
             Command::Verify => verify::run(surroundings).await,
         }

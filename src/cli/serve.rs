@@ -21,7 +21,13 @@ pub(super) async fn run(surroundings: Surroundings) -> Outcome {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let given = app::Surroundings { clock: surroundings.clock, entropy: surroundings.entropy, warnings, reload };
+    let given = app::Surroundings {
+        clock: surroundings.clock,
+        entropy: surroundings.entropy,
+        warnings,
+        reload,
+        program: app::own_program(),
+    };
     let daemon = Daemon::start(&config, given).await?;
     daemon.reload_on(hangups);
     tell(&config, origin.as_deref(), &daemon);

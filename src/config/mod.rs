@@ -25,6 +25,7 @@ mod settle;
 mod smtp;
 mod sources;
 mod spikes;
+mod sql;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ pub use settle::Settle;
 pub use smtp::Smtp;
 pub use sources::{Flags, Sources};
 pub use spikes::Spikes;
+pub use sql::Sql;
 pub use webhooks::{Webhook, WebhookForm};
 
 pub use crate::domain::budget::OnLedgerFailure;
@@ -95,6 +97,8 @@ pub struct Config {
     pub catalogue: Catalogue,
     /// What is called unusual.
     pub spikes: Spikes,
+    /// What people's own queries may take.
+    pub sql: Sql,
     /// How mails leave.
     pub smtp: Smtp,
     /// The webhooks, by the names that `notify` calls them by.
@@ -253,6 +257,7 @@ impl Config {
         let broadcast = Broadcast::read(reader);
         let catalogue = Catalogue::read(reader);
         let spikes = Spikes::read(reader);
+        let sql = Sql::read(reader);
         let smtp = Smtp::read(reader);
         let dashboard = Dashboard::read(reader);
         let log = Log::read(reader);
@@ -274,6 +279,7 @@ impl Config {
             broadcast: broadcast?,
             catalogue: catalogue?,
             spikes: spikes?,
+            sql: sql?,
             smtp: smtp?,
             dashboard: dashboard?,
             log: log?,

@@ -5,6 +5,7 @@ pub mod burn;
 pub mod estimates;
 pub mod failures;
 pub mod format;
+pub mod manual;
 pub mod outlook;
 pub mod output;
 pub mod overview;

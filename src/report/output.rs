@@ -37,10 +37,24 @@ pub fn write(table: &Table, format: Format, out: &mut impl Write) -> io::Result<
     }
 }
 
-/// The rows as an array of objects, in the columns' order.
+/// The rows as an array of objects, in the columns' order. Of columns with one name, the second is called `name_2`.
 pub fn json(table: &Table) -> Vec<serde_json::Map<String, Value>> {
-    let object = |row: &Vec<Cell>| table.columns.iter().cloned().zip(row.iter().map(json_value)).collect();
+    let names = distinct(&table.columns);
+    let object = |row: &Vec<Cell>| names.iter().cloned().zip(row.iter().map(json_value)).collect();
     table.rows.iter().map(object).collect()
+}
+
+fn distinct(columns: &[String]) -> Vec<String> {
+    let mut taken = std::collections::HashSet::new();
+    let name_of = |column: &String| {
+        let numbered = (2..).map(|number| format!("{column}_{number}"));
+        // Names end before numbers do.
+        let name = std::iter::once(column.clone()).chain(numbered).find(|name| !taken.contains(name));
+        let name = name.unwrap_or_default();
+        taken.insert(name.clone());
+        name
+    };
+    columns.iter().map(name_of).collect()
 }
 
 fn json_value(cell: &Cell) -> Value {
@@ -81,7 +95,8 @@ pub fn defused(text: &str) -> String {
     if text.starts_with(FORMULA_STARTS) { format!("'{text}") } else { text.to_owned() }
 }
 
-fn plain(cell: &Cell) -> String {
+/// A cell as CSV and tables have it: as stored, without separators and signs; nothing for NULL.
+pub fn plain(cell: &Cell) -> String {
     match cell {
         Cell::Null => String::new(),
         Cell::Integer(number) => number.to_string(),
@@ -147,6 +162,12 @@ mod tests {
         for (number, json) in [(i64::MIN, Value::from("-9223372036854775808")), (-5, Value::from(-5))] {
             assert_eq!(json_value(&Cell::Integer(number)), json);
         }
+    }
+
+    #[test]
+    fn columns_of_one_name_are_all_in_json() {
+        let names: Vec<String> = ["x", "x", "x_2", "x"].map(str::to_owned).into();
+        assert_eq!(distinct(&names), ["x", "x_2", "x_2_2", "x_3"]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod progress;
 pub mod refusals;
 pub mod reports;
 pub mod rollups;
+pub mod saved_queries;
 mod schema;
 pub mod settlements;
 pub mod signing;

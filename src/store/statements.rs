@@ -171,6 +171,10 @@ statements! {
     ROLLUPS_BY_ROW = both "rollups/by_row";
     ROLLUPS_EXTENT = both "rollups/extent";
     ROLLUPS_HOURS = both "rollups/hours";
+    SAVED_QUERIES_FIND = both "saved_queries/find";
+    SAVED_QUERIES_LIST = both "saved_queries/list";
+    SAVED_QUERIES_REMOVE = both "saved_queries/remove";
+    SAVED_QUERIES_SAVE = both "saved_queries/save";
     SETTLEMENTS_BACKLOG = both "settlements/backlog";
     SETTLEMENTS_DUE_INLINE = skipping "settlements/due_inline";
     SETTLEMENTS_DUE_UNKNOWN = skipping "settlements/due_unknown";

@@ -29,6 +29,7 @@ mod push;
 mod settle;
 mod sim;
 mod spikes;
+mod sql;
 mod sql_prepares;
 mod store;
 mod support;

@@ -21,7 +21,7 @@ use crate::support::until;
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 19] = [
     "/",
     "/?range=24h",
     "/?range=7d&open=1",
@@ -37,6 +37,9 @@ const PATHS: [&str; 16] = [
     "/keys",
     "/failures",
     "/failures?range=30d",
+    "/sql",
+    "/sql?q=SELECT+day%2C+app%2C+SUM%28cost_usd%29+AS+usd%2C+SUM%28completions%29+AS+completions+FROM+spend_by_day+GROUP+BY+day%2C+app&chart=bars",
+    "/sql?q=SELECT+day%2C+SUM%28cost_usd%29+AS+usd+FROM+spend_by_day+WHERE+day+%3E%3D+%3Asince+GROUP+BY+day&p.since=2026-10-20",
     "/status",
 ];
 

@@ -76,13 +76,18 @@ impl Demo {
         )
         .await?;
         let config = configuration(folder.path(), simulator.base_url(), &keys, free_port().await)?;
-        let surroundings =
-            Surroundings { clock: clock.clone(), entropy: entropy.clone(), warnings: Vec::new(), reload: None };
+        let surroundings = Surroundings {
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            warnings: Vec::new(),
+            reload: None,
+            program: super::own_program(),
+        };
         let daemon = Daemon::start(&config, surroundings).await?;
         let base_url = format!("http://{}/api/v1", daemon.address());
         let (ledger, stop) = (daemon.ledger().clone(), daemon.tasks().stop_token());
         daemon.tasks().spawn("demo", async move {
-            let filling = fill(&ledger, &clock, &entropy, &keys);
+            let filling = filling(&ledger, &clock, &entropy);
             let filled = tokio::select! {
                 filled = filling => filled,
                 () = stop.cancelled() => return,
@@ -105,18 +110,25 @@ impl Demo {
     }
 }
 
-async fn fill(
-    ledger: &Ledger,
-    clock: &Clock,
-    entropy: &Entropy,
-    keys: &BTreeMap<&'static str, String>,
-) -> anyhow::Result<()> {
+async fn filling(ledger: &Ledger, clock: &Clock, entropy: &Entropy) -> anyhow::Result<()> {
     let began = clock.elapsed();
-    let now = clock.now();
+    fill(ledger, entropy, clock.now(), CALLS).await?;
+    let took = clock.elapsed().saturating_sub(began);
+    tracing::info!(
+        completions = CALLS,
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "the past is filled in"
+    );
+    Ok(())
+}
+
+/// Fills a ledger with the past as it is at `now`: so many calls, the same every time but for their call IDs.
+pub async fn fill(ledger: &Ledger, entropy: &Entropy, now: Timestamp, count: u32) -> anyhow::Result<()> {
     let from = Timestamp(now.millis() - now.millis().rem_euclid(DAY_MS) - DAYS * DAY_MS);
+    let keys: BTreeMap<&'static str, String> = traffic::keys().collect();
     let fingerprints: BTreeMap<&str, KeyFingerprint> =
         keys.iter().map(|(name, key)| (*name, KeyFingerprint::of(key))).collect();
-    let mut calls = traffic::history(SEED, from, now, CALLS).peekable();
+    let mut calls = traffic::history(SEED, from, now, count).peekable();
     while calls.peek().is_some() {
         let mut work = Work::default();
         for call in calls.by_ref().take(CALLS_AT_ONCE) {
@@ -125,12 +137,6 @@ async fn fill(
         }
         ledger.submit(work, PATIENCE).await?;
     }
-    let took = clock.elapsed().saturating_sub(began);
-    tracing::info!(
-        completions = CALLS,
-        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        "the past is filled in"
-    );
     Ok(())
 }
 
@@ -162,7 +168,8 @@ fn configuration(
     Ok(Config::load(&sources)?.config)
 }
 
-const BUDGETS: &str = r#"
+/// The demo's budgets and reports, as they stand in its file.
+pub const BUDGETS: &str = r#"
 [[budgets]]
 name = "everything"
 window = "month"

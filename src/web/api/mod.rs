@@ -10,6 +10,7 @@ mod outbox;
 mod reconciliation;
 mod record;
 mod spend;
+pub(in crate::web) mod sql;
 pub mod traces;
 
 pub use self::alerts::AlertsPage;
@@ -38,6 +39,7 @@ use crate::ledger::Ledger;
 use crate::ledger::intake::NamedKeys;
 use crate::report::output;
 use crate::store::Store;
+use crate::store::console::Console;
 use crate::telemetry::Metrics;
 
 /// Imports read at once; each holds a piece of at most [`crate::import::pieces::MAX_PIECE`] and what is read of it.
@@ -60,6 +62,8 @@ pub struct ApiState {
     pub imports: Arc<Semaphore>,
     /// Turns of those that replay budgets.
     pub replays: Arc<Semaphore>,
+    /// Answers people's own queries.
+    pub console: Console,
     /// The budgets.
     pub definitions: Definitions,
     /// The tally keys.
@@ -107,6 +111,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/tally/v1/import", post(import::import))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
+        .route("/tally/v1/sql", get(sql::linked_json).post(sql::json))
+        .route("/tally/v1/sql.csv", get(sql::linked_csv).post(sql::csv))
         .with_state(state)
 }
 

@@ -15,6 +15,7 @@ pub(super) enum Page {
     Budgets,
     Alerts,
     Reports,
+    Sql,
     Keys,
     Status,
     /// None of them.
@@ -22,13 +23,14 @@ pub(super) enum Page {
 }
 
 impl Page {
-    const LISTED: [(Page, &'static str, &'static str); 8] = [
+    const LISTED: [(Page, &'static str, &'static str); 9] = [
         (Self::Overview, "/", "Overview"),
         (Self::Completions, "/completions", "Completions"),
         (Self::Failures, "/failures", "Failures"),
         (Self::Budgets, "/budgets", "Budgets"),
         (Self::Alerts, "/alerts", "Alerts"),
         (Self::Reports, "/reports", "Reports"),
+        (Self::Sql, "/sql", "SQL"),
         (Self::Keys, "/keys", "Keys"),
         (Self::Status, "/status", "Status"),
     ];

@@ -25,6 +25,7 @@ pub mod refused;
 mod reports;
 mod respond;
 pub mod snooze;
+mod sql;
 mod status;
 
 use std::net::SocketAddr;
@@ -52,6 +53,7 @@ use crate::journal::Journal;
 use crate::keys::TallyKeys;
 use crate::ledger::Ledger;
 use crate::store::Store;
+use crate::store::console::Console;
 
 /// Most pages that may wait for news at once; further ones are told to try later.
 pub const MAX_LISTENERS: usize = 64;
@@ -115,6 +117,8 @@ pub struct DashboardState {
     pub stop: CancellationToken,
     /// Turns of those that replay budgets.
     pub replays: Arc<Semaphore>,
+    /// Answers people's own queries.
+    pub console: Console,
     /// Places for pages that wait for news; [`listeners`] makes them.
     pub listeners: Arc<Semaphore>,
 }
@@ -162,6 +166,9 @@ pub fn router(state: DashboardState) -> Router {
         .route("/reports/{name}/html", get(reports::html_part))
         .route("/keys", get(keys::page).post(keys::create))
         .route("/keys/{id}/revoke", get(keys::ask).post(keys::revoke))
+        .route("/sql", get(sql::page))
+        .route("/sql/save", post(sql::save))
+        .route("/sql/remove", post(sql::remove))
         .route("/status", get(status::page))
         .route("/tally/v1/events", get(events::stream))
         .with_state(state.clone())

@@ -39,7 +39,13 @@ impl Running {
     /// Starts it with a seed of its own: two of one seed give their journals and calls the same names.
     pub async fn start_as(at: &Installation, clock: &Clock, seed: u64) -> Self {
         let entropy = Entropy::seeded(seed);
-        let surroundings = Surroundings { clock: clock.clone(), entropy, warnings: Vec::new(), reload: None };
+        let surroundings = Surroundings {
+            clock: clock.clone(),
+            entropy,
+            warnings: Vec::new(),
+            reload: None,
+            program: Some(env!("CARGO_BIN_EXE_tallyd").into()),
+        };
         let daemon = Daemon::start(&at.config(), surroundings).await.unwrap();
         let (address, store, tasks) = (daemon.address(), daemon.store().clone(), daemon.tasks().clone());
         let (ledger, journal) = (daemon.ledger().clone(), daemon.journal().clone());

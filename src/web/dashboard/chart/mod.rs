@@ -3,6 +3,7 @@
 //! Lengths are percent across and pixels up, so that text keeps its size at every width; only lines and
 //! bands sit in an inner view box that stretches. Colours and textures are classes of the stylesheet.
 
+pub(super) mod answer;
 pub(super) mod budget;
 pub(super) mod burn;
 pub(super) mod spark;
