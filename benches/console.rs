@@ -120,7 +120,8 @@ async fn read_reply(stream: &mut TcpStream) {
         let Some(head) = seen.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
         let text = String::from_utf8_lossy(&seen[..head]).to_lowercase();
         assert!(text.starts_with("http/1.1 200"), "{text}");
-        let length = text.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+        let length: Option<usize> =
+            text.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
         let over = match length {
             Some(length) => seen.len() >= head + 4 + length,
             None => seen.ends_with(b"0\r\n\r\n"),

@@ -368,7 +368,7 @@ async fn bombs_are_cut_off_in_time(console: &Console) {
         let began = clock.elapsed();
         let status = console.ask(&query).await.status;
         assert!(status == 200 || status == 400, "{status}: {}", query.get(..100).unwrap());
-        assert!(clock.elapsed() - began < SOON);
+        assert!(clock.elapsed().saturating_sub(began) < SOON);
     }
     let own = if console.is_sqlite {
         vec![
