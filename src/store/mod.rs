@@ -16,6 +16,7 @@ mod connect;
 pub mod console;
 pub mod drivers;
 mod error;
+pub mod explore;
 pub mod failures;
 pub mod forecasts;
 pub mod outbox;
@@ -33,6 +34,7 @@ mod statements;
 pub mod tally_keys;
 mod tx;
 pub mod verify;
+pub mod views;
 
 pub use connect::{Engine, Store, StoreOptions};
 pub use error::StoreError;

@@ -127,6 +127,9 @@ statements! {
     DRIVERS_BUCKETS = both "drivers/buckets";
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
+    EXPLORE_ROWS = both "explore/rows";
+    EXPLORE_SPREADS = both "explore/spreads";
+    EXPLORE_TAG_NAMES = both "explore/tag_names";
     FAILURES_ERRORS = both "failures/errors";
     FAILURES_FLAGGED = both "failures/flagged";
     FAILURES_MODELS = both "failures/models";
@@ -193,4 +196,9 @@ statements! {
     TALLY_KEYS_SPEND = both "tally_keys/spend";
     TALLY_KEYS_USED = both "tally_keys/used";
     VERIFY_BUCKETS = both "verify/buckets";
+    VIEWS_LIST = both "views/list";
+    VIEWS_OTHERS = both "views/others";
+    VIEWS_REMOVE = both "views/remove";
+    VIEWS_RENAME = both "views/rename";
+    VIEWS_SAVE = both "views/save";
 }

@@ -5,6 +5,8 @@
 
 pub(super) mod budget;
 pub(super) mod burn;
+pub(super) mod lines;
+pub(super) mod plot;
 pub(super) mod spark;
 pub(super) mod stack;
 
