@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike as _, Timelike as _};
 use chrono_tz::Tz;
 
 use super::span::Step;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY_MS, Timestamp};
 
 /// A step, or any stretch of time.
 pub type Between = (Timestamp, Timestamp);
@@ -52,6 +52,19 @@ const MARKS: [Mark; 13] = [
 ];
 
 impl Mark {
+    /// How long one is at most, in milliseconds: days on which the clock changes are longer.
+    const fn most_ms(self) -> i64 {
+        const HOUR_MS: i64 = 3_600_000;
+        match self {
+            Self::Minutes(minutes) => minutes * 60_000,
+            Self::Day => 25 * HOUR_MS,
+            Self::Week => 7 * DAY_MS + HOUR_MS,
+            Self::Month => 31 * DAY_MS + HOUR_MS,
+            Self::Quarter => 92 * DAY_MS + HOUR_MS,
+            Self::Year => 366 * DAY_MS,
+        }
+    }
+
     /// The number of the stretch that holds this local time; neighbours differ by one.
     fn number(self, local: &DateTime<Tz>) -> i64 {
         let date = local.date_naive();
@@ -96,9 +109,9 @@ pub fn ticks(steps: &[Between], zone: Tz) -> Vec<Option<Tick>> {
         Some(before) => mark.number(&local[before]) != mark.number(&local[place]),
     };
     let count = |mark: Mark| (0..local.len()).filter(|place| begins(mark, *place)).count();
-    let Some(mark) = MARKS.into_iter().find(|mark| count(*mark) <= MAX_TICKS).or(MARKS.last().copied()) else {
-        return Vec::new();
-    };
+    let longest = steps.iter().map(|(start, end)| end.millis() - start.millis()).max().unwrap_or(0);
+    let fits = |mark: &Mark| mark.most_ms() >= longest && count(*mark) <= MAX_TICKS;
+    let mark = MARKS.into_iter().find(fits).unwrap_or(Mark::Year);
     let days = match (local.first(), local.last()) {
         (Some(first), Some(last)) => usize::try_from(Mark::Day.number(last) - Mark::Day.number(first)).unwrap_or(0) + 1,
         _ => 0,
@@ -124,6 +137,15 @@ pub fn name(step: Step, at: Timestamp, zone: Tz) -> String {
         Step::Month => local.format("%B %Y"),
     }
     .to_string()
+}
+
+/// How long a step is: `a day`, `5 minutes`.
+pub const fn length(step: Step) -> &'static str {
+    match step {
+        Step::FiveMinutes => "5 minutes",
+        Step::QuarterHour => "15 minutes",
+        step => each(step),
+    }
 }
 
 /// How often: `a day`.

@@ -395,15 +395,15 @@ pub(super) fn title(question: &Question) -> String {
 fn subtitle(answer: &Answer) -> String {
     let (question, period) = (&answer.question, &answer.period);
     let measure = question.measure;
-    let each = timeline::each(period.step);
+    let (each, length) = (timeline::each(period.step), timeline::length(period.step));
     let ends = timeline::ends(period.step, &period.steps, period.now, period.zone);
     let what = match measure.kind() {
         Kind::Sum => format!("{} {each}", measure.unit_name()),
         Kind::Spread(_) if question.by.is_empty() => {
             let [first, second, third] = measure.percentiles();
-            format!("p{first}, p{second} and p{third} of {}, {each}", measure.unit_name())
+            format!("p{first}, p{second} and p{third} of {} in steps of {length}", measure.unit_name())
         }
-        Kind::Spread(_) => format!("p{} of {}, {each}", question.drawn_percentile(), measure.unit_name()),
+        Kind::Spread(_) => format!("p{} of {} in steps of {length}", question.drawn_percentile(), measure.unit_name()),
     };
     let near = match measure.kind() {
         Kind::Sum => String::new(),
@@ -464,14 +464,13 @@ fn comparison(answer: &Answer) -> String {
     }
     if answer.question.compare {
         let ends = period.before_ends().map_or_else(String::new, |(since, until)| {
-            let moment = |at: Timestamp| {
-                if period.step.about_ms() < Step::Day.about_ms() {
-                    format::date_time(at, period.now, period.zone)
-                } else {
-                    format::date(at, period.now, period.zone)
-                }
-            };
-            format!("{} – {}", moment(since), moment(until.plus_millis(-1)))
+            if period.step.about_ms() < Step::Day.about_ms() {
+                let moment = |at: Timestamp| format::date_time(at, period.now, period.zone);
+                format!("{} – {}", moment(since), moment(until))
+            } else {
+                let date = |at: Timestamp| format::date(at, period.now, period.zone);
+                format!("{} – {}", date(since), date(until.plus_millis(-1)))
+            }
         });
         parts.push(match total.before.filter(|before| *before > 0) {
             Some(before) => {
@@ -678,7 +677,8 @@ fn class(column: Column, question: &Question) -> &'static str {
 fn cells(answer: &Answer, group: &Group, calls: Option<&str>) -> Vec<Cell> {
     let question = &answer.question;
     let course = |group: &Group| {
-        let steps: Vec<i128> = group.steps.iter().map(|figure| figure.unwrap_or(0)).collect();
+        // So small a picture has no room for gaps: it goes on from what was measured to what was measured.
+        let steps: Vec<i128> = group.steps.iter().copied().flatten().collect();
         if steps.len() > 1 { spark::row(&steps) } else { String::new() }
     };
     shown(question)
