@@ -301,16 +301,17 @@ async fn forms_and_links_do_everything_without_script() {
 #[tokio::test(flavor = "multi_thread")]
 async fn views_are_kept_under_names() {
     let scene = Scene::full().await;
-    let shown = "measure=latency&by=provider";
+    let shown = "measure=first_byte&by=provider";
     let saved =
-        post(&scene, "/explore/views", &[("name", " slow ones "), ("query", "by=provider&measure=latency&x=1")]).await;
+        post(&scene, "/explore/views", &[("name", " slow ones "), ("query", "by=provider&measure=first_byte&x=1")])
+            .await;
     assert_eq!(
         (saved.status, &saved.headers["location"]),
-        (StatusCode::SEE_OTHER, &"/explore?measure=latency&by=provider".parse().unwrap())
+        (StatusCode::SEE_OTHER, &"/explore?measure=first_byte&by=provider".parse().unwrap())
     );
     let page = scene.caller.get(&format!("/explore?{shown}")).await.text();
     assert!(
-        page.contains("aria-current=\"true\">slow ones</a>") && page.contains("Latency by provider, 30 d"),
+        page.contains("aria-current=\"true\">slow ones</a>") && page.contains("Time to first byte by provider, 30 d"),
         "{page}"
     );
     // The same name again is another view in its place.
@@ -333,7 +334,11 @@ async fn views_are_kept_under_names() {
     {
         let refused = post(&scene, "/explore/views", &[("name", name), ("query", shown)]).await;
         assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{name:?}");
-        assert!(refused.text().contains(told) && refused.text().contains("Latency by provider"), "{}", refused.text());
+        assert!(
+            refused.text().contains(told) && refused.text().contains("Time to first byte by provider"),
+            "{}",
+            refused.text()
+        );
     }
     for number in 0..100 {
         post(&scene, "/explore/views", &[("name", &format!("view {number:03}")), ("query", shown)]).await;
@@ -394,7 +399,14 @@ async fn in_a_browser_charts_are_read_out_and_looked_at_closer() {
     assert_eq!(place, "?by=app&since=2026-10-21T00%3A00%3A00Z&until=2026-10-24T00%3A00%3A00Z");
 
     // By the pointer, over the middle third of the chart.
+    // The closer look may still load: its end is not that of the page asked for next.
+    let loaded = "document.readyState + location.search";
+    until("the end of the closer look", async || {
+        browser.evaluate(loaded).await.as_str()?.starts_with("complete").then_some(())
+    })
+    .await;
     assert!(browser.open(&format!("{origin}/explore"), view).await.is_empty());
+    until("the page", async || (browser.evaluate(loaded).await == "complete").then_some(())).await;
     let drag = "(() => { const chart = document.querySelector('svg.stack'); const box = chart.getBoundingClientRect(); \
         const at = (type, share) => chart.dispatchEvent(new PointerEvent(type, { clientX: box.left + box.width * share, \
         clientY: box.top + 50, button: 0, bubbles: true, cancelable: true })); \
