@@ -32,6 +32,7 @@ pub mod snoozes;
 pub mod spikes;
 mod statements;
 pub mod tally_keys;
+pub mod turns;
 mod tx;
 pub mod verify;
 pub mod views;
