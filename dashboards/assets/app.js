@@ -17,7 +17,7 @@ const still = document.querySelector("main [data-still]") !== null;
 
 // What is being typed, or is shown once and never again, must not be swapped away.
 const busy = () => {
-  if (document.querySelector("main [data-once]")) return true;
+  if (document.querySelector("main :is([data-once], g.picked)")) return true;
   const focused = document.activeElement;
   if (focused?.closest("main") && focused.matches("input, select, textarea")) return true;
   const chosen = (field) => Math.max(0, [...field.options].findIndex((option) => option.defaultSelected));
@@ -66,7 +66,10 @@ function swap(page) {
     for (const row of after.querySelectorAll("tr[id]")) if (!known.has(row.id)) row.classList.add("fresh");
   }
   const focused = place(document.activeElement, before);
+  const read = [...before.querySelectorAll("svg.stack")].map((chart) => bars(chart).findIndex((bar) => bar.classList.contains("at")));
   before.replaceChildren(...after.childNodes);
+  // What was being read out is read out again, with its new figures.
+  before.querySelectorAll("svg.stack").forEach((chart, number) => readout(chart, bars(chart)[read[number] ?? -1] ?? null));
   document.getElementById("updated")?.replaceWith(page.getElementById("updated"));
   if (focused !== null) before.querySelectorAll("a, button, [tabindex]")[focused]?.focus({ preventScroll: true });
 }
@@ -133,7 +136,7 @@ document.addEventListener("focusout", () => { if (again) setTimeout(refresh, 200
 setInterval(() => { if (source && source.readyState !== EventSource.OPEN) age(); }, RETRY_MS);
 listen();
 
-// ---------- read-out of charts ----------
+// ---------- charts: read out, and looked at closer ----------
 
 // One line under a chart says what the pointer or the arrow keys are at: the bar's own title.
 function readout(chart, bar) {
@@ -145,21 +148,116 @@ function readout(chart, bar) {
   bar?.classList.add("at");
 }
 
+const bars = (chart) => [...chart.querySelectorAll("g")];
+
+// The steps between two places, or none.
+function pick(chart, from, to) {
+  const [first, last] = [Math.min(from, to), Math.max(from, to)];
+  bars(chart).forEach((bar, place) => bar.classList.toggle("picked", place >= first && place <= last));
+}
+
+function unpick(chart) {
+  for (const bar of chart.querySelectorAll("g.picked")) bar.classList.remove("picked");
+}
+
+// The same question over the steps that are picked.
+function zoom(chart) {
+  const picked = bars(chart).filter((bar) => bar.classList.contains("picked"));
+  if (picked.length === 0) return;
+  const iso = (ms) => `${new Date(Number(ms)).toISOString().slice(0, 19)}Z`;
+  const url = new URL(location.href);
+  for (const name of ["range", "step"]) url.searchParams.delete(name);
+  url.searchParams.set("since", iso(picked[0].dataset.since));
+  url.searchParams.set("until", iso(picked[picked.length - 1].dataset.until));
+  leave();
+  location.assign(url);
+}
+
+// Until the next page is there the old figures stand, and show that they are old.
+function leave() {
+  document.getElementById("main")?.classList.add("is-loading");
+  say("loading", true);
+}
+addEventListener("pageshow", () => document.getElementById("main")?.classList.remove("is-loading"));
+
+let drag = null;
+
+// The step below the pointer, by where it is across the chart: a bar's gaps count too.
+function under(chart, event) {
+  const box = chart.getBoundingClientRect();
+  const all = bars(chart);
+  const place = Math.floor(((event.clientX - box.left) / box.width) * all.length);
+  return Math.min(all.length - 1, Math.max(0, place));
+}
+
 document.addEventListener("pointerover", (event) => {
   const chart = event.target.closest?.("svg.stack");
   if (chart) readout(chart, event.target.closest("g"));
 });
-document.addEventListener("focusout", (event) => { if (event.target.matches?.("svg.stack")) readout(event.target, null); });
-document.addEventListener("keydown", (event) => {
-  const chart = event.target.closest?.("svg.stack");
-  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!chart || !step) return;
-  const bars = [...chart.querySelectorAll("g")];
-  const at = bars.findIndex((bar) => bar.classList.contains("at"));
-  const next = at < 0 ? bars.length - 1 : Math.min(bars.length - 1, Math.max(0, at + step));
-  readout(chart, bars[next]);
+document.addEventListener("pointerdown", (event) => {
+  const chart = event.target.closest?.("svg.stack[data-zoom]");
+  if (!chart || event.button !== 0) return;
+  drag = { chart, from: under(chart, event), moved: false, x: event.clientX };
+});
+document.addEventListener("pointermove", (event) => {
+  if (!drag) return;
+  if (Math.abs(event.clientX - drag.x) > 4) drag.moved = true;
+  if (!drag.moved) return;
+  const to = under(drag.chart, event);
+  pick(drag.chart, drag.from, to);
+  readout(drag.chart, bars(drag.chart)[to]);
   event.preventDefault();
 });
+document.addEventListener("pointerup", () => {
+  if (drag?.moved) zoom(drag.chart);
+  drag = null;
+});
+document.addEventListener("pointercancel", () => {
+  if (drag) unpick(drag.chart);
+  drag = null;
+});
+// A drag over a chart selects no text.
+document.addEventListener("selectstart", (event) => { if (drag) event.preventDefault(); });
+document.addEventListener("focusout", (event) => {
+  if (!event.target.matches?.("svg.stack")) return;
+  readout(event.target, null);
+  unpick(event.target);
+});
+document.addEventListener("keydown", (event) => {
+  const chart = event.target.closest?.("svg.stack");
+  if (!chart) return;
+  const all = bars(chart);
+  const at = all.findIndex((bar) => bar.classList.contains("at"));
+  const zooms = chart.hasAttribute("data-zoom");
+  const step = { ArrowLeft: -1, ArrowRight: 1, Home: -all.length, End: all.length }[event.key];
+  if (step) {
+    const next = at < 0 ? all.length - 1 : Math.min(all.length - 1, Math.max(0, at + step));
+    if (zooms && event.shiftKey) {
+      if (chart.querySelector("g.picked") === null) chart.dataset.from = String(Math.max(0, at));
+      pick(chart, Number(chart.dataset.from), next);
+    } else {
+      unpick(chart);
+    }
+    readout(chart, all[next]);
+    event.preventDefault();
+  } else if (event.key === "Enter" && zooms && at >= 0) {
+    if (chart.querySelector("g.picked") === null) pick(chart, at, at);
+    zoom(chart);
+    event.preventDefault();
+  } else if (event.key === "Escape") {
+    if (drag) drag = null;
+    unpick(chart);
+    readout(chart, null);
+  }
+});
+
+// ---------- forms that ask ----------
+
+// A choice from a list is asked at once; what is typed, when it is sent.
+document.addEventListener("change", (event) => {
+  if (event.target.matches?.("form[data-submits] select")) event.target.form.requestSubmit();
+});
+document.addEventListener("submit", (event) => { if (event.target.matches("form[method=get]")) leave(); });
 
 // ---------- the editor of queries ----------
 

@@ -37,3 +37,4 @@ pub mod replay;
 pub mod scope;
 pub mod snooze;
 pub mod spike;
+pub mod spread;

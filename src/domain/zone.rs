@@ -60,7 +60,7 @@ pub(super) fn local_time(zone: Tz, at: Timestamp) -> NaiveDateTime {
 }
 
 /// The first instant at which the zone's clock shows `local`, or, where the clock skips it, the first after the gap.
-pub(super) fn first_showing(zone: Tz, local: NaiveDateTime) -> Timestamp {
+pub fn first_showing(zone: Tz, local: NaiveDateTime) -> Timestamp {
     let found = match zone.from_local_datetime(&local) {
         LocalResult::Single(at) => Some(at),
         LocalResult::Ambiguous(one, other) => Some(one.min(other)),

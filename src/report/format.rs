@@ -146,6 +146,12 @@ pub fn duration(milliseconds: i64) -> String {
     format!("{}.{}{NBSP}{name}", grouped(&(tenths / 10).to_string()), tenths % 10)
 }
 
+/// A speed in thousandths of a thing a second, one decimal: `61.5 /s`.
+pub fn speed(thousandths: i64) -> String {
+    let tenths = half_even(u128::from(thousandths.max(0).unsigned_abs()), 100);
+    format!("{}.{}{NBSP}/s", grouped(&(tenths / 10).to_string()), tenths % 10)
+}
+
 /// What is left, in words of two units at most: `11 days and 12 hours`, `3 hours`, `less than a minute`.
 pub fn left(milliseconds: i64) -> String {
     if milliseconds < MINUTE_MS {

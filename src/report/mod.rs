@@ -3,7 +3,9 @@
 pub mod attention;
 pub mod burn;
 pub mod estimates;
+pub mod explore;
 pub mod failures;
+pub mod filters;
 pub mod format;
 pub mod manual;
 pub mod outlook;
@@ -17,4 +19,5 @@ pub mod series;
 pub mod span;
 pub mod spend;
 pub mod standing;
+pub mod timeline;
 pub mod words;

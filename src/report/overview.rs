@@ -58,12 +58,14 @@ pub struct Overview {
     pub today: Running,
     /// This month by the day, beside the last.
     pub month: Running,
-    /// The range by model.
-    pub models: Stack,
-    /// The range by app.
-    pub apps: Stack,
-    /// The range by key.
-    pub keys: Stack,
+    /// The range that is shown.
+    pub stretch: Stretch,
+    /// It by model.
+    pub models: Stack<Sums, Total>,
+    /// It by app, as one step.
+    pub apps: Stack<Sums, Total>,
+    /// It by key, as one step.
+    pub keys: Stack<Sums, Total>,
 }
 
 /// Reads the overview; `open` shows every model instead of the most expensive ones.
@@ -84,18 +86,16 @@ pub async fn read(
     )?;
     let (today, month) = running;
     let top = if open { series::TOP_OPEN } else { series::TOP };
-    let mut single = stretch.clone();
-    single.steps = whole(&stretch);
     let of = |place: usize| {
         let keyed = |rows: &[TotalsRow]| -> Vec<TotalsRow> {
             rows.iter()
                 .map(|row| TotalsRow { keys: vec![row.keys.get(place).cloned().flatten()], ..row.clone() })
                 .collect()
         };
-        series::stack(single.clone(), &keyed(&names), &keyed(&names_before), TOP_NAMES)
+        series::costs(1, &keyed(&names), &keyed(&names_before), TOP_NAMES)
     };
-    let models = series::stack(stretch, &model_steps, &model_before, top);
-    Ok(Overview { today, month, models, apps: of(0), keys: of(1) })
+    let models = series::costs(stretch.steps.len(), &model_steps, &model_before, top);
+    Ok(Overview { today, month, stretch, models, apps: of(0), keys: of(1) })
 }
 
 fn whole(stretch: &Stretch) -> Vec<(Timestamp, Timestamp)> {

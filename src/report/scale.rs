@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::format::{MINUS, NBSP};
 use crate::domain::money::{PICOS_PER_USD, Total};
 use crate::domain::time::Timestamp;
 
@@ -22,10 +23,15 @@ impl fmt::Display for Hundredths {
 
 /// `part` of `whole` on a length of `length`, held within it; nothing on no whole.
 pub fn along(part: Total, whole: Total, length: i64) -> i64 {
-    if whole <= Total::ZERO || part <= Total::ZERO {
+    portion(part.picos(), whole.picos(), length)
+}
+
+/// As [`along`], for figures of any unit.
+pub fn portion(part: i128, whole: i128, length: i64) -> i64 {
+    if whole <= 0 || part <= 0 {
         return 0;
     }
-    let at = part.picos().saturating_mul(i128::from(length)) / whole.picos();
+    let at = part.saturating_mul(i128::from(length)) / whole;
     i64::try_from(at).unwrap_or(length).min(length)
 }
 
@@ -39,7 +45,101 @@ pub fn between(at: Timestamp, from: Timestamp, until: Timestamp, length: i64) ->
     i64::try_from(gone * i128::from(length) / span).unwrap_or(0)
 }
 
-/// An axis of dollars from zero: lines at 1, 2, 2.5 or 5 times a power of ten.
+/// What the figures of a chart are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Pico-dollars.
+    Dollars,
+    /// Whole things: calls, tokens.
+    Count,
+    /// Milliseconds.
+    Millis,
+    /// Thousandths of tokens a second.
+    Speed,
+}
+
+/// Lines across a chart, at 1, 2, 2.5 or 5 times a power of ten; zero is always among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruler {
+    /// The figure at the lowest line; 0, or below where there are figures below.
+    pub low: i128,
+    /// The figure at the highest line; above `low`.
+    pub top: i128,
+    /// Figures and their labels, from the lowest up; the highest carries the unit.
+    pub lines: Vec<(i128, String)>,
+}
+
+impl Ruler {
+    /// The smallest that holds 0 and all from `low` to `high`; up to one of the unit where there is nothing.
+    pub fn holding(low: i128, high: i128, unit: Unit) -> Self {
+        let (low, high) = (low.min(0), high.max(0));
+        let one = match unit {
+            Unit::Dollars => PICOS_PER_USD.into(),
+            Unit::Count | Unit::Millis => 1,
+            Unit::Speed => 1_000,
+        };
+        let high = if low == 0 && high == 0 { one } else { high };
+        let mut size = step(high.max(-low));
+        // Both sides together have no more lines than one may have, and one for each side's beginning.
+        while above(high, size) + above(-low, size) > MAX_LINES + 1 {
+            size = step(size * MAX_LINES + 1);
+        }
+        let (first, last) = (-above(-low, size), above(high, size));
+        let (per, name) = shown(unit, (last * size).max(-first * size));
+        let places = places(size, per, unit);
+        let lines = (first..=last).map(|line| (line * size, label(line * size, per, name, places, line == last, unit)));
+        Self { low: first * size, top: last * size, lines: lines.collect() }
+    }
+
+    /// How far above the lowest line a figure lies, on a length of `length` between the lowest and the highest.
+    pub fn along(&self, figure: i128, length: i64) -> i64 {
+        portion(figure - self.low, self.top - self.low, length)
+    }
+}
+
+/// How many lines of that size it takes to reach `figure`.
+fn above(figure: i128, size: i128) -> i128 {
+    if figure <= 0 { 0 } else { (figure + size - 1) / size }
+}
+
+/// What figures are divided by before they are written, and what stands behind them.
+fn shown(unit: Unit, most: i128) -> (i128, &'static str) {
+    match unit {
+        Unit::Dollars => (PICOS_PER_USD.into(), ""),
+        Unit::Speed => (1_000, "/s"),
+        Unit::Millis if most < 10_000 => (1, "ms"),
+        Unit::Millis => (1_000, "s"),
+        Unit::Count => [(1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")]
+            .into_iter()
+            .find(|(per, _)| most >= 10 * per || (most >= *per && *per > 1_000))
+            .unwrap_or((1, "")),
+    }
+}
+
+fn label(figure: i128, per: i128, name: &str, places: u32, highest: bool, unit: Unit) -> String {
+    if figure == 0 && !highest {
+        return "0".to_owned();
+    }
+    let scale = 10_i128.pow(places);
+    let magnitude = figure.unsigned_abs() * scale.unsigned_abs() / per.unsigned_abs();
+    let whole = magnitude / scale.unsigned_abs();
+    let fraction = magnitude % scale.unsigned_abs();
+    let text = match places {
+        0 => whole.to_string(),
+        places => format!("{whole}.{fraction:0width$}", width = places as usize),
+    };
+    let sign = if figure < 0 { MINUS.to_string() } else { String::new() };
+    let text = format!("{sign}{}", grouped(&text));
+    match unit {
+        Unit::Dollars if highest => format!("${text}"),
+        // Thousands are no unit that a reader could guess.
+        Unit::Count if !name.is_empty() => format!("{text}{NBSP}{name}"),
+        Unit::Millis | Unit::Speed if highest => format!("{text}{NBSP}{name}"),
+        _ => text,
+    }
+}
+
+/// An axis of dollars from zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Axis {
     /// The amount at the highest line; above zero.
@@ -51,20 +151,9 @@ pub struct Axis {
 impl Axis {
     /// The smallest axis that holds `max`; up to one dollar where there is nothing.
     pub fn holding(max: Total) -> Self {
-        let max = if max > Total::ZERO { max.picos() } else { PICOS_PER_USD.into() };
-        let step = step(max);
-        let lines = (max + step - 1) / step;
-        let places = places(step);
-        let label = |line: i128| {
-            let text = grouped(&Total::from_picos(line * step).to_fixed(places));
-            match line {
-                0 => "0".to_owned(),
-                _ if line == lines => format!("${text}"),
-                _ => text,
-            }
-        };
-        let ticks = (0..=lines).map(|line| (Total::from_picos(line * step), label(line))).collect();
-        Self { top: Total::from_picos(lines * step), ticks }
+        let ruler = Ruler::holding(0, max.picos(), Unit::Dollars);
+        let ticks = ruler.lines.into_iter().map(|(figure, label)| (Total::from_picos(figure), label)).collect();
+        Self { top: Total::from_picos(ruler.top), ticks }
     }
 }
 
@@ -81,11 +170,11 @@ fn step(max: i128) -> i128 {
     }
 }
 
-/// Decimals that a step needs, at most twelve.
-fn places(step: i128) -> u32 {
-    let unit = i128::from(PICOS_PER_USD);
-    let needed = (0..12).find(|places| step % (unit / 10_i128.pow(*places)) == 0).unwrap_or(12);
-    if needed == 1 && step < unit { 2 } else { needed }
+/// Decimals that a line needs, at most twelve.
+fn places(step: i128, per: i128, unit: Unit) -> u32 {
+    let needed = (0..12).find(|places| step * 10_i128.pow(*places) % per == 0).unwrap_or(12);
+    // Cents are two.
+    if unit == Unit::Dollars && needed == 1 && step < per { 2 } else { needed }
 }
 
 fn grouped(fixed: &str) -> String {
@@ -121,6 +210,25 @@ mod tests {
         assert_eq!(labels("0.0003"), ["0", "0.0001", "0.0002", "$0.0003"]);
         assert_eq!(labels("4100"), ["0", "1,000", "2,000", "3,000", "4,000", "$5,000"]);
         assert_eq!(labels("0"), ["0", "0.20", "0.40", "0.60", "0.80", "$1.00"]);
+    }
+
+    #[test]
+    fn every_unit_is_written_its_own_way() {
+        let labels = |low, high, unit| -> Vec<String> {
+            Ruler::holding(low, high, unit).lines.into_iter().map(|(_, label)| label.replace(NBSP, " ")).collect()
+        };
+        assert_eq!(labels(0, 3, Unit::Count), ["0", "1", "2", "3"]);
+        assert_eq!(labels(0, 41_000, Unit::Count), ["0", "10 k", "20 k", "30 k", "40 k", "50 k"]);
+        assert_eq!(labels(0, 2_400_000, Unit::Count), ["0", "0.5 M", "1.0 M", "1.5 M", "2.0 M", "2.5 M"]);
+        assert_eq!(labels(0, 1_800, Unit::Millis), ["0", "500", "1,000", "1,500", "2,000 ms"]);
+        assert_eq!(labels(0, 24_000, Unit::Millis), ["0", "5", "10", "15", "20", "25 s"]);
+        assert_eq!(labels(0, 61_500, Unit::Speed), ["0", "20", "40", "60", "80 /s"]);
+        let usd = i128::from(PICOS_PER_USD);
+        assert_eq!(labels(-usd, 4 * usd, Unit::Dollars), ["\u{2212}1", "0", "1", "2", "3", "$4"]);
+        assert_eq!(Ruler::holding(-usd, 4 * usd, Unit::Dollars).along(0, 10_000), 2_000);
+        let wide = Ruler::holding(-39 * usd, 38 * usd, Unit::Dollars);
+        assert!(wide.lines.len() <= 8 && wide.low <= -39 * usd && wide.top >= 38 * usd, "{wide:?}");
+        assert_eq!(labels(-usd, 0, Unit::Dollars).last().unwrap(), "$0.00");
     }
 
     #[test]

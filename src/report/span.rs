@@ -2,22 +2,25 @@
 
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate};
+use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate, NaiveDateTime};
 use chrono_tz::Tz;
 
-use crate::domain::time::{DAY_MS, Timestamp};
+use crate::domain::time::{BUCKET_MS, DAY_MS, Timestamp};
 use crate::domain::window::WindowKind;
 use crate::domain::zone;
 
-/// Most steps of time in one report: an hour each for a month, a day each for two years.
-pub const MAX_STEPS: usize = 750;
+/// Most steps of time in one report: a minute each for a day, an hour each for eleven weeks, a day each for five years.
+pub const MAX_STEPS: usize = 2_000;
+
+/// Milliseconds in a minute.
+const MINUTE_MS: i64 = 60_000;
 
 /// Why a time or step is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
     /// Not a time.
     #[error(
-        "\"{0}\" is not a time: write a date (2026-11-01), an instant (2026-11-01T09:30:00Z) or a span back from now (24h, 7d)"
+        "\"{0}\" is not a time: write a date (2026-11-01), a local time (2026-11-01T09:30), an instant (2026-11-01T09:30:00Z) or a span back from now (24h, 7d)"
     )]
     NotATime(String),
     /// A time at which nothing can have been recorded.
@@ -39,8 +42,9 @@ pub enum SpanError {
 /// The years in which a time may lie.
 const YEARS: RangeInclusive<i32> = 1970..=9999;
 
-/// A time as people write it: an ISO date (its first instant in `zone`), an RFC 3339 instant, or a span back from
-/// `now` such as `24h` or `7d`, taken to the quarter hour. Years before 1970 and after 9999 are refused.
+/// A time as people write it: an ISO date (its first instant in `zone`), a local time in `zone` (where the clock shows it
+/// twice, the first), an RFC 3339 instant, or a span back from `now` such as `24h` or `7d`, taken to the quarter hour.
+/// Years before 1970 and after 9999 are refused.
 pub fn parse_time(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, SpanError> {
     let text = text.trim();
     let wrong = || SpanError::NotATime(text.to_owned());
@@ -50,6 +54,10 @@ pub fn parse_time(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, Spa
     }
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return within(at.year()).map(|()| at.to_utc().into());
+    }
+    let local = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M");
+    if let Ok(local) = local.or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S")) {
+        return within(local.year()).map(|()| zone::first_showing(zone, local));
     }
     let unit_ms = match text.chars().last() {
         Some('h') => 3_600_000,
@@ -71,6 +79,12 @@ pub fn day_start(date: NaiveDate, zone: Tz) -> Timestamp {
 /// A step of time that sums are taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Minutes.
+    Minute,
+    /// Five minutes.
+    FiveMinutes,
+    /// Quarters of an hour.
+    QuarterHour,
     /// Local hours.
     Hour,
     /// Local dates.
@@ -82,20 +96,21 @@ pub enum Step {
 }
 
 impl Step {
-    /// Reads `hour`, `day`, `week` or `month`.
+    /// All, the shortest first.
+    pub const ALL: [Step; 7] =
+        [Self::Minute, Self::FiveMinutes, Self::QuarterHour, Self::Hour, Self::Day, Self::Week, Self::Month];
+
+    /// Reads [`Step::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "hour" => Self::Hour,
-            "day" => Self::Day,
-            "week" => Self::Week,
-            "month" => Self::Month,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|step| step.as_str() == text)
     }
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Minute => "minute",
+            Self::FiveMinutes => "5min",
+            Self::QuarterHour => "15min",
             Self::Hour => "hour",
             Self::Day => "day",
             Self::Week => "week",
@@ -103,13 +118,39 @@ impl Step {
         }
     }
 
-    const fn window(self) -> WindowKind {
+    /// About how long one is, in milliseconds: a month as 30 days.
+    pub const fn about_ms(self) -> i64 {
         match self {
+            Self::Minute => MINUTE_MS,
+            Self::FiveMinutes => 5 * MINUTE_MS,
+            Self::QuarterHour => BUCKET_MS,
+            Self::Hour => 60 * MINUTE_MS,
+            Self::Day => DAY_MS,
+            Self::Week => 7 * DAY_MS,
+            Self::Month => 30 * DAY_MS,
+        }
+    }
+
+    /// The step that holds `at`.
+    pub fn around(self, zone: Tz, at: Timestamp) -> (Timestamp, Timestamp) {
+        let kind = match self {
+            // Every zone's offset is whole quarters of an hour, so these steps are the same everywhere.
+            Self::Minute | Self::FiveMinutes | Self::QuarterHour => {
+                let start = Timestamp(at.millis() - at.millis().rem_euclid(self.about_ms()));
+                return (start, start.plus_millis(self.about_ms()));
+            }
             Self::Hour => WindowKind::Hour,
             Self::Day => WindowKind::Day,
             Self::Week => WindowKind::Week,
             Self::Month => WindowKind::Month,
-        }
+        };
+        let window = kind.window_at(zone, at);
+        (window.start, window.end.unwrap_or(Timestamp(i64::MAX)))
+    }
+
+    /// The longest step of which at least `least` fit into a time of this length; the shortest where none does.
+    pub fn fitting(length_ms: i64, least: i64) -> Self {
+        Self::ALL.into_iter().rev().find(|step| length_ms / step.about_ms() >= least).unwrap_or(Self::Minute)
     }
 
     /// The steps that tile `since..until`, the first and last cut to it.
@@ -123,18 +164,20 @@ impl Step {
             if spans.len() == MAX_STEPS {
                 return Err(SpanError::TooManySteps);
             }
-            let end = self.window().window_at(zone, at).end.unwrap_or(until).min(until);
+            let end = self.around(zone, at).1.min(until);
             spans.push((at, end));
             at = end;
         }
         Ok(spans)
     }
 
-    /// A step's name: `2026-11-19 14:00+01:00`, `2026-11-19`, `2026-11-16` (its Monday), `2026-11`.
+    /// A step's name in reports: `2026-11-19 14:00+01:00`, `2026-11-19`, `2026-11-16` (its Monday), `2026-11`.
     pub fn label(self, zone: Tz, at: Timestamp) -> String {
         let local = at.to_utc().with_timezone(&zone);
         match self {
-            Self::Hour => local.format("%Y-%m-%d %H:%M%:z").to_string(),
+            Self::Minute | Self::FiveMinutes | Self::QuarterHour | Self::Hour => {
+                local.format("%Y-%m-%d %H:%M%:z").to_string()
+            }
             Self::Day => local.format("%Y-%m-%d").to_string(),
             Self::Week => {
                 let monday = local.date_naive() - Days::new(u64::from(local.weekday().num_days_from_monday()));
@@ -167,6 +210,8 @@ mod tests {
         assert_eq!(parse_time("2026-11-01", zone, now), Ok(at("2026-10-31T23:00:00Z")));
         assert_eq!(parse_time("2026-11-01T09:30:00+01:00", zone, now), Ok(at("2026-11-01T08:30:00Z")));
         assert_eq!(parse_time("7d", zone, now), Ok(at("2026-11-15T14:00:00Z")));
+        assert_eq!(parse_time("2026-11-01T09:30", zone, now), Ok(at("2026-11-01T08:30:00Z")));
+        assert_eq!(parse_time("2026-10-25T02:30", zone, now), Ok(at("2026-10-25T00:30:00Z")));
         for wrong in ["", "d", "-3d", "tomorrow", "2026-13-01", "7 days"] {
             assert!(parse_time(wrong, zone, now).is_err(), "{wrong}");
         }
@@ -210,5 +255,11 @@ mod tests {
         assert_eq!(Step::Day.label(zone, spans[2].0), "2026-10-27");
         assert_eq!(Step::Week.label(zone, spans[1].0), "2026-10-26");
         assert!(Step::Hour.spans(zone, at("2020-01-01T00:00:00Z"), at("2026-10-27T05:00:00Z")).is_err());
+        let spans = Step::QuarterHour.spans(zone, at("2026-10-24T22:05:00Z"), at("2026-10-24T22:31:00Z")).unwrap();
+        assert_eq!(spans.len(), 3);
+        assert_eq!(Step::QuarterHour.label(zone, spans[1].0), "2026-10-25 00:15+02:00");
+        for step in Step::ALL {
+            assert_eq!(Step::parse(step.as_str()), Some(step));
+        }
     }
 }

@@ -66,7 +66,7 @@ pub struct Answer {
     pub estimate: Option<Total>,
 }
 
-const GROUPS: &str = "model, provider, app, key, user, session, endpoint, byok, requested_model, error_type, tag.NAME, hour, day, week, month";
+const GROUPS: &str = "model, provider, app, key, user, session, endpoint, byok, requested_model, error_type, tag.NAME, minute, 5min, 15min, hour, day, week, month";
 
 impl Group {
     /// Reads a group's name.

@@ -16,6 +16,7 @@ mod connect;
 pub mod console;
 pub mod drivers;
 mod error;
+pub mod explore;
 pub mod failures;
 pub mod forecasts;
 pub mod outbox;
@@ -35,6 +36,7 @@ pub mod tally_keys;
 pub mod turns;
 mod tx;
 pub mod verify;
+pub mod views;
 
 pub use connect::{Engine, Store, StoreOptions};
 pub use error::StoreError;

@@ -241,7 +241,7 @@ const OF_BUCKETS: [Dimension; 6] =
     [Dimension::App, Dimension::Key, Dimension::Model, Dimension::Provider, Dimension::Endpoint, Dimension::Byok];
 
 /// All dimensions, in the order of `by_row.sql`.
-const OF_ROWS: [Dimension; 11] = [
+pub(super) const OF_ROWS: [Dimension; 11] = [
     Dimension::App,
     Dimension::Key,
     Dimension::Model,
@@ -259,23 +259,47 @@ const OF_ROWS: [Dimension; 11] = [
 /// write-ahead log growing; a busy day of rows is summed in well under a second.
 const PIECE_MS: i64 = DAY_MS;
 
+/// Most spans that go to the database as one parameter with a piece.
+const PIECE_SPANS: usize = 500;
+
 /// Sums by span and dimensions, in the order of the spans and then of the highest cost.
 ///
 /// Sums that come from the rows are read day by day: a row that moves to another day meanwhile may be in
 /// both or in neither.
 pub async fn totals(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
-    if query.spans.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut totals =
-        if query.is_of_buckets() { of_buckets(store, query).await? } else { of_rows(store, query).await? };
+    let mut groups: BTreeMap<(usize, Vec<Option<String>>), Sums> = BTreeMap::new();
+    each(store, query, |row| groups.entry((row.span, row.keys)).or_default().add(&row.sums)).await?;
+    let mut totals: Vec<TotalsRow> =
+        groups.into_iter().map(|((span, keys), sums)| TotalsRow { span, keys, sums }).collect();
     totals.retain(|row| row.sums != Sums::default());
     totals.sort_by(|a, b| (a.span, b.sums.cost, &a.keys).cmp(&(b.span, a.sums.cost, &b.keys)));
     Ok(totals)
 }
 
+/// Tells what [`totals`] sums, in no order and without holding it; the same span and group may come several times, to be added.
+pub(super) async fn each(
+    store: &Store,
+    query: &TotalsQuery,
+    mut told: impl FnMut(TotalsRow),
+) -> Result<(), StoreError> {
+    if query.spans.is_empty() {
+        return Ok(());
+    }
+    if query.is_of_buckets() {
+        of_buckets(store, query).await?.into_iter().for_each(told);
+        return Ok(());
+    }
+    let Some((first, last)) = extent(store).await? else { return Ok(()) };
+    for piece in pieces(&query.spans, first, last) {
+        for row in rows(store, query, &piece).await? {
+            told(row.into_totals(query)?);
+        }
+    }
+    Ok(())
+}
+
 async fn of_buckets(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
-    let spans = spans(&query.spans)?;
+    let spans = numbered(&(0..).zip(query.spans.iter().copied()).collect::<Vec<_>>())?;
     let rows: Vec<SumRow> = reading!(store, sql::ROLLUPS_BY_BUCKET, |text, conn| {
         let mut asked = sqlx::query_as(text).bind(spans);
         for dimension in &OF_BUCKETS {
@@ -289,31 +313,44 @@ async fn of_buckets(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>
     rows.into_iter().map(|row| row.into_totals(query)).collect()
 }
 
-async fn of_rows(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
+/// A span and its index.
+pub(super) type Numbered = (usize, (Timestamp, Timestamp));
+
+/// When the first and the last call were made; `None` before there is one.
+pub(super) async fn extent(store: &Store) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
     let (first, last): (Option<i64>, Option<i64>) =
         reading!(store, sql::ROLLUPS_EXTENT, |text, conn| sqlx::query_as(text).fetch_one(conn).await?);
-    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
-    let mut totals: BTreeMap<(usize, Vec<Option<String>>), Sums> = BTreeMap::new();
-    for (span, (since, until)) in query.spans.iter().enumerate() {
-        let until = (*until).min(Timestamp(last).plus_millis(1));
-        let mut at = (*since).max(Timestamp(first));
+    Ok(first.map(Timestamp).zip(last.map(Timestamp)))
+}
+
+/// The spans, cut to the time in which there are calls, in pieces of at most [`PIECE_MS`] altogether.
+pub(super) fn pieces(spans: &[(Timestamp, Timestamp)], first: Timestamp, last: Timestamp) -> Vec<Vec<Numbered>> {
+    let mut pieces: Vec<Vec<Numbered>> = Vec::new();
+    let mut room_ms = 0;
+    for (number, (since, until)) in spans.iter().enumerate() {
+        let until = (*until).min(last.plus_millis(1));
+        let mut at = (*since).max(first);
         while at < until {
-            let end = at.plus_millis(PIECE_MS).min(until);
-            for row in piece(store, query, (at, end)).await? {
-                let row = row.into_totals(query)?;
-                totals.entry((span, row.keys)).or_default().add(&row.sums);
+            if room_ms == 0 || pieces.last().is_none_or(|piece| piece.len() == PIECE_SPANS) {
+                pieces.push(Vec::new());
+                room_ms = PIECE_MS;
+            }
+            let end = at.plus_millis(room_ms).min(until);
+            room_ms -= end.millis() - at.millis();
+            if let Some(piece) = pieces.last_mut() {
+                piece.push((number, (at, end)));
             }
             at = end;
         }
     }
-    Ok(totals.into_iter().map(|((span, keys), sums)| TotalsRow { span, keys, sums }).collect())
+    pieces
 }
 
-async fn piece(store: &Store, query: &TotalsQuery, span: (Timestamp, Timestamp)) -> Result<Vec<SumRow>, StoreError> {
-    let span = spans(&[span])?;
+async fn rows(store: &Store, query: &TotalsQuery, piece: &[Numbered]) -> Result<Vec<SumRow>, StoreError> {
+    let spans = numbered(piece)?;
     let (name, value) = query.only_tag.as_ref().map_or((None, None), |(name, value)| (Some(name), Some(value)));
     Ok(reading!(store, sql::ROLLUPS_BY_ROW, |text, conn| {
-        let mut asked = sqlx::query_as(text).bind(span);
+        let mut asked = sqlx::query_as(text).bind(spans);
         for dimension in &OF_ROWS {
             asked = asked.bind(query.by.contains(dimension));
         }
@@ -324,18 +361,26 @@ async fn piece(store: &Store, query: &TotalsQuery, span: (Timestamp, Timestamp))
     }))
 }
 
-fn spans(spans: &[(Timestamp, Timestamp)]) -> Result<Json, StoreError> {
-    Json::numbered(spans.iter().map(|(since, until)| Span { since: since.millis(), until: until.millis() }))
+/// Spans under their own numbers.
+pub(super) fn numbered(spans: &[Numbered]) -> Result<Json, StoreError> {
+    struct Spans<'a>(&'a [Numbered]);
+    impl Serialize for Spans<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let span = |(since, until): (Timestamp, Timestamp)| Span { since: since.millis(), until: until.millis() };
+            serializer.collect_map(self.0.iter().map(|(number, bounds)| (number, span(*bounds))))
+        }
+    }
+    Json::object(&Spans(spans))
 }
 
 impl TotalsQuery {
     /// The value that a dimension must have; `None` for any.
-    fn value_of(&self, dimension: Dimension) -> Option<&str> {
+    pub(super) fn value_of(&self, dimension: Dimension) -> Option<&str> {
         self.only.iter().find(|(restricted, _)| *restricted == dimension).map(|(_, value)| value.as_str())
     }
 
     /// Whether the buckets know all that is asked; otherwise the rows are read.
-    fn is_of_buckets(&self) -> bool {
+    pub fn is_of_buckets(&self) -> bool {
         let known = |dimension: &Dimension| OF_BUCKETS.contains(dimension);
         let whole = |at: Timestamp| at.bucket() == at || at.millis() == i64::MAX;
         self.by.iter().all(known)

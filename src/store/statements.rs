@@ -131,6 +131,9 @@ statements! {
     DRIVERS_BUCKETS = both "drivers/buckets";
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
+    EXPLORE_ROWS = both "explore/rows";
+    EXPLORE_SPREADS = both "explore/spreads";
+    EXPLORE_TAG_NAMES = both "explore/tag_names";
     FAILURES_ERRORS = both "failures/errors";
     FAILURES_FLAGGED = both "failures/flagged";
     FAILURES_MODELS = both "failures/models";
@@ -203,4 +206,9 @@ statements! {
     TURNS_OTHERS = both "turns/others";
     TURNS_TAKE = apart "turns/take";
     VERIFY_BUCKETS = both "verify/buckets";
+    VIEWS_LIST = both "views/list";
+    VIEWS_OTHERS = both "views/others";
+    VIEWS_REMOVE = both "views/remove";
+    VIEWS_RENAME = both "views/rename";
+    VIEWS_SAVE = both "views/save";
 }

@@ -1,5 +1,6 @@
 //! The dashboard as a browser meets it: what pages answer, under which policy, with which figures.
 
+mod explore;
 mod fixture;
 
 use std::collections::BTreeSet;
@@ -21,11 +22,18 @@ use crate::support::until;
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 
-const PATHS: [&str; 19] = [
+const PATHS: [&str; 26] = [
     "/",
     "/?range=24h",
     "/?range=7d&open=1",
     "/?range=12m",
+    "/explore",
+    "/explore?measure=completions&by=app%2Cprovider&range=7d&step=hour&top=20",
+    "/explore?measure=latency",
+    "/explore?measure=first_byte&by=none&range=90d",
+    "/explore?measure=tokens_out&by=tag.team&range=24h&chart=lines",
+    "/explore?measure=failures&by=route%2Cuser&range=12m",
+    "/explore?step=second",
     "/completions",
     "/completions?state=failed&n=100",
     "/completions/gen-1795098726-hostile",
@@ -164,7 +172,7 @@ async fn filters_hold_and_pages_lead_through_every_row_once() {
     let wrong = scene.caller.get("/completions?state=open").await.text();
     assert!(wrong.contains("settled, pending, unsettled or failed"));
     let added =
-        scene.caller.send(Method::GET, "/completions?app=a&by=tag&is=team%3Dx", &[], String::new()).await.unwrap();
+        scene.caller.send(Method::GET, "/completions?app=a&filter=tag&is=team%3Dx", &[], String::new()).await.unwrap();
     assert_eq!(added.status(), StatusCode::SEE_OTHER);
     assert_eq!(added.headers()["location"], "/completions?app=a&tag=team%3Dx");
     scene.running.stop().await;
@@ -196,7 +204,7 @@ async fn before_the_first_call_the_page_says_how_to_make_one_and_turns_when_it_c
     let page = scene.caller.get("/").await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(page.text().contains(&format!("http://{}/api/v1", scene.running.address())));
-    for path in ["/completions", "/budgets", "/alerts", "/status"] {
+    for path in ["/explore", "/completions", "/budgets", "/alerts", "/status"] {
         assert_eq!(scene.caller.get(path).await.status, StatusCode::OK, "{path}");
     }
     for (path, words) in

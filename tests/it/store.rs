@@ -6,6 +6,7 @@ pub(crate) mod calls;
 mod console;
 mod drivers;
 pub(crate) mod engines;
+mod explore;
 mod forecasts;
 mod outbox;
 pub(crate) mod rollups;

@@ -82,7 +82,7 @@ pub(super) async fn gather(
 fn label(step: Step, zone: Tz, since: Timestamp) -> String {
     let local = since.to_utc().with_timezone(&zone);
     match step {
-        Step::Hour => local.format("%H:%M").to_string(),
+        Step::Minute | Step::FiveMinutes | Step::QuarterHour | Step::Hour => local.format("%H:%M").to_string(),
         Step::Week => local.format("week of %-d %b").to_string(),
         Step::Day | Step::Month => local.format("%a %-d %b").to_string(),
     }

@@ -20,7 +20,8 @@ pub(super) use row::CallRow;
 /// Most rows that go to the database as one parameter: bounds its memory at some megabytes.
 const CHUNK: usize = 2_000;
 
-/// Which rows [`page`] shows; what is `None` restricts nothing. Values are compared exactly.
+/// Which rows [`page`] shows; what is `None` restricts nothing. Values are compared exactly; an empty text stands for
+/// "none named".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompletionFilter {
     /// `created_at` not before.

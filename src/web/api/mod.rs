@@ -2,6 +2,7 @@
 
 mod alerts;
 mod budgets;
+mod explore;
 mod failures;
 mod health;
 mod import;
@@ -109,6 +110,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/tally/v1/outbox", get(outbox::list))
         .route("/tally/v1/outbox/{id}/resend", post(outbox::resend))
         .route("/tally/v1/import", post(import::import))
+        .route("/tally/v1/explore", get(explore::json))
+        .route("/tally/v1/explore.csv", get(explore::csv))
         .route("/tally/v1/spend", get(spend::json))
         .route("/tally/v1/spend.csv", get(spend::csv))
         .route("/tally/v1/sql", get(sql::linked_json).post(sql::json))

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono_tz::Tz;
 
 use super::DashboardState;
+use super::chips::{self, Chip};
 use super::frame::{Frame, Page};
 use super::query::{link, segment};
 use super::respond::{PageError, html};
@@ -15,31 +16,13 @@ use crate::domain::ids::CallId;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 use crate::domain::window::WindowKind;
-use crate::report::{format, span, words};
-use crate::store::calls::{self, CompletionFilter, Cursor};
+use crate::report::filters::{FIELDS, Filters};
+use crate::report::{format, words};
+use crate::store::calls::{self, Cursor};
 use crate::store::rollups::{self, Sums, TotalsQuery};
 
 /// The path of the page.
 const PATH: &str = "/completions";
-
-/// What rows can be filtered by, as URLs and people name it.
-const FILTERS: [(&str, &str); 15] = [
-    ("model", "model"),
-    ("requested", "model asked for"),
-    ("app", "app"),
-    ("key", "key"),
-    ("provider", "provider"),
-    ("user", "user"),
-    ("session", "session"),
-    ("state", "state"),
-    ("endpoint", "endpoint"),
-    ("error", "error type"),
-    ("status", "HTTP status"),
-    ("flag", "flag"),
-    ("tag", "tag (name=value)"),
-    ("since", "from"),
-    ("until", "until"),
-];
 
 /// Rows a page may have; the first is the usual.
 const SIZES: [u32; 3] = [50, 100, 500];
@@ -47,9 +30,6 @@ const SIZES: [u32; 3] = [50, 100, 500];
 /// States that are offered as links.
 const STATES: [(&str, &str); 5] =
     [("", "all"), ("settled", "settled"), ("pending", "pending"), ("unsettled", "unsettled"), ("failed", "failed")];
-
-/// Most filters a URL is read for.
-const MAX_FILTERS: usize = 20;
 
 /// A cell whose absence has a word of its own.
 pub(super) struct Line {
@@ -86,12 +66,6 @@ pub(super) struct Badge {
     pub(super) word: String,
 }
 
-struct Chip {
-    name: &'static str,
-    value: String,
-    remove: String,
-}
-
 struct Choice {
     link: String,
     name: String,
@@ -107,7 +81,7 @@ struct CompletionsPage {
     chips: Vec<Chip>,
     /// Pairs that the form carries along.
     hidden: Vec<(&'static str, String)>,
-    filters: Vec<(&'static str, &'static str)>,
+    fields: Vec<(&'static str, &'static str)>,
     states: Vec<Choice>,
     problem: Option<String>,
     rows: Vec<Line>,
@@ -123,92 +97,37 @@ struct CompletionsPage {
 /// What the URL asks for.
 #[derive(Debug, Default)]
 struct Asked {
-    /// Filters in the order of [`FILTERS`], each once.
-    given: Vec<(&'static str, String)>,
+    filters: Filters,
     size: u32,
     before: Option<Cursor>,
-    /// A filter that the form adds.
-    added: Option<(&'static str, String)>,
 }
 
 impl Asked {
     fn read(pairs: &[(String, String)]) -> Self {
-        let mut asked = Self { size: SIZES[0], ..Self::default() };
-        let named = |name: &str| FILTERS.iter().map(|(key, _)| *key).find(|key| *key == name);
         let value = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.trim());
-        for (name, value) in pairs.iter().take(MAX_FILTERS) {
-            if let Some(key) = named(name).filter(|_| !value.trim().is_empty()) {
-                asked.set(key, value.trim().to_owned());
-            }
+        Self {
+            filters: Filters::read(pairs, &FIELDS.map(|(field, _)| field)),
+            size: value("n").and_then(|n| n.parse().ok()).filter(|n| SIZES.contains(n)).unwrap_or(SIZES[0]),
+            before: value("before").and_then(read_cursor),
         }
-        asked.size = value("n").and_then(|n| n.parse().ok()).filter(|n| SIZES.contains(n)).unwrap_or(SIZES[0]);
-        asked.before = value("before").and_then(read_cursor);
-        asked.added = value("by").and_then(named).zip(value("is").filter(|is| !is.is_empty()).map(str::to_owned));
-        asked
-    }
-
-    fn set(&mut self, key: &'static str, value: String) {
-        self.given.retain(|(known, _)| *known != key);
-        self.given.push((key, value));
-        self.given.sort_by_key(|(key, _)| FILTERS.iter().position(|(known, _)| known == key));
     }
 
     /// The page with other filters, size or place.
-    fn link(given: &[(&'static str, String)], size: u32, before: Option<&str>) -> String {
-        let size_text = size.to_string();
-        let mut pairs: Vec<(&str, &str)> = given.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    fn link(filters: &Filters, size: u32, before: Option<&str>) -> String {
+        let mut pairs = filters.pairs();
         if size != SIZES[0] {
-            pairs.push(("n", &size_text));
+            pairs.push(("n", size.to_string()));
         }
         if let Some(before) = before {
-            pairs.push(("before", before));
+            pairs.push(("before", before.to_owned()));
         }
-        link(PATH, pairs)
+        link(PATH, pairs.iter().map(|(name, value)| (*name, value.as_str())))
     }
+}
 
-    fn without(&self, key: &str) -> Vec<(&'static str, String)> {
-        self.given.iter().filter(|(known, _)| *known != key).cloned().collect()
-    }
-
-    fn filter(&self, zone: Tz, now: Timestamp) -> Result<CompletionFilter, String> {
-        let mut filter = CompletionFilter::default();
-        for (key, value) in &self.given {
-            let text = Some(value.clone());
-            match *key {
-                "model" => filter.model = text,
-                "app" => filter.app = text,
-                "key" => filter.key_name = text,
-                "provider" => filter.provider = text,
-                "user" => filter.end_user = text,
-                "session" => filter.session = text,
-                "endpoint" => filter.endpoint = text,
-                "error" => filter.error_type = text,
-                "requested" => filter.requested_model = text,
-                "flag" => filter.flag = text,
-                "status" => {
-                    let status = value
-                        .parse()
-                        .map_err(|_| format!("“{value}” is no HTTP status; write a number such as 429."))?;
-                    filter.http_status = Some(status);
-                }
-                "state" => {
-                    let state = CallState::parse(value).filter(|state| *state != CallState::Open);
-                    filter.state = Some(state.ok_or_else(|| {
-                        format!("“{value}” is no state; write settled, pending, unsettled or failed.")
-                    })?);
-                }
-                "tag" => {
-                    let (name, value) = value
-                        .split_once('=')
-                        .ok_or_else(|| format!("“{value}” is no tag; write its name, = and its value: team=search."))?;
-                    filter.tag = Some((name.trim().to_owned(), value.trim().to_owned()));
-                }
-                "since" => filter.since = Some(span::parse_time(value, zone, now).map_err(|error| error.to_string())?),
-                _ => filter.until = Some(span::parse_time(value, zone, now).map_err(|error| error.to_string())?),
-            }
-        }
-        Ok(filter)
-    }
+/// The rows that these filters leave.
+pub(super) fn rows(filters: &Filters) -> String {
+    Asked::link(filters, SIZES[0], None)
 }
 
 fn read_cursor(text: &str) -> Option<Cursor> {
@@ -225,15 +144,14 @@ pub(super) async fn page(
     State(state): State<DashboardState>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
-    let mut asked = Asked::read(&pairs);
-    if let Some((key, value)) = asked.added.take() {
+    let asked = Asked::read(&pairs);
+    if chips::adds(&pairs) {
         // The form's pair becomes a filter like any other, so that the URL says what is shown.
-        asked.set(key, value);
-        return Ok(Redirect::to(&Asked::link(&asked.given, asked.size, None)).into_response());
+        return Ok(Redirect::to(&Asked::link(&asked.filters, asked.size, None)).into_response());
     }
     let (now, zone) = (state.clock.now(), state.zone);
     let today = today(&state, now).await?;
-    let (filter, problem) = match asked.filter(zone, now) {
+    let (filter, problem) = match asked.filters.of_rows(zone, now) {
         Ok(filter) => (Some(filter), None),
         Err(problem) => (None, Some(problem)),
     };
@@ -247,31 +165,31 @@ pub(super) async fn page(
     let more = found.len() > size;
     found.truncate(size);
     let older =
-        found.last().filter(|_| more).map(|last| Asked::link(&asked.given, asked.size, Some(&write_cursor(last))));
+        found.last().filter(|_| more).map(|last| Asked::link(&asked.filters, asked.size, Some(&write_cursor(last))));
     html(&CompletionsPage {
         frame: Frame::new(&state, "Completions", Page::Completions),
         summary: summary(&today),
         spend_today: format::usd(today.cost),
-        chips: chips(&asked),
+        chips: chips::of(&asked.filters, |filters| Asked::link(filters, asked.size, None)),
         hidden: hidden(&asked),
-        filters: FILTERS.to_vec(),
+        fields: FIELDS.to_vec(),
         states: states(&asked),
         problem,
         known: known(&found),
         shown: words::counted(i64::try_from(found.len()).unwrap_or(i64::MAX), "row", "rows"),
         span: span_of(&found, now, zone),
         rows: table(&found, &state.catalogue.load(), now, zone),
-        newest: asked.before.is_some().then(|| Asked::link(&asked.given, asked.size, None)),
+        newest: asked.before.is_some().then(|| Asked::link(&asked.filters, asked.size, None)),
         older,
         sizes: SIZES
             .iter()
             .map(|size| Choice {
-                link: Asked::link(&asked.given, *size, None),
+                link: Asked::link(&asked.filters, *size, None),
                 name: size.to_string(),
                 current: *size == asked.size,
             })
             .collect(),
-        clear: Asked::link(&[], asked.size, None),
+        clear: Asked::link(&Filters::default(), asked.size, None),
     })
 }
 
@@ -293,21 +211,8 @@ fn summary(today: &Sums) -> String {
     format!("{} today{rest}", format::count(today.completions))
 }
 
-fn chips(asked: &Asked) -> Vec<Chip> {
-    let name = |key: &str| FILTERS.iter().find(|(known, _)| *known == key).map_or("", |(_, name)| name);
-    asked
-        .given
-        .iter()
-        .map(|(key, value)| Chip {
-            name: if *key == "tag" { "tag" } else { name(key) },
-            value: value.clone(),
-            remove: Asked::link(&asked.without(key), asked.size, None),
-        })
-        .collect()
-}
-
 fn hidden(asked: &Asked) -> Vec<(&'static str, String)> {
-    let mut hidden = asked.given.clone();
+    let mut hidden = asked.filters.pairs();
     if asked.size != SIZES[0] {
         hidden.push(("n", asked.size.to_string()));
     }
@@ -315,15 +220,19 @@ fn hidden(asked: &Asked) -> Vec<(&'static str, String)> {
 }
 
 fn states(asked: &Asked) -> Vec<Choice> {
-    let current = asked.given.iter().find(|(key, _)| *key == "state").map_or("", |(_, value)| value.as_str());
+    let current = asked.filters.value("state").unwrap_or_default();
     STATES
         .iter()
         .map(|(state, name)| {
-            let mut given = asked.without("state");
-            if !state.is_empty() {
-                given.push(("state", (*state).to_owned()));
+            let filters = match *state {
+                "" => asked.filters.without("state"),
+                state => asked.filters.with("state", state),
+            };
+            Choice {
+                link: Asked::link(&filters, asked.size, None),
+                name: (*name).to_owned(),
+                current: *state == current,
             }
-            Choice { link: Asked::link(&given, asked.size, None), name: (*name).to_owned(), current: *state == current }
         })
         .collect()
 }
@@ -424,25 +333,12 @@ pub(super) fn badge(call: &Call) -> Badge {
 mod tests {
     use super::*;
 
-    fn pairs(text: &str) -> Vec<(String, String)> {
-        url::form_urlencoded::parse(text.as_bytes()).into_owned().collect()
-    }
-
     #[test]
     fn a_url_says_all_and_is_written_one_way() {
-        let asked = Asked::read(&pairs("app=b&model=a%2Fx&app=c&n=100&unknown=1&state="));
-        assert_eq!(Asked::link(&asked.given, asked.size, None), "/completions?model=a%2Fx&app=c&n=100");
-        let added = Asked::read(&pairs("app=c&by=tag&is=team%3Dads"));
-        assert_eq!(added.added, Some(("tag", "team=ads".to_owned())));
-    }
-
-    #[test]
-    fn what_can_not_be_meant_is_told() {
-        let filter = |text| Asked::read(&pairs(text)).filter(chrono_tz::UTC, Timestamp(1_795_000_000_000));
-        assert!(filter("state=open").unwrap_err().contains("settled, pending"));
-        assert!(filter("tag=team").unwrap_err().contains("team=search"));
-        assert!(filter("since=yesterday").is_err());
-        assert_eq!(filter("since=7d&state=failed").unwrap().state, Some(CallState::Failed));
+        let pairs: Vec<_> =
+            url::form_urlencoded::parse(b"app=b&model=a%2Fx&app=c&n=100&unknown=1&state=").into_owned().collect();
+        let asked = Asked::read(&pairs);
+        assert_eq!(Asked::link(&asked.filters, asked.size, None), "/completions?model=a%2Fx&app=c&n=100");
     }
 
     #[test]

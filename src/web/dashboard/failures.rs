@@ -65,7 +65,7 @@ pub(super) async fn page(
     Query(asked): Query<Asked>,
 ) -> Result<Response, PageError> {
     let (now, zone) = (state.clock.now(), state.zone);
-    let range = asked.range.as_deref().and_then(Range::parse).unwrap_or(USUAL);
+    let range = asked.range.as_deref().and_then(|text| Range::parse(text, &Range::OF_PAGES)).unwrap_or(USUAL);
     let stretch = range.at(now, zone).map_err(|error| state.no_overview(error.into()))?;
     let since = stretch.steps.first().map_or(now, |step| step.0);
     // Times of OpenRouter's may be a little ahead of ours.
@@ -80,7 +80,7 @@ pub(super) async fn page(
             words::counted(found.error_calls, "error", "errors"),
             words::counted(found.mistake_calls, "silent mistake", "silent mistakes")
         ),
-        ranges: Range::ALL
+        ranges: Range::OF_PAGES
             .map(|choice| Choice {
                 link: link("/failures", (choice != USUAL).then_some(("range", choice.as_str()))),
                 name: choice.as_str(),

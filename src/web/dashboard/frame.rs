@@ -10,6 +10,7 @@ use crate::report::words;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Overview,
+    Explore,
     Completions,
     Failures,
     Budgets,
@@ -23,8 +24,9 @@ pub(super) enum Page {
 }
 
 impl Page {
-    const LISTED: [(Page, &'static str, &'static str); 9] = [
+    const LISTED: [(Page, &'static str, &'static str); 10] = [
         (Self::Overview, "/", "Overview"),
+        (Self::Explore, "/explore", "Explore"),
         (Self::Completions, "/completions", "Completions"),
         (Self::Failures, "/failures", "Failures"),
         (Self::Budgets, "/budgets", "Budgets"),

@@ -12,9 +12,11 @@ mod budget_forms;
 mod budget_replay;
 mod budgets;
 mod chart;
+mod chips;
 mod completion;
 mod completions;
 mod events;
+mod explore;
 mod failures;
 mod frame;
 mod keys;
@@ -24,6 +26,7 @@ mod query;
 pub mod refused;
 mod reports;
 mod respond;
+mod saved_views;
 pub mod snooze;
 mod sql;
 mod status;
@@ -139,6 +142,10 @@ pub fn listeners() -> Arc<Semaphore> {
 pub fn router(state: DashboardState) -> Router {
     let pages = Router::new()
         .route("/", get(overview::page))
+        .route("/explore", get(explore::page))
+        .route("/explore/views", post(saved_views::save))
+        .route("/explore/views/rename", post(saved_views::rename))
+        .route("/explore/views/remove", post(saved_views::remove))
         .route("/completions", get(completions::page))
         .route("/completions/{id}", get(completion::page))
         .route("/failures", get(failures::page))

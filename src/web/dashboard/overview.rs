@@ -6,12 +6,14 @@ use std::fmt::Write as _;
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::DashboardState;
 use super::budgets::{BudgetLine, lines};
-use super::chart::{spark, stack};
+use super::chart::{plot, spark, stack};
 use super::completions::{Line, line};
+use super::explore;
 use super::frame::{Frame, Page};
 use super::query::link;
 use super::respond::{PageError, html};
@@ -19,13 +21,16 @@ use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 use crate::report::attention::{self, Check, Level, Seen};
 use crate::report::estimates::{self, Estimates};
+use crate::report::explore::{By, Question, TOPS, Time};
 use crate::report::format;
-use crate::report::overview::{self, Overview, Running};
-use crate::report::range::{Range, Stretch};
-use crate::report::series::{Series, Stack};
+use crate::report::overview::{self, Overview, Running, TOP_NAMES};
+use crate::report::range::Range;
+use crate::report::scale::Unit;
+use crate::report::series::{self, Series, Stack};
 use crate::report::span::Step;
-use crate::report::{outlook, reconciliation, standing, words};
+use crate::report::{outlook, reconciliation, standing, timeline, words};
 use crate::store::calls::{self, CompletionFilter};
+use crate::store::rollups::Sums;
 use crate::store::{outbox, settlements};
 
 /// Rows of "latest completions".
@@ -76,6 +81,8 @@ struct Names {
     title: &'static str,
     head: &'static str,
     rows: Vec<NameRow>,
+    /// The same in Explore.
+    explore: String,
 }
 
 #[derive(Template)]
@@ -88,6 +95,8 @@ struct OverviewPage {
     budgets: Vec<BudgetLine>,
     chart: String,
     chart_about: String,
+    /// The chart's question in Explore.
+    explore: String,
     models: Vec<NameRow>,
     total: NameRow,
     before_head: String,
@@ -124,7 +133,7 @@ pub(super) async fn page(
     if latest.is_empty() {
         return empty(&state);
     }
-    let range = asked.range.as_deref().and_then(Range::parse).unwrap_or_default();
+    let range = asked.range.as_deref().and_then(|text| Range::parse(text, &Range::OF_PAGES)).unwrap_or_default();
     let open = asked.open.is_some();
     let seen = overview::read(store, range, open, now, zone).await.map_err(|error| state.no_overview(error))?;
     let (standings, backlog, outbox) =
@@ -151,15 +160,28 @@ pub(super) async fn page(
         presets: presets(range),
         figures: figures(&seen, &unknown, now, &state),
         budgets: lines(&standings, now),
-        chart: stack::draw(&bars(&seen, range, &state), &about(&seen.models, &state)),
-        chart_about: subtitle(&seen.models, range, &state),
+        chart: chart(&seen, now, zone),
+        chart_about: subtitle(&seen, range, now, zone),
+        explore: in_explore(range, series::TOP, "model"),
         models: seen.models.series.iter().map(|series| row(series, &seen.models, "model", "models")).collect(),
         total: total_row(&seen.models),
         before_head: before_head(range).to_owned(),
         toggle,
         names: vec![
-            Names { id: "apps", title: "Apps", head: "App", rows: names(&seen.apps, "app", "apps") },
-            Names { id: "keys", title: "Keys", head: "Key", rows: names(&seen.keys, "key", "keys") },
+            Names {
+                id: "apps",
+                title: "Apps",
+                head: "App",
+                rows: names(&seen.apps, "app", "apps"),
+                explore: in_explore(range, TOP_NAMES, "app"),
+            },
+            Names {
+                id: "keys",
+                title: "Keys",
+                head: "Key",
+                rows: names(&seen.keys, "key", "keys"),
+                explore: in_explore(range, TOP_NAMES, "key"),
+            },
         ],
         calm: checks.iter().filter(|check| check.level == Level::Calm).count(),
         checks,
@@ -182,19 +204,12 @@ fn empty(state: &DashboardState) -> Result<Response, PageError> {
 }
 
 fn presets(current: Range) -> Vec<Preset> {
-    let name = |range| match range {
-        Range::Day => "24 h",
-        Range::Week => "7 d",
-        Range::ThirtyDays => "30 d",
-        Range::Month => "month",
-        Range::Year => "12 m",
-    };
     let preset = |range: Range| Preset {
         link: link("/", [("range", range.as_str())]),
-        name: name(range),
+        name: range.name(),
         current: range == current,
     };
-    Range::ALL.map(preset).into()
+    Range::OF_PAGES.map(preset).into()
 }
 
 /// What the unknown costs of today and the month may be.
@@ -312,159 +327,125 @@ fn not_settled(running: &Running, about: &Estimates) -> String {
     text
 }
 
-fn bars(seen: &Overview, range: Range, state: &DashboardState) -> Vec<stack::Bar> {
-    let (models, zone) = (&seen.models, state.zone);
-    let nothing_before = models.before == Total::ZERO;
-    let mut still_gap = nothing_before;
-    let last = models.stretch.steps.len().saturating_sub(1);
-    let expected = match models.stretch.step {
+fn chart(seen: &Overview, now: Timestamp, zone: Tz) -> String {
+    let models = &seen.models;
+    let last = seen.stretch.steps.len().saturating_sub(1);
+    let expected = match seen.stretch.step {
         Step::Day => seen.today.outlook.ok(),
         Step::Month => seen.month.outlook.ok(),
-        Step::Hour | Step::Week => None,
+        _ => None,
     };
-    let expected = expected.map(|told| told.projected);
-    (0..models.stretch.steps.len())
-        .map(|place| {
-            let at = models.stretch.steps[place].0;
-            let sums = models.steps[place];
-            still_gap &= sums.completions + sums.failures == 0;
-            let parts: Vec<(usize, Total)> =
-                models.series.iter().map(|series| (series.colour, series.costs[place])).collect();
-            stack::Bar {
-                title: title(models, place, at, state),
-                parts,
-                inline: sums.inline_cost,
-                expected: expected.filter(|_| place == last),
-                label: label(models.stretch.step, range, place, at, zone),
-                gap: still_gap,
-            }
+    let expected = expected.map(|told| told.projected.picos());
+    let ticks = timeline::ticks(&seen.stretch.steps, zone);
+    let bars: Vec<stack::Bar> = ticks
+        .into_iter()
+        .enumerate()
+        .map(|(place, tick)| stack::Bar {
+            step: plot::Step { title: title(seen, place, zone), tick, bounds: None },
+            parts: models.series.iter().map(|series| (series.colour, series.steps[place].picos())).collect(),
+            inline: models.steps[place].inline_cost.picos(),
+            expected: expected.filter(|_| place == last),
         })
-        .collect()
+        .collect();
+    let recorded = |sums: &Sums| sums.completions + sums.failures > 0;
+    let gaps = if models.before.cost == Total::ZERO {
+        models.steps.iter().take_while(|sums| !recorded(sums)).count()
+    } else {
+        0
+    };
+    let about = format!(
+        "Stacked bars of spend by model, {}: {} in all. The table below holds the same figures.",
+        timeline::ends(seen.stretch.step, &seen.stretch.steps, now, zone),
+        format::usd(models.total.cost)
+    );
+    stack::draw(&bars, &stack::Shown { unit: Unit::Dollars, about: &about, gaps, before: &[], zooms: false })
 }
 
-fn title(stack: &Stack, place: usize, at: Timestamp, state: &DashboardState) -> String {
-    let name = step_name(stack.stretch.step, at, state.zone);
-    let mut lines = vec![format!("{name}: {}", format::usd(stack.steps[place].cost))];
-    for series in stack.series.iter().filter(|series| series.costs[place] != Total::ZERO) {
-        lines.push(format!("{} {}", name_of(series, "model", "models"), format::usd(series.costs[place])));
+fn title(seen: &Overview, place: usize, zone: Tz) -> String {
+    let models = &seen.models;
+    let name = timeline::name(seen.stretch.step, seen.stretch.steps[place].0, zone);
+    let mut lines = vec![format!("{name}: {}", format::usd(models.steps[place].cost))];
+    for series in models.series.iter().filter(|series| series.steps[place] != Total::ZERO) {
+        lines.push(format!("{} {}", name_of(series, "model", "models"), format::usd(series.steps[place])));
     }
     lines.join("\n")
 }
 
-fn step_name(step: Step, at: Timestamp, zone: chrono_tz::Tz) -> String {
-    let local = at.to_utc().with_timezone(&zone);
-    match step {
-        Step::Hour => local.format("%a %-d %b %H:%M"),
-        Step::Day | Step::Week => local.format("%a %-d %b"),
-        Step::Month => local.format("%B %Y"),
-    }
-    .to_string()
-}
-
-/// The label of the time axis at a step, and whether it goes on narrow screens; most steps have none.
-fn label(step: Step, range: Range, place: usize, at: Timestamp, zone: chrono_tz::Tz) -> Option<(String, bool)> {
-    use chrono::{Datelike as _, Timelike as _};
-    let local = at.to_utc().with_timezone(&zone);
-    match step {
-        Step::Hour => (local.hour().is_multiple_of(3))
-            .then(|| (local.format("%H:%M").to_string(), !local.hour().is_multiple_of(6))),
-        Step::Day | Step::Week if range == Range::Week => Some((local.format("%a %-d").to_string(), place % 2 == 1)),
-        Step::Day | Step::Week => {
-            let monday = local.weekday().num_days_from_monday() == 0;
-            monday.then(|| (local.format("Mon %-d %b").to_string(), (local.iso_week().week() % 2) == 1))
-        }
-        Step::Month => Some((local.format("%b").to_string(), place % 2 == 1)),
-    }
-}
-
-fn about(stack: &Stack, state: &DashboardState) -> String {
-    let (from, to) = ends(&stack.stretch, state);
-    format!(
-        "Stacked bars of spend by model, {from} to {to}: {} in all. The table below holds the same figures.",
-        format::usd(stack.total.cost)
-    )
-}
-
-fn subtitle(stack: &Stack, range: Range, state: &DashboardState) -> String {
-    let step = match stack.stretch.step {
-        Step::Hour => "an hour",
-        Step::Day => "a day",
-        Step::Week => "a week",
-        Step::Month => "a month",
-    };
-    let (from, to) = ends(&stack.stretch, state);
+fn subtitle(seen: &Overview, range: Range, now: Timestamp, zone: Tz) -> String {
     let expected = match range {
-        Range::Day => "last bar so far",
         Range::Year => "last bar so far, dashed: expected by the end of the month",
+        Range::Hour | Range::Day => "last bar so far",
         _ => "last bar so far, dashed: expected by midnight",
     };
-    format!("US$ {step}, {from} – {to}, {}; {expected}", state.zone.name())
+    let each = timeline::each(seen.stretch.step);
+    let ends = timeline::ends(seen.stretch.step, &seen.stretch.steps, now, zone);
+    format!("US$ {each}, {ends}, {}; {expected}", zone.name())
 }
 
-fn ends(stretch: &Stretch, state: &DashboardState) -> (String, String) {
-    let name = |at: Timestamp| {
-        let local = at.to_utc().with_timezone(&state.zone);
-        match stretch.step {
-            Step::Hour => local.format("%a %-d %b %H:%M").to_string(),
-            Step::Month => local.format("%b %Y").to_string(),
-            Step::Day | Step::Week => local.format("%-d %b").to_string(),
-        }
+/// The question of Explore that shows the same, by another name too, and with as many names or more.
+fn in_explore(range: Range, names: usize, by: &str) -> String {
+    let question = Question {
+        time: Time::Range(range),
+        by: By::parse(by).into_iter().collect(),
+        top: TOPS.into_iter().find(|top| *top >= names).unwrap_or(TOPS[0]),
+        ..Question::default()
     };
-    let first = stretch.steps.first().map(|step| name(step.0)).unwrap_or_default();
-    let last = stretch.steps.last().map(|step| name(step.0)).unwrap_or_default();
-    (first, last)
+    explore::link(&question)
 }
 
 fn before_head(range: Range) -> &'static str {
     match range {
+        Range::Hour => "hour before",
         Range::Day => "24 hours before",
         Range::Week => "7 days before by this hour",
         Range::ThirtyDays => "30 days before by this hour",
         Range::Month => "last month by this hour",
+        Range::NinetyDays => "90 days before by this hour",
         Range::Year => "12 months before by now",
     }
 }
 
-fn toggle(stack: &Stack, range: Range, open: bool) -> Option<(String, &'static str)> {
+fn toggle(stack: &Stack<Sums, Total>, range: Range, open: bool) -> Option<(String, &'static str)> {
     if open {
         return Some((link("/", [("range", range.as_str())]), "fewer models"));
     }
     stack.has_others.then(|| (link("/", [("range", range.as_str()), ("open", "1")]), "more models"))
 }
 
-fn name_of(series: &Series, one: &str, many: &str) -> String {
-    match &series.name {
+fn name_of(series: &Series<Sums, Total>, one: &str, many: &str) -> String {
+    match series.name() {
         _ if series.is_others() => format!("{} other {many}", series.names),
-        Some(name) => name.clone(),
+        Some(name) => name.to_owned(),
         None => format!("no {one} named"),
     }
 }
 
-fn row(series: &Series, stack: &Stack, one: &str, many: &str) -> NameRow {
-    let sums = &series.sums;
+fn row(series: &Series<Sums, Total>, stack: &Stack<Sums, Total>, one: &str, many: &str) -> NameRow {
+    let sums = &series.whole;
+    let course: Vec<i128> = series.steps.iter().map(|cost| cost.picos()).collect();
     NameRow {
         name: name_of(series, one, many),
-        link: series.name.as_deref().map(|name| link("/completions", [(one, name)])),
+        link: series.name().map(|name| link("/completions", [(one, name)])),
         colour: series.colour,
         spend: format::usd(sums.cost),
         share: format::share_of(sums.cost, stack.total.cost).unwrap_or_default(),
-        spark: if stack.stretch.steps.len() > 1 { spark::row(&series.costs) } else { String::new() },
+        spark: if course.len() > 1 { spark::row(&course) } else { String::new() },
         completions: format::count(sums.completions),
         tokens_in: format::short_count(sums.native_tokens_prompt),
         tokens_out: format::short_count(sums.native_tokens_completion),
         per_thousand: per_thousand(sums.cost, sums.completions - sums.unknown),
-        before: format::usd(series.before),
-        change: format::change(series.before, sums.cost),
+        before: format::usd(series.before.cost),
+        change: format::change(series.before.cost, sums.cost),
     }
 }
 
-fn total_row(stack: &Stack) -> NameRow {
-    let costs = stack.steps.iter().map(|sums| sums.cost).collect();
-    let all = Series { name: None, names: 1, colour: 0, sums: stack.total, costs, before: stack.before };
+fn total_row(stack: &Stack<Sums, Total>) -> NameRow {
+    let steps = stack.steps.iter().map(|sums| sums.cost).collect();
+    let all = Series { keys: Vec::new(), names: 1, colour: 0, whole: stack.total, steps, before: stack.before };
     NameRow { name: "Total".to_owned(), ..row(&all, stack, "model", "models") }
 }
 
-fn names(stack: &Stack, one: &str, many: &str) -> Vec<NameRow> {
+fn names(stack: &Stack<Sums, Total>, one: &str, many: &str) -> Vec<NameRow> {
     stack.series.iter().map(|series| row(series, stack, one, many)).collect()
 }
 

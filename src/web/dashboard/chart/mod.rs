@@ -6,6 +6,8 @@
 pub(super) mod answer;
 pub(super) mod budget;
 pub(super) mod burn;
+pub(super) mod lines;
+pub(super) mod plot;
 pub(super) mod spark;
 pub(super) mod stack;
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::escape;
 use crate::domain::money::Total;
-use crate::report::scale::{Hundredths, along};
+use crate::report::scale::{Hundredths, along, portion};
 
 /// Height of a small picture and of the little one in a table's row, in pixels.
 const HEIGHT: i64 = 56;
@@ -15,7 +15,8 @@ pub(crate) fn growth(steps: &[Total], begun: usize, before: &[Total], about: &st
     let now = running(&steps[..begun.min(steps.len())]);
     let before = running(before);
     let top = now.iter().chain(&before).copied().max().unwrap_or(Total::ZERO);
-    let path = |points: &[Total], of: usize| path(points, of, top, HEIGHT - 4, HEIGHT - 1);
+    let picos = |points: &[Total]| points.iter().map(|point| point.picos()).collect::<Vec<_>>();
+    let path = |points: &[Total], of: usize| path(&picos(points), of, top.picos(), HEIGHT - 4, HEIGHT - 1);
     format!(
         r#"<svg class="spark" viewBox="0 0 100 {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{}"><path class="line before" d="{}"/><path class="line" d="{}"/></svg>"#,
         escape(about),
@@ -50,9 +51,9 @@ pub(crate) fn bars(steps: &[Total], begun: usize, expected: Option<Total>, about
     svg
 }
 
-/// A name's course in its row of a table.
-pub(crate) fn row(steps: &[Total]) -> String {
-    let top = steps.iter().copied().max().unwrap_or(Total::ZERO);
+/// A name's course in its row of a table, in figures of any unit.
+pub(crate) fn row(steps: &[i128]) -> String {
+    let top = steps.iter().copied().max().unwrap_or(0);
     let line = path(steps, steps.len().saturating_sub(1), top, ROW_HEIGHT - 3, ROW_HEIGHT - 1);
     if line.is_empty() {
         return String::new();
@@ -75,14 +76,14 @@ fn running(steps: &[Total]) -> Vec<Total> {
 }
 
 /// A line over `of` equal steps of a width of 100.
-fn path(points: &[Total], of: usize, top: Total, height: i64, base: i64) -> String {
+fn path(points: &[i128], of: usize, top: i128, height: i64, base: i64) -> String {
     if points.len() < 2 || of == 0 {
         return String::new();
     }
     let of = i64::try_from(of).unwrap_or(1);
     let mut path = String::new();
     for (place, point) in (0_i64..).zip(points) {
-        let (x, y) = (Hundredths(place * 10_000 / of), Hundredths(base * 100 - along(*point, top, height * 100)));
+        let (x, y) = (Hundredths(place * 10_000 / of), Hundredths(base * 100 - portion(*point, top, height * 100)));
         let _ = write!(path, "{}{x},{y}", if place == 0 { "M" } else { " " });
     }
     path

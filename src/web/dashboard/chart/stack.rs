@@ -1,136 +1,106 @@
-//! Stacked bars of spend over time: the largest name at the bottom, what is not settled hatched, what is expected dashed.
+//! Stacked bars over time: the largest name at the bottom, what is not settled hatched, what is expected dashed.
 
 use std::fmt::Write as _;
 
-use super::escape;
-use crate::domain::money::Total;
-use crate::report::scale::{Axis, Hundredths, along};
-
-/// Height of the picture, its base line, and the room above the highest line, in pixels.
-const HEIGHT: i64 = 236;
-const BASE: i64 = 208;
-const ROOM: i64 = 4;
+use super::plot::{Plot, Step};
+use crate::report::scale::{Hundredths, Unit};
 
 /// Pixels between two parts of a bar.
 const PART_GAP: i64 = 100;
 
-/// Steps whose label would run out of the picture are labelled to their left: from this place on, in hundredths of a percent.
-const LABEL_LEFT_FROM: i64 = 8_800;
+/// More bars than these stand without a space between them.
+const SPACED: usize = 400;
 
-/// One bar.
+/// One bar, in figures of the chart's unit.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bar {
-    /// What it shows, one line a name, for the pointer.
-    pub(crate) title: String,
-    /// The parts from the bottom up: colour and amount.
-    pub(crate) parts: Vec<(usize, Total)>,
+    /// Its step.
+    pub(crate) step: Step,
+    /// The parts from the bottom up: colour and figure; those below zero hang from it.
+    pub(crate) parts: Vec<(usize, i128)>,
     /// How much of it, at the top, is not settled.
-    pub(crate) inline: Total,
+    pub(crate) inline: i128,
     /// What it will be; `None` once it is over.
-    pub(crate) expected: Option<Total>,
-    /// A label of the time axis at its left edge; `minor` ones go on narrow screens.
-    pub(crate) label: Option<(String, bool)>,
-    /// Nothing was recorded yet.
-    pub(crate) gap: bool,
+    pub(crate) expected: Option<i128>,
 }
 
-/// Draws the bars; `about` says in a sentence what they show.
-pub(crate) fn draw(bars: &[Bar], about: &str) -> String {
-    let total = |bar: &Bar| bar.parts.iter().map(|(_, amount)| *amount).sum::<Total>();
-    let highest =
-        bars.iter().map(|bar| total(bar).max(bar.expected.unwrap_or(Total::ZERO))).max().unwrap_or(Total::ZERO);
-    let axis = Axis::holding(highest);
-    let y = |amount: Total| BASE * 100 - along(amount, axis.top, (BASE - ROOM) * 100);
-    let mut svg = format!(r#"<figure class="chart"><svg height="{HEIGHT}" aria-hidden="true">"#);
-    for (amount, label) in &axis.ticks {
-        let _ = write!(svg, r#"<text class="end" x="36" y="{}">{label}</text>"#, Hundredths(y(*amount) + 400));
+impl Bar {
+    fn above(&self) -> i128 {
+        self.parts.iter().map(|(_, figure)| (*figure).max(0)).sum()
     }
-    let _ = write!(
-        svg,
-        r#"</svg><svg class="stack" height="{HEIGHT}" tabindex="0" role="img" aria-label="{}">"#,
-        escape(about)
-    );
-    for (amount, _) in axis.ticks.iter().skip(1) {
-        let at = Hundredths(y(*amount));
-        let _ = write!(svg, r#"<line class="grid" x2="100%" y1="{at}" y2="{at}"/>"#);
+
+    fn below(&self) -> i128 {
+        self.parts.iter().map(|(_, figure)| (*figure).min(0)).sum()
     }
-    let width = 10_000 / i64::try_from(bars.len().max(1)).unwrap_or(1);
-    let gaps = i64::try_from(bars.iter().take_while(|bar| bar.gap).count()).unwrap_or(0);
-    if gaps > 0 {
-        gap(&mut svg, gaps * width);
+}
+
+/// What is drawn beside the bars.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a> {
+    /// What the figures are.
+    pub(crate) unit: Unit,
+    /// The picture in a sentence.
+    pub(crate) about: &'a str,
+    /// Steps at the beginning before anything was recorded.
+    pub(crate) gaps: usize,
+    /// What each step was in the time before; may be shorter, or empty.
+    pub(crate) before: &'a [Option<i128>],
+    /// Whether one can look closer.
+    pub(crate) zooms: bool,
+}
+
+/// Draws the bars.
+pub(crate) fn draw(bars: &[Bar], shown: &Shown<'_>) -> String {
+    let before = shown.before.iter().copied().flatten().max().unwrap_or(0);
+    let high = bars.iter().map(|bar| bar.above().max(bar.expected.unwrap_or(0))).max().unwrap_or(0).max(before);
+    let low = bars.iter().map(Bar::below).min().unwrap_or(0);
+    let plot = Plot::holding(low, high, shown.unit, bars.len());
+    let mut svg = String::new();
+    plot.open(&mut svg, shown.about, shown.gaps, shown.zooms);
+    for (place, bar) in bars.iter().enumerate() {
+        plot.open_step(&mut svg, place, &bar.step);
+        one(&mut svg, bar, &plot, place, bars.len() <= SPACED);
+        svg.push_str("</g>");
     }
-    for (place, bar) in (0_i64..).zip(bars) {
-        one(&mut svg, bar, place * width, width, &y);
+    if !shown.before.is_empty() {
+        Plot::open_lines(&mut svg);
+        plot.line(&mut svg, "line before", shown.before);
+        svg.push_str("</svg>");
     }
-    let _ = write!(svg, r#"<line class="base" x2="100%" y1="{BASE}" y2="{BASE}"/></svg></figure>"#);
+    plot.close(&mut svg);
     svg
 }
 
-fn gap(svg: &mut String, width: i64) {
-    let _ = write!(svg, r#"<rect class="gap" width="{}%" y="{ROOM}" height="{}"/>"#, Hundredths(width), BASE - ROOM);
-    if width > 1_200 {
-        let _ = write!(
-            svg,
-            r#"<text class="middle t2" x="{}%" y="{}">not recorded</text>"#,
-            Hundredths(width / 2),
-            BASE / 2
-        );
-    }
-}
-
-fn one(svg: &mut String, bar: &Bar, left: i64, width: i64, y: &impl Fn(Total) -> i64) {
-    let (x, wide) = (Hundredths(left + width / 10), Hundredths(width * 8 / 10));
-    if let Some((label, minor)) = &bar.label {
-        let tick = Hundredths(left);
-        let class = match (left >= LABEL_LEFT_FROM, *minor) {
-            (true, true) => "end t2",
-            (true, false) => "end",
-            (false, true) => "t2",
-            (false, false) => "",
+fn one(svg: &mut String, bar: &Bar, plot: &Plot, place: usize, spaced: bool) {
+    let (left, right) = (plot.x(place), plot.x(place + 1));
+    let width = right - left;
+    let (x, wide) = if spaced { (left + width / 10, width * 8 / 10) } else { (left, width) };
+    let (x, wide) = (Hundredths(x), Hundredths(wide));
+    let (mut above, mut below) = (0, 0);
+    for (colour, figure) in &bar.parts {
+        let (bottom, top) = if *figure >= 0 {
+            above += figure;
+            (plot.y(above - figure), plot.y(above))
+        } else {
+            below += figure;
+            (plot.y(below), plot.y(below - figure))
         };
-        let text_at = if left >= LABEL_LEFT_FROM { 10_000 } else { left + 40 };
-        let _ = write!(
-            svg,
-            r#"<line class="base" x1="{tick}%" x2="{tick}%" y1="{BASE}" y2="{}"/><text class="{class}" x="{}%" y="{}">{}</text>"#,
-            BASE + 6,
-            Hundredths(text_at),
-            BASE + 18,
-            escape(label)
-        );
-    }
-    let _ = write!(svg, "<g><title>{}</title>", escape(&bar.title));
-    let mut below = Total::ZERO;
-    for (colour, amount) in &bar.parts {
-        let (bottom, top) = (y(below), y(below + *amount));
-        below += *amount;
         // A gap parts the names; a part that is thinner than the gap is not drawn away.
         let height = if bottom - top > 2 * PART_GAP { bottom - top - PART_GAP } else { bottom - top };
         if height > 0 {
-            let _ = write!(
-                svg,
-                r#"<rect class="s{colour}" x="{x}%" y="{}" width="{wide}%" height="{}"/>"#,
-                Hundredths(top),
-                Hundredths(height)
-            );
+            let (top, height) = (Hundredths(top), Hundredths(height));
+            let _ = write!(svg, r#"<rect class="s{colour}" x="{x}%" y="{top}" width="{wide}%" height="{height}"/>"#);
         }
     }
-    let hatched = y(below - bar.inline) - y(below);
-    if bar.inline > Total::ZERO && hatched > 0 {
-        let _ = write!(
-            svg,
-            r#"<rect x="{x}%" y="{}" width="{wide}%" height="{}" fill="url(#hatch)"/>"#,
-            Hundredths(y(below)),
-            Hundredths(hatched)
-        );
+    let hatched = plot.y(above - bar.inline) - plot.y(above);
+    if bar.inline > 0 && hatched > 0 {
+        let (top, height) = (Hundredths(plot.y(above)), Hundredths(hatched));
+        let _ = write!(svg, r#"<rect x="{x}%" y="{top}" width="{wide}%" height="{height}" fill="url(#hatch)"/>"#);
     }
-    if let Some(expected) = bar.expected.filter(|expected| *expected > below) {
-        let (top, bottom) = (y(expected), y(below));
-        let _ = write!(
-            svg,
-            r#"<rect class="today" x="{x}%" y="{}" width="{wide}%" height="{}"/>"#,
-            Hundredths(top),
-            Hundredths((bottom - top - PART_GAP).max(0))
-        );
+    if let Some(expected) = bar.expected.filter(|expected| *expected > above) {
+        let (top, bottom) = (plot.y(expected), plot.y(above));
+        let height = Hundredths((bottom - top - PART_GAP).max(0));
+        let _ =
+            write!(svg, r#"<rect class="today" x="{x}%" y="{}" width="{wide}%" height="{height}"/>"#, Hundredths(top));
     }
-    svg.push_str("</g>");
 }

@@ -1,0 +1,1 @@
+SELECT COUNT(*) FROM saved_views WHERE name <> $1

@@ -1,0 +1,1 @@
+DELETE FROM saved_views WHERE name = $1
