@@ -124,15 +124,17 @@ statements! {
     COMPARISONS_SAVE = both "comparisons/save";
     COMPARISONS_SAVE_BALANCE = both "comparisons/save_balance";
     COMPARISONS_SINCE = both "comparisons/since";
-    DRIVERS_BUCKETS = both "drivers/buckets";
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
     FAILURES_ERRORS = both "failures/errors";
     FAILURES_FLAGGED = both "failures/flagged";
-    FAILURES_MODELS = both "failures/models";
     FORECASTS_CLEAR = both "forecasts/clear";
     FORECASTS_LIST = both "forecasts/list";
     FORECASTS_SAVE = both "forecasts/save";
+    NOTES_GET = both "notes/get";
+    NOTES_HOLD = locked "notes/hold";
+    NOTES_REMOVE = both "notes/remove";
+    NOTES_SET = both "notes/set";
     OUTBOX_ATTACH = both "outbox/attach";
     OUTBOX_COMPOSABLE = both "outbox/composable";
     OUTBOX_COUNTS = both "outbox/counts";
@@ -163,10 +165,16 @@ statements! {
     REPORTS_RUN = both "reports/run";
     REPORTS_SAVE = both "reports/save";
     ROLLUPS_ADD = apart "rollups/add";
-    ROLLUPS_BY_BUCKET = both "rollups/by_bucket";
+    ROLLUPS_ADD_SERIES = apart "rollups/add_series";
     ROLLUPS_BY_ROW = both "rollups/by_row";
     ROLLUPS_EXTENT = both "rollups/extent";
-    ROLLUPS_HOURS = both "rollups/hours";
+    ROLLUPS_FIND_SERIES = both "rollups/find_series";
+    ROLLUPS_FIND_TIMINGS = locked "rollups/find_timings";
+    ROLLUPS_RESERVE_TIMINGS = apart "rollups/reserve_timings";
+    ROLLUPS_SAVE_TIMINGS = apart "rollups/save_timings";
+    ROLLUPS_SERIES = both "rollups/series";
+    ROLLUPS_SUMS = both "rollups/sums";
+    ROLLUPS_TIMINGS = both "rollups/timings";
     SETTLEMENTS_BACKLOG = both "settlements/backlog";
     SETTLEMENTS_DUE_INLINE = skipping "settlements/due_inline";
     SETTLEMENTS_DUE_UNKNOWN = skipping "settlements/due_unknown";
@@ -192,5 +200,6 @@ statements! {
     TALLY_KEYS_REVOKE = both "tally_keys/revoke";
     TALLY_KEYS_SPEND = both "tally_keys/spend";
     TALLY_KEYS_USED = both "tally_keys/used";
-    VERIFY_BUCKETS = both "verify/buckets";
+    VERIFY_SUMS = both "verify/sums";
+    VERIFY_TIMINGS = both "verify/timings";
 }
