@@ -68,6 +68,7 @@ fn standings(count: usize, now: Timestamp) -> anyhow::Result<Vec<Standing>> {
             Ok(Standing {
                 window: budget.window.window_at(budget.zone, now),
                 limit: budget.limit,
+                next_limit: budget.limit,
                 paused: false,
                 spent: Total::ZERO,
                 frees_at: None,

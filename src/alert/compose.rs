@@ -13,11 +13,13 @@ use super::written::Written;
 use crate::clock::Clock;
 use crate::domain::alert::CrossingKind;
 use crate::domain::budget::{Budget, BudgetName, OTHER};
+use crate::domain::forecast;
 use crate::domain::snooze::{self, Signer};
 use crate::domain::window::Window;
 use crate::report::burn;
 use crate::store::alerts::Alert;
 use crate::store::budgets::Spent;
+use crate::store::forecasts::StoredForecast;
 use crate::store::outbox::{Composable, Message};
 use crate::store::{self, Store, StoreError};
 
@@ -26,6 +28,9 @@ const RECIPIENTS_AT_ONCE: u32 = 50;
 
 /// Calls shown as the dearest.
 const DEAREST: usize = 5;
+
+/// How far from a crossing the forecast may have been made that is told with it, in milliseconds.
+const FORESEEN_WITHIN_MS: i64 = forecast::HOUR_MS;
 
 /// How long one reading of what the spend went to may take; a mail goes without rather than late.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(5);
@@ -132,7 +137,12 @@ impl Composer {
             value => store::budgets::spent_of(&mut tx, &last.budget, value, window.start, window.end).await?,
         };
         let kept = store::forecasts::load(&mut tx).await?.remove(last.budget.as_str());
-        let outlook = kept.filter(|kept| kept.window_start == window.start).and_then(|kept| kept.outlook.ok());
+        let is_of_then = |kept: &StoredForecast| {
+            let apart = last.crossed_at.millis().abs_diff(kept.as_of.millis());
+            kept.window_start == window.start && apart <= FORESEEN_WITHIN_MS.unsigned_abs()
+        };
+        let outlook = kept.filter(is_of_then).and_then(|kept| kept.outlook.ok());
+        let outlook = outlook.and_then(|outlook| outlook.unless_belied(last.spent));
         tx.rollback().await?;
         let Some(budget) = budget else { return Err(ComposeError::UnknownBudget(last.budget.clone())) };
         // Of one value's account, what is told of calls is told of its own.

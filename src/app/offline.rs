@@ -1,6 +1,6 @@
 //! What commands do themselves where no daemon runs: they take the owner's locks, write, and leave.
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{OpenLedger, open, open_store};
@@ -23,7 +23,7 @@ pub struct Teller<'a> {
 
 impl Teller<'_> {
     /// Records items, as one request does.
-    pub async fn tell(&self, items: &[Value]) -> Result<Summary, LedgerError> {
+    pub async fn tell(&self, items: &[Box<RawValue>]) -> Result<Summary, LedgerError> {
         intake::take(self.ledger, self.clock, self.entropy, &self.keys, None, items).await
     }
 }

@@ -10,7 +10,7 @@ mod index;
 mod recent;
 mod reserve;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -40,6 +40,8 @@ pub struct Standing {
     pub window: Window,
     /// The limit of that window: the budget's own, or what holds in its place.
     pub limit: Money,
+    /// The limit of the window after it, as far as it is known: without what was topped up or rolled over.
+    pub next_limit: Money,
     /// Whether it is paused: it refuses nothing.
     pub paused: bool,
     /// What the window's rows cost: charged plus upstream, unknown costs left out.
@@ -63,6 +65,12 @@ impl Standing {
         if self.is_over(now) { Total::ZERO } else { self.spent }
     }
 
+    /// The limit of the window that holds `now`. What rolls over into one that began after the last commit is known with
+    /// the next.
+    fn limit_at(&self, now: Timestamp) -> Money {
+        if self.is_over(now) { self.next_limit } else { self.limit }
+    }
+
     /// When the window that holds `now` began.
     fn start_at(&self, now: Timestamp) -> Timestamp {
         self.window.end.filter(|_| self.is_over(now)).unwrap_or(self.window.start)
@@ -81,18 +89,20 @@ pub struct Accounts {
     pub common: Standing,
     /// The accounts: one under [`WHOLE`], or those of a budget's values.
     pub by_value: Arc<HashMap<Arc<str>, Standing>>,
+    /// Whether values that have none there share one, as more came than have an account of their own.
+    pub shared: bool,
 }
 
 impl Accounts {
     /// Those of a budget that is one account.
     pub fn whole(standing: Standing) -> Self {
         let by_value = Arc::new(HashMap::from([(Arc::from(WHOLE), standing.clone())]));
-        Self { common: standing, by_value }
+        Self { common: standing, by_value, shared: false }
     }
 
     /// The account of a value: its own, or the one that values share.
     fn key(&self, value: Arc<str>) -> Arc<str> {
-        let full = self.by_value.len() >= MAX_VALUES || self.by_value.contains_key(OTHER);
+        let full = self.shared || self.by_value.len() >= MAX_VALUES;
         if full && !self.by_value.contains_key(&value) { OTHER.into() } else { value }
     }
 
@@ -210,6 +220,8 @@ struct Held {
     hold: Hold,
     places: Vec<Place>,
     asker: Asker,
+    /// Whether its row says so in the database, where other daemons see it and may let it go.
+    written: bool,
 }
 
 #[derive(Debug, Default)]
@@ -279,6 +291,12 @@ impl Book {
 
     /// Publishes new standings, and what became of calls in the same commit; only the ledger's writer does.
     pub fn publish(&self, accounts: Vec<Accounts>, calls: &[CallChange]) {
+        self.publish_beside(accounts, None, calls);
+    }
+
+    /// As [`Book::publish`], after taking over `held`, all that rows of the database hold back, where other daemons write
+    /// in it too: theirs is held back here as well, and what they let go is let go here.
+    pub fn publish_beside(&self, accounts: Vec<Accounts>, held: Option<&[CallChange]>, calls: &[CallChange]) {
         let budgets = accounts.iter().map(|accounts| &accounts.common.budget);
         let mut board = self.board.load_full();
         let is_same = budgets.len() == board.budgets.len()
@@ -291,6 +309,9 @@ impl Book {
         if !is_same {
             state.move_to(&self.board.load(), &board);
             self.board.store(Arc::clone(&board));
+        }
+        if let Some(held) = held {
+            state.take_over(&board, held);
         }
         for change in calls {
             state.change(&board, change);
@@ -373,14 +394,14 @@ impl State {
             }
             let reserved = self.reserves.since(*budget, value, standing.start_at(now));
             let taken = standing.spent_at(now) + reserved + estimate.into();
-            (taken > standing.limit.into()).then_some((standing, value, reserved))
+            (taken > standing.limit_at(now).into()).then_some((standing, value, reserved))
         });
         let (standing, value, reserved) =
             room.max_by_key(|(standing, ..)| standing.resets_at().map_or(i64::MAX, Timestamp::millis))?;
         Some(Exceeded {
             budget: standing.budget.name.to_string(),
             value: (**value != *WHOLE).then(|| value.to_string()),
-            limit: standing.limit.into(),
+            limit: standing.limit_at(now).into(),
             spent: standing.spent_at(now),
             reserved,
             estimate,
@@ -391,7 +412,7 @@ impl State {
     fn hold(&mut self, call: CallId, hold: Hold, places: Vec<Place>, asker: Asker) {
         self.let_go(call);
         self.reserves.add(&places, &hold);
-        self.held.insert(call, Held { hold, places, asker });
+        self.held.insert(call, Held { hold, places, asker, written: false });
     }
 
     fn let_go(&mut self, call: CallId) {
@@ -414,13 +435,32 @@ impl State {
             (None, _) => self.let_go(change.call_id),
             (Some(hold), Some(known)) => {
                 self.reserves.take(&known.places, &known.hold);
-                known.hold = hold;
+                (known.hold, known.written) = (hold, true);
                 self.reserves.add(&known.places, &known.hold);
             }
             (Some(hold), None) => {
                 let mut places = board.places(&change.asker.subject());
                 resolve(&self.budgets, &mut places);
                 self.hold(change.call_id, hold, places, change.asker.clone());
+                if let Some(held) = self.held.get_mut(&change.call_id) {
+                    held.written = true;
+                }
+            }
+        }
+    }
+
+    /// What rows hold back is `held`, and no more.
+    fn take_over(&mut self, board: &Board, held: &[CallChange]) {
+        let stays: HashSet<CallId> = held.iter().map(|change| change.call_id).collect();
+        let gone: Vec<CallId> =
+            self.held.iter().filter(|(id, held)| held.written && !stays.contains(id)).map(|(id, _)| *id).collect();
+        for call in gone {
+            self.let_go(call);
+        }
+        for change in held {
+            let is_as_known = self.held.get(&change.call_id).is_some_and(|known| Some(known.hold) == change.held);
+            if !is_as_known {
+                self.change(board, change);
             }
         }
     }
@@ -460,6 +500,46 @@ pub fn frees_at(kind: WindowKind, limit: Money, spent: Total, costs: &BTreeMap<T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::budget::{BudgetSpec, Origin};
+
+    #[test]
+    fn what_was_topped_up_is_not_spent_in_the_next_window_before_that_is_turned_to() {
+        let usd = |usd| Money::from_usd(usd).unwrap();
+        let spec = serde_json::json!({ "name": "b", "window": "month", "limit_usd": 0, "when_exceeded": "block" });
+        let spec: BudgetSpec = serde_json::from_value(spec).unwrap();
+        let budget = Arc::new(spec.into_budget(Origin::File, chrono_tz::UTC).unwrap());
+        let now = Timestamp::parse("2026-11-30T23:59:59Z").unwrap();
+        let window = budget.window_at(now);
+        let book = Arc::new(Book::default());
+        let standing = Standing {
+            budget,
+            window,
+            limit: usd(25),
+            next_limit: usd(0),
+            paused: false,
+            spent: Total::ZERO,
+            frees_at: None,
+            inline: Total::ZERO,
+            unknown: 0,
+        };
+        book.publish(vec![Accounts::whole(standing)], &[]);
+        let tags = BTreeMap::new();
+        let subject = AdmissionSubject {
+            app: None,
+            key_name: None,
+            end_user: None,
+            session: None,
+            model: Some("a/b"),
+            models: &[],
+            models_unread: false,
+            tags: &tags,
+            opaque_body: false,
+        };
+        let wish = Wish { call_id: CallId::new(now, 1), subject, size: Size::default() };
+        assert!(book.admit(&wish, &Catalogue::default(), now).unwrap().is_some());
+        let refused = book.admit(&wish, &Catalogue::default(), now.plus_millis(1_000)).unwrap_err();
+        assert_eq!(refused.limit, Total::ZERO);
+    }
 
     #[test]
     fn a_rolling_budget_says_when_enough_has_left_its_window() {

@@ -5,14 +5,17 @@
 //! megabytes. It knows strings from structure: a completion that talks of `"usage"` is a string to it.
 //! It may not judge what the values mean.
 
+mod kept;
+mod node;
+
+pub(super) use self::kept::Kept;
+pub(super) use self::node::{EACH, Node};
+
 /// Longest single value kept, in bytes; a longer one is passed over.
 pub(super) const MAX_VALUE: usize = 16 * 1024;
 
 /// Most bytes kept of one text, all values together.
 const MAX_KEPT: usize = 48 * 1024;
-
-/// Room made at once for the values kept of one text, in bytes.
-const USUAL_KEPT: usize = 256;
 
 /// Room made at once for a key, in bytes.
 const USUAL_KEY: usize = 32;
@@ -22,116 +25,6 @@ const MAX_KEY: usize = 64;
 
 /// Deepest nesting of a [`Node`] tree.
 const MAX_DEPTH: usize = 8;
-
-/// Most fields a [`Node`] tree may name.
-pub(super) const MAX_FIELDS: usize = 40;
-
-/// A place in the JSON text: which value to keep there and which members to look into.
-pub(super) struct Node {
-    /// The member's name; [`EACH`] for the elements of an array.
-    pub(super) name: &'static str,
-    /// Where to keep the value: a scalar as its own text, an object or array as a mark that it was there.
-    pub(super) field: Option<u8>,
-    /// Keep an object or array as its whole text too.
-    pub(super) whole: bool,
-    /// Keep nothing of the value but a mark that it was there and not empty: for what may not be kept.
-    pub(super) seen: bool,
-    /// What to look into.
-    pub(super) members: &'static [Node],
-}
-
-/// The name of the node that stands for every element of an array.
-pub(super) const EACH: &str = "[]";
-
-impl Node {
-    /// A value to keep.
-    pub(super) const fn value(name: &'static str, field: u8) -> Self {
-        Self { name, field: Some(field), whole: false, seen: false, members: &[] }
-    }
-
-    /// A value to keep as it stands, whatever it is.
-    pub(super) const fn whole(name: &'static str, field: u8) -> Self {
-        Self { name, field: Some(field), whole: true, seen: false, members: &[] }
-    }
-
-    /// Members to look into.
-    pub(super) const fn members(name: &'static str, members: &'static [Node]) -> Self {
-        Self { name, field: None, whole: false, seen: false, members }
-    }
-
-    /// A value to keep (or to mark) and members to look into.
-    pub(super) const fn marked(name: &'static str, field: u8, members: &'static [Node]) -> Self {
-        Self { name, field: Some(field), whole: false, seen: false, members }
-    }
-
-    /// A value of which nothing is kept but that it was there, and neither null, false nor empty.
-    pub(super) const fn seen(name: &'static str, field: u8) -> Self {
-        Self::seen_or(name, field, &[])
-    }
-
-    /// The same where a text or number stands, and members to look into where an object or array does.
-    pub(super) const fn seen_or(name: &'static str, field: u8, members: &'static [Node]) -> Self {
-        Self { name, field: Some(field), whole: false, seen: true, members }
-    }
-
-    fn member(&self, name: &[u8]) -> Option<&'static Node> {
-        self.members.iter().find(|node| node.name.as_bytes() == name)
-    }
-}
-
-/// The values kept of one text.
-#[derive(Debug)]
-pub(super) struct Kept {
-    bytes: Vec<u8>,
-    spans: [Option<(u32, u32)>; MAX_FIELDS],
-    /// A bit for each field whose value was there and too long to keep.
-    passed_over: u64,
-}
-
-impl Default for Kept {
-    fn default() -> Self {
-        Self { bytes: Vec::with_capacity(USUAL_KEPT), spans: [None; MAX_FIELDS], passed_over: 0 }
-    }
-}
-
-impl Kept {
-    /// Forgets everything, and keeps the memory for the next text.
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.spans = [None; MAX_FIELDS];
-        self.passed_over = 0;
-    }
-
-    /// Whether a value was there and is not kept, for its length.
-    pub(super) fn is_passed_over(&self, field: u8) -> bool {
-        self.passed_over & (1 << field) != 0
-    }
-
-    /// The value's own JSON text (empty for a marked object or array); `None` when it was absent or null.
-    pub(super) fn raw(&self, field: u8) -> Option<&str> {
-        let (from, until) = self.spans[usize::from(field)]?;
-        let text = std::str::from_utf8(&self.bytes[from as usize..until as usize]).ok()?;
-        (text != "null").then_some(text)
-    }
-
-    /// The value if it is a string.
-    pub(super) fn text(&self, field: u8) -> Option<std::borrow::Cow<'_, str>> {
-        let raw = self.raw(field)?;
-        let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-        if inner.contains('\\') {
-            return serde_json::from_str::<String>(raw).ok().map(std::borrow::Cow::Owned);
-        }
-        Some(std::borrow::Cow::Borrowed(inner))
-    }
-
-    fn set(&mut self, field: u8, from: usize) {
-        self.passed_over &= !(1 << field);
-        let span = (u32::try_from(from), u32::try_from(self.bytes.len()));
-        if let (Ok(from), Ok(until)) = span {
-            self.spans[usize::from(field)] = Some((from, until));
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

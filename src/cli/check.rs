@@ -1,5 +1,6 @@
 //! `tallyd check`: the doctor. What is wrong, and how to mend it; nothing is changed.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::openrouter::{Client, ReadError, Timeouts};
 use crate::reconcile::{self, CompareError};
 use crate::report::format;
 use crate::store::{self, Store, StoreError, StoreOptions};
+use crate::webhook::{Event, SendError, Told, Webhooks};
 
 /// Free space below which the disk is worth a word, in bytes.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -27,15 +29,18 @@ const CLOCK_OFF_MS: i64 = 60_000;
 /// Cheap, quick, and there for years.
 const STREAM_MODEL: &str = "openai/gpt-4o-mini";
 
-/// Check configuration, database, OpenRouter key, mail server, clock and disk.
+/// Check configuration, database, OpenRouter key, mail server, webhooks, clock and disk.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Send a test mail to this address
     #[arg(long, value_name = "ADDR")]
     send_test_mail: Option<String>,
+    /// Tell the webhook of this name that this is a test
+    #[arg(long, value_name = "NAME")]
+    send_test_webhook: Option<String>,
     /// Send one stream through the running daemon, or to this base URL, and tell whether something on the way holds
     /// chunks back. Checks nothing else. Needs a model: with a real key it costs money, as a rule less than $0.001
-    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "send_test_mail")]
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["send_test_mail", "send_test_webhook"])]
     stream: Option<String>,
     /// The model of --stream: a cheap or free one
     #[arg(long, default_value = STREAM_MODEL, requires = "stream")]
@@ -78,12 +83,37 @@ impl Check {
         findings.extend(keys(config, &surroundings).await);
         findings.extend(account(config, &surroundings).await);
         findings.push(("mail", self.mail(config, &surroundings).await));
+        findings.extend(self.webhooks(config, &surroundings).await.into_iter().map(|finding| ("webhook", finding)));
         let mut good = true;
         for (what, finding) in &findings {
             good &= !matches!(finding, Bad(_));
             say(what, finding)?;
         }
         Ok(if good { Ending::Done } else { Ending::Found })
+    }
+
+    /// Each webhook that is configured, and those that somebody is told by and that are not.
+    async fn webhooks(&self, config: &Config, surroundings: &Surroundings) -> Vec<Finding> {
+        let webhooks = match Webhooks::from_config(&config.webhooks, surroundings.clock.clone()) {
+            Ok(webhooks) => webhooks,
+            Err(error) => return vec![Bad(error.to_string())],
+        };
+        let mut findings = Vec::new();
+        for name in webhooks.names() {
+            let tested = self.send_test_webhook.as_deref() == Some(name);
+            let outcome =
+                if tested { test(&webhooks, name, config, surroundings).await } else { webhooks.find(name).await };
+            findings.push(match outcome {
+                Ok(()) if tested => Good(format!("{name} took a test")),
+                Ok(()) => Good(format!("{name}: its host has an address; --send-test-webhook {name} tries it")),
+                Err(error) => Bad(format!("{name}: {error}")),
+            });
+        }
+        let asked = self.send_test_webhook.iter().map(String::as_str);
+        let missing: BTreeSet<&str> =
+            asked.chain(config.told_webhooks()).filter(|name| !config.webhooks.contains_key(*name)).collect();
+        findings.extend(missing.iter().map(|name| Bad(SendError::Unknown((*name).to_owned()).to_string())));
+        findings
     }
 
     async fn mail(&self, config: &Config, surroundings: &Surroundings) -> Finding {
@@ -115,6 +145,24 @@ impl Check {
             Err(error) => Bad(error.to_string()),
         }
     }
+}
+
+/// Tells a webhook that this is a test, in its own form and signed as everything it is told.
+async fn test(webhooks: &Webhooks, name: &str, config: &Config, surroundings: &Surroundings) -> Result<(), SendError> {
+    let event = Event {
+        kind: "test".to_owned(),
+        timestamp: surroundings.clock.now().to_iso(),
+        data: Told {
+            title: "tallyd can tell this webhook".to_owned(),
+            summary: vec![format!(
+                "This is the test you asked for with `tallyd check --send-test-webhook {name}`. Budget alerts will come the same way."
+            )],
+            link: config.dashboard.url(config.listen),
+            more: serde_json::Map::new(),
+        },
+    };
+    let event = serde_json::to_string(&event).map_err(|error| SendError::Form(error.to_string()))?;
+    webhooks.send(name, &format!("test.{:032x}", surroundings.entropy.next_u128()), &event).await
 }
 
 async fn database(config: &Config) -> Finding {

@@ -38,8 +38,8 @@ const PATH: &str = "/tally/v1/import";
 /// How long the daemon may take for a piece.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Pieces under way: while one is written, the next is read.
-const AT_ONCE: usize = 2;
+/// Pieces under way: while one is written, another waits and the next is read.
+const AT_ONCE: usize = 3;
 
 /// Lines named one by one; further ones are only counted, and all are in the file of rejects.
 const NAMED: u64 = 20;
@@ -214,6 +214,7 @@ impl Tally {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
+        bar.set_message("0 rows");
         let unknown_columns = BTreeSet::new();
         Self { sum: Summary::default(), lines: 0, unknown_columns, bar, clock: clock.clone(), began: clock.elapsed() }
     }
@@ -225,10 +226,10 @@ impl Tally {
         self.sum.read.add(summary.read);
         self.unknown_columns.extend(summary.unknown_columns.iter().cloned());
         self.lines += piece.lines() as u64;
-        self.bar.set_position(piece.read);
         let micros = self.clock.elapsed().saturating_sub(self.began).as_micros().max(1);
         let rate = u64::try_from(u128::from(self.lines) * 1_000_000 / micros).unwrap_or(u64::MAX);
         self.bar.set_message(format!("{} rows, {}/s", number(self.lines), number(rate)));
+        self.bar.set_position(piece.read);
     }
 
     fn told(&self, name: &str, rejects: &Rejects) -> String {

@@ -4,17 +4,18 @@ use std::io::{BufRead, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::daemon::{self, Asked};
 use super::{Ending, Outcome, Surroundings, say_beside};
 use crate::app::offline::{self, Teller};
 use crate::config::Config;
 use crate::import::pieces::{next_line, plain};
-use crate::ledger::intake::{MAX_BODY, MAX_ITEMS, RefusedItem, Summary};
+use crate::ledger::intake::{MAX_BODY, MAX_ITEM, MAX_ITEMS, RefusedItem, Summary};
 
 /// Longest line read from standard input, in bytes, its break included.
-const MAX_LINE: usize = 64 * 1024;
+const MAX_LINE: usize = MAX_ITEM;
 
 /// Bytes of lines in one request; as JSON they may be longer, but not twice.
 const MAX_CHUNK: usize = MAX_BODY / 2 - MAX_LINE;
@@ -74,7 +75,7 @@ enum Source {
 /// The items of one request.
 #[derive(Default)]
 struct Chunk {
-    items: Vec<Value>,
+    items: Vec<Box<RawValue>>,
     /// The line of each; empty for arguments.
     lines: Vec<u64>,
     /// Lines that can not be sent, and why.
@@ -92,7 +93,11 @@ impl Source {
     fn chunk(&mut self) -> anyhow::Result<Chunk> {
         let mut chunk = Chunk::default();
         match self {
-            Self::Arguments(ids) => chunk.items.extend(ids.take(MAX_ITEMS).map(|id| json!({ "id": id }))),
+            Self::Arguments(ids) => {
+                for id in ids.take(MAX_ITEMS) {
+                    chunk.items.push(to_raw_value(&json!({ "id": id }))?);
+                }
+            }
             Self::Lines { input, read } => {
                 let (mut bytes, mut line) = (0, Vec::new());
                 while chunk.items.len() + chunk.unreadable.len() < MAX_ITEMS && bytes < MAX_CHUNK {
@@ -108,11 +113,11 @@ impl Source {
                     if found.fits && text.is_empty() {
                         continue;
                     }
-                    match serde_json::from_slice::<Value>(text) {
+                    match serde_json::from_slice::<Box<RawValue>>(text) {
                         _ if !found.fits => {
                             chunk.unreadable.push((*read, "it is longer than 64 KiB; an item takes a line each"));
                         }
-                        Ok(item @ Value::Object(_)) => {
+                        Ok(item) if item.get().starts_with('{') => {
                             chunk.items.push(item);
                             chunk.lines.push(*read);
                         }
@@ -196,7 +201,7 @@ fn refusal(item: &RefusedItem) -> String {
 }
 
 /// Tells the daemon; `None`: there is none.
-async fn ask(config: &Config, items: &[Value]) -> anyhow::Result<Option<Summary>> {
+async fn ask(config: &Config, items: &[Box<RawValue>]) -> anyhow::Result<Option<Summary>> {
     if items.is_empty() {
         return Ok(Some(Summary::default()));
     }

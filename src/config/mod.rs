@@ -183,12 +183,22 @@ impl Config {
         !general::is_loopback(self.listen.ip())
     }
 
-    /// The warnings that budgets and reports would tell people, and that there is nothing to tell them by.
-    fn unsendable(&self) -> Vec<String> {
+    /// Who tells, and whom: the file's budgets and reports, and what is unusual.
+    fn telling(&self) -> impl Iterator<Item = (&str, &Vec<String>)> {
         let budgets = self.budgets.iter().map(|budget| (budget.name.as_str(), &budget.notify));
         let reports = self.reports.iter().map(|report| (report.name.as_str(), &report.notify));
         let spikes = self.spikes.watch.then_some(("[spikes]", &self.spikes.notify));
-        let telling: Vec<_> = budgets.chain(reports).chain(spikes).collect();
+        budgets.chain(reports).chain(spikes)
+    }
+
+    /// The webhooks that somebody is told by, whether they are configured or not.
+    pub fn told_webhooks(&self) -> impl Iterator<Item = &str> {
+        self.telling().flat_map(|(_, notify)| notify).filter_map(|one| recipient::webhook(one))
+    }
+
+    /// The warnings that budgets and reports would tell people, and that there is nothing to tell them by.
+    fn unsendable(&self) -> Vec<String> {
+        let telling: Vec<_> = self.telling().collect();
         let mut warnings = Vec::new();
         let mailing: Vec<&str> = telling
             .iter()

@@ -154,6 +154,13 @@ impl Outlook {
         Self { projected: most(self.projected), low: most(self.low), high: most(self.high), ..self }
     }
 
+    /// The same once this much is spent; `None` where that is more than nine courses in ten end with: it knew nothing of
+    /// what has come since.
+    #[must_use]
+    pub fn unless_belied(self, spent: Total) -> Option<Self> {
+        (spent <= self.high).then(|| self.at_least(spent))
+    }
+
     /// When the limit is reached, as likely before as after; `None` where that is not before the window's end.
     pub fn likely_at(&self) -> Option<Timestamp> {
         self.reaches_limit.and_then(|reach| reach.likely)

@@ -4,7 +4,6 @@ use std::fmt;
 
 use http::HeaderMap;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Teller;
@@ -65,8 +64,8 @@ fn object(text: &[u8], teller: &Teller) -> Result<Read, String> {
     if shape.reply || is_object(shape.usage) {
         return reply(text, &shape);
     }
-    let value: Value = serde_json::from_slice(text).map_err(|_| "this is no JSON object".to_owned())?;
-    let (id, key, attribution) = intake::read(&value, &teller.keys, None)?;
+    let text = std::str::from_utf8(text).map_err(|_| "this is not UTF-8".to_owned())?;
+    let (id, key, attribution) = intake::read(text, &teller.keys, None)?;
     Ok((id, key, attribution, Tidings::ImportedId))
 }
 
@@ -126,6 +125,8 @@ impl<'a> Shape<'a> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::clock::{Clock, Entropy};
     use crate::domain::money::Money;

@@ -40,6 +40,9 @@ pub enum ApplyError {
     /// The database said no to what the budgets made of it.
     #[error("the budgets can not be counted: {0}")]
     Budgets(StoreError),
+    /// Another daemon changed budgets: what is to be counted is not known.
+    #[error("budgets were changed by another daemon; tallyd takes them over by itself")]
+    Behind,
     /// The commit was asked for and the answer was none: it may have gone through.
     #[error("whether a transaction went through is not known: {0}")]
     Commit(StoreError),
@@ -70,6 +73,8 @@ pub struct Applied {
     pub entered: BTreeMap<CallState, u64>,
     /// What became of calls that something is or was held back for.
     calls: Vec<CallChange>,
+    /// All calls that something is held back for, as other daemons left them; `None`: they did nothing.
+    held: Option<Vec<CallChange>>,
 }
 
 /// Applies work to the database.
@@ -114,7 +119,9 @@ impl Applier {
     }
 
     /// How far the journal had been drained at the last commit.
-    pub(super) async fn drained_to(&self) -> Result<Option<Position>, ApplyError> {
+    pub(super) async fn drained_to(&mut self) -> Result<Option<Position>, ApplyError> {
+        // Counted on, so that other daemons see that something was done.
+        self.transaction = store::progress::count(&self.store, &self.journal_id).await?;
         let stored = store::progress::get(&self.store, &self.journal_id).await?;
         Ok(stored.map(|drained| Position { segment: drained.segment, offset: drained.offset }))
     }
@@ -126,15 +133,33 @@ impl Applier {
         calls.retain(|call| call.cost().is_some());
         calls.reverse();
         let mut tx = self.begin().await?;
-        let mut cursor = None;
-        loop {
-            let held = store::calls::held(&mut tx, cursor, HELD_PAGE).await?;
-            let Some(last) = held.last() else { break };
-            cursor = Some(Cursor::after(last));
-            calls.extend(held);
-        }
+        let held = held(&mut tx).await?;
         tx.rollback().await.map_err(ApplyError::Begin)?;
-        Ok(calls.iter().filter_map(CallChange::found).collect())
+        Ok(calls.iter().filter_map(CallChange::found).chain(held).collect())
+    }
+
+    /// Takes over what other daemons counted and hold back, where nothing else is to be done.
+    pub(super) async fn keep_up(&mut self) -> Result<(), ApplyError> {
+        let mut tx = self.begin().await?;
+        let (tracker, held) = self.abreast(&mut tx).await?;
+        tx.rollback().await.map_err(ApplyError::Begin)?;
+        self.tracker = tracker;
+        self.book.publish_beside(self.tracker.standings(), held.as_deref(), &[]);
+        Ok(())
+    }
+
+    /// The budgets with what other daemons counted, and what is held back after them; `None`: they did nothing.
+    async fn abreast(&self, tx: &mut Tx) -> Result<(Tracker, Option<Vec<CallChange>>), ApplyError> {
+        let others = store::turns::others(tx, &self.journal_id).await.map_err(ApplyError::Budgets)?;
+        if self.seen_change != Some(others.changes) {
+            return Err(ApplyError::Behind);
+        }
+        let mut tracker = self.tracker.clone();
+        if tracker.is_abreast(others.transactions) {
+            return Ok((tracker, None));
+        }
+        tracker.keep_up(tx, others.transactions).await.map_err(ApplyError::Budgets)?;
+        Ok((tracker, Some(held(tx).await.map_err(ApplyError::Budgets)?)))
     }
 
     /// Calls that are in no row and never will be: nothing is held back for them any more.
@@ -156,15 +181,18 @@ impl Applier {
         self.unsure.is_some()
     }
 
-    /// Begins a transaction, for [`Applier::apply`].
+    /// Begins a transaction, for [`Applier::apply`]; no other daemon writes until it ends.
     pub(super) async fn begin(&self) -> Result<Tx, ApplyError> {
-        self.store.write().await.map_err(ApplyError::Begin)
+        let mut tx = self.store.write().await.map_err(ApplyError::Begin)?;
+        store::turns::take(&mut tx).await.map_err(ApplyError::Begin)?;
+        Ok(tx)
     }
 
     /// Writes `work` and how far the journal is drained, or nothing at all.
     ///
     /// `replay` tells that the journal may repeat what an earlier commit holds. After [`ApplyError::Commit`] the same
-    /// work is to be applied again: it is found out first whether it is in the database already.
+    /// work is to be applied again: it is found out first whether it is in the database already. After
+    /// [`ApplyError::Behind`] it is to be applied once [`Applier::follow`] has taken over what was changed.
     pub(super) async fn apply(
         &mut self,
         mut tx: Tx,
@@ -199,7 +227,8 @@ impl Applier {
         let (moves, refused) = fold.finish();
         let judged_at = work.as_of.unwrap_or(now);
         let cause = if work.imported { Cause::Import } else { Cause::Spend };
-        let (tracker, mut applied) = self.write(&mut tx, &moves, cause, judged_at).await?;
+        let live = work.as_of.is_none().then_some(now);
+        let (tracker, mut applied) = self.write(&mut tx, &moves, cause, judged_at, live).await?;
         applied.verdicts = verdicts;
         if !refused.is_empty() {
             store::refusals::add(&mut tx, &refused.iter().collect::<Vec<_>>()).await?;
@@ -222,13 +251,14 @@ impl Applier {
     fn adopt(&mut self, (tracker, applied): (Tracker, Applied)) -> Applied {
         self.transaction += 1;
         self.tracker = tracker;
-        self.book.publish(self.tracker.standings(), &applied.calls);
+        self.book.publish_beside(self.tracker.standings(), applied.held.as_deref(), &applied.calls);
         applied
     }
 
     /// Closes the calls that a daemon with this journal left under way; the journal has been applied before.
     pub(super) async fn close_interrupted(&mut self, now: Timestamp) -> Result<(), ApplyError> {
         loop {
+            self.follow(now).await?;
             let mut tx = self.begin().await?;
             let left = store::calls::under_way(&mut tx, &self.journal_id, None, CLOSE_AT_ONCE).await?;
             if left.is_empty() {
@@ -241,10 +271,13 @@ impl Applier {
             }
             fold.name_models(&self.catalogue.load());
             let (moves, _) = fold.finish();
-            let (tracker, applied) = self.write(&mut tx, &moves, Cause::Spend, now).await?;
+            let written = match self.write(&mut tx, &moves, Cause::Spend, now, Some(now)).await {
+                Err(ApplyError::Behind) => continue,
+                written => written?,
+            };
+            store::progress::number_transaction(&mut tx, &self.journal_id, self.transaction + 1).await?;
             tx.commit().await.map_err(ApplyError::Commit)?;
-            self.tracker = tracker;
-            self.book.publish(self.tracker.standings(), &applied.calls);
+            self.adopt(written);
             tracing::warn!(
                 calls = ids.len(),
                 "calls were under way when the daemon stopped; they settle by their IDs where they have one"
@@ -252,14 +285,20 @@ impl Applier {
         }
     }
 
-    /// Rows, records, sums, budgets and alerts of one transaction; the tracker as it is once committed.
+    /// Rows, records, sums, budgets and alerts of one transaction; the tracker as it is once committed. `live` is the
+    /// present, `None` where budgets are judged at another time.
     async fn write(
         &self,
         tx: &mut Tx,
         moves: &[Move],
         cause: Cause,
         now: Timestamp,
+        live: Option<Timestamp>,
     ) -> Result<(Tracker, Applied), ApplyError> {
+        let (mut tracker, held) = self.abreast(tx).await?;
+        if let Some(now) = live {
+            tracker.turn_back(tx, now).await.map_err(ApplyError::Budgets)?;
+        }
         let mut deltas = Deltas::default();
         for change in moves {
             deltas.moved(change.before.as_deref(), change.after.as_deref());
@@ -283,7 +322,6 @@ impl Applier {
             store::calls::save_records(tx, &records).await?;
         }
         store::rollups::add(tx, &deltas).await?;
-        let mut tracker = self.tracker.clone();
         let calls: Vec<CallChange> = moves
             .iter()
             .filter_map(|change| CallChange::of(change.before.as_deref(), change.after.as_deref()))
@@ -298,7 +336,18 @@ impl Applier {
                 *entered.entry(call.state).or_default() += 1;
             }
         }
-        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered, calls }))
+        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered, calls, held }))
+    }
+}
+
+/// What is held back for rows whose cost is to become known.
+async fn held(tx: &mut Tx) -> Result<Vec<CallChange>, StoreError> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store::calls::held(tx, cursor, HELD_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        cursor = Some(Cursor::after(last));
+        all.extend(page.iter().filter_map(CallChange::found));
     }
 }
 

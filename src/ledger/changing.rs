@@ -55,19 +55,23 @@ impl Applier {
     /// Counts `file`'s budgets and our own from now on; those that are new, or whose scope changed, are filled from the
     /// rows before.
     pub(super) async fn track(&mut self, file: Vec<Budget>, by: &Actor, now: Timestamp) -> Result<usize, ApplyError> {
+        let turn = store::turns::alone(&self.store).await?;
         let mut tx = self.begin().await?;
         let planned = plan_file(&mut tx, file, by, now).await?;
         for entry in &planned.entries {
             store::budget_changes::record(&mut tx, entry, false).await?;
         }
         tx.commit().await.map_err(ApplyError::Commit)?;
-        self.recount(now).await
+        let alerts = self.recount(now).await?;
+        end(turn).await?;
+        Ok(alerts)
     }
 
     /// Takes over the budgets as the database has them, and fills those that are to be filled.
     ///
     /// Filling takes a transaction for each page of rows, so that nobody waits long for the database. Nothing else counts
-    /// meanwhile; a fill that is cut begins anew at the next start.
+    /// meanwhile: other daemons find that budgets were changed, and wait for their turn to take them over, which is this
+    /// one's now. A fill that is cut begins anew at the next start.
     async fn recount(&mut self, now: Timestamp) -> Result<usize, ApplyError> {
         let seen = store::budget_changes::last(&self.store).await?;
         let fill = self.fill().await?;
@@ -97,17 +101,44 @@ impl Applier {
         Ok(fill)
     }
 
-    /// Takes over what others changed: another daemon on the same database, or a change whose end was not seen here.
+    /// Takes over what others did: another daemon on the same database, or a change whose end was not seen here.
     pub(super) async fn follow(&mut self, now: Timestamp) -> Result<usize, ApplyError> {
         if self.is_unsure() {
             return Ok(0);
         }
-        let last = store::budget_changes::last(&self.store).await?;
-        if self.seen_change == Some(last) { Ok(0) } else { self.recount(now).await }
+        let others = store::turns::look(&self.store, &self.journal_id).await?;
+        if self.seen_change != Some(others.changes) {
+            let turn = store::turns::alone(&self.store).await?;
+            let alerts = self.recount(now).await?;
+            end(turn).await?;
+            return Ok(alerts);
+        }
+        if !self.tracker.is_abreast(others.transactions) {
+            self.keep_up().await?;
+        }
+        Ok(0)
+    }
+
+    /// Waits until no other daemon changes budgets, and knows all that others changed. `None` on SQLite.
+    async fn alone(&mut self, now: Timestamp) -> Result<Option<Tx>, ApplyError> {
+        let turn = store::turns::alone(&self.store).await?;
+        let others = store::turns::look(&self.store, &self.journal_id).await?;
+        if self.seen_change != Some(others.changes) {
+            self.recount(now).await?;
+        }
+        Ok(turn)
     }
 
     /// Makes a change hold.
     pub(super) async fn change(&mut self, change: Change, by: &Actor, now: Timestamp) -> Result<Changed, NotChanged> {
+        let turn = self.alone(now).await?;
+        let changed = self.change_alone(change, by, now).await;
+        // Whatever became of it; a turn whose end does not arrive ends with its connection.
+        let _ = end(turn).await;
+        changed
+    }
+
+    async fn change_alone(&mut self, change: Change, by: &Actor, now: Timestamp) -> Result<Changed, NotChanged> {
         let mut tx = self.begin().await?;
         let planned = match self.plan(&mut tx, change, by, now).await {
             Ok(planned) => planned,
@@ -219,6 +250,14 @@ impl Applier {
     /// The limit of the budget's window as it was last put together.
     fn limit_now(&self, stored: &StoredBudget) -> WindowLimit {
         self.tracker.limit_of(&stored.budget.name).unwrap_or(WindowLimit::plain(stored.budget.limit))
+    }
+}
+
+/// Gives the turn to change budgets to whoever waits for it.
+async fn end(turn: Option<Tx>) -> Result<(), ApplyError> {
+    match turn {
+        Some(turn) => turn.rollback().await.map_err(ApplyError::Budgets),
+        None => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Ledger, LedgerError, Verdict, Work};
 use crate::clock::{Clock, Entropy};
@@ -18,6 +18,9 @@ pub const MAX_ITEMS: usize = 10_000;
 
 /// Longest request, in bytes: as many items of about 1.6 KB each.
 pub const MAX_BODY: usize = 16 << 20;
+
+/// Longest item, in bytes.
+pub const MAX_ITEM: usize = 64 << 10;
 
 /// Most characters of what was told that an answer repeats.
 const MAX_SHOWN: usize = 200;
@@ -37,6 +40,12 @@ struct Item {
     session: Option<String>,
     #[serde(default)]
     tags: BTreeMap<String, String>,
+}
+
+/// What a refused item is called by.
+#[derive(Debug, Deserialize)]
+struct Named {
+    id: String,
 }
 
 /// What became of the items.
@@ -65,20 +74,22 @@ pub struct RefusedItem {
 pub type NamedKeys = BTreeMap<String, KeyFingerprint>;
 
 /// Writes the items and says what became of each, once it is committed. What is told with a tally key has its labels, and
-/// the OpenRouter key that it stands for and no other.
+/// the OpenRouter key that it stands for and no other. Items come as their own text: as trees of values they would take many
+/// times its memory.
 pub async fn take(
     ledger: &Ledger,
     clock: &Clock,
     entropy: &Entropy,
     keys: &NamedKeys,
     teller: Option<&TallyKey>,
-    items: &[Value],
+    items: &[Box<RawValue>],
 ) -> Result<Summary, LedgerError> {
     let mut summary = Summary::default();
     let mut told = Vec::with_capacity(items.len());
     let mut asked = Vec::with_capacity(items.len());
     let now = clock.now();
     for (index, item) in items.iter().enumerate() {
+        let item = item.get();
         match read(item, keys, teller) {
             Ok((generation_id, key, attribution)) => {
                 asked.push((index, generation_id.clone()));
@@ -86,7 +97,7 @@ pub async fn take(
                 told.push(Told { call_id, at: now, generation_id, key, tally_key, attribution, tidings: Tidings::Id });
             }
             Err(reason) => {
-                let id = item.get("id").or(Some(item)).and_then(Value::as_str).map(|id| repeatable(id, MAX_SHOWN));
+                let id = name(item).map(|id| repeatable(&id, MAX_SHOWN));
                 summary.refused.push(RefusedItem { index, id, reason });
             }
         }
@@ -109,19 +120,33 @@ pub async fn take(
     Ok(summary)
 }
 
-/// Reads an item: the generation, the key that it names, and its labels under `labels`, which are stronger; in words why it
-/// can not be.
+/// What an item that was refused calls itself, or is.
+fn name(item: &str) -> Option<String> {
+    if item.len() > MAX_ITEM {
+        return None;
+    }
+    if item.starts_with('{') {
+        return serde_json::from_str::<Named>(item).ok().map(|named| named.id);
+    }
+    serde_json::from_str(item).ok()
+}
+
+/// Reads an item's JSON text: the generation, the key that it names, and its labels under those of `teller`, which are
+/// stronger; in words why it can not be.
 pub fn read(
-    item: &Value,
+    item: &str,
     keys: &NamedKeys,
     teller: Option<&TallyKey>,
 ) -> Result<(GenerationId, Option<KeyRef>, Attribution), String> {
+    if item.len() > MAX_ITEM {
+        return Err(format!("it is longer than {MAX_ITEM} bytes"));
+    }
     // The parser's own words repeat a text that is no object.
-    if !item.is_object() {
+    if !item.starts_with('{') {
         return Err("it is no object; an item is {\"id\":\"gen-…\"} with key, app, user, session and tags if you like"
             .to_owned());
     }
-    let item = Item::deserialize(item).map_err(|error| {
+    let item: Item = serde_json::from_str(item).map_err(|error| {
         let error = repeatable(&error.to_string(), MAX_SHOWN);
         format!("{error}; an item is {{\"id\":\"gen-…\"}} with key, app, user, session and tags if you like")
     })?;

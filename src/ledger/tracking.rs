@@ -12,10 +12,10 @@ use crate::budget::{Accounts, Reserves, Standing, WHOLE};
 use crate::domain::alert::{AlertKey, Arm, BudgetState, Cause, Crossing, Delivery, Evaluation, Told};
 use crate::domain::budget::change::{Action, Actor, Door, Entry};
 use crate::domain::budget::terms::{Terms, WindowLimit, rolls_over};
-use crate::domain::budget::{Budget, BudgetName, OTHER, WhenExceeded};
+use crate::domain::budget::{Budget, BudgetName, WhenExceeded};
 use crate::domain::money::{Money, Total};
 use crate::domain::rollup::{self, Share};
-use crate::domain::time::{DAY_MS, Timestamp};
+use crate::domain::time::{BUCKET_MS, DAY_MS, Timestamp};
 use crate::domain::window::Window;
 use crate::store::alerts::Alert;
 use crate::store::budgets::{BudgetStatus, SpendDelta, Spent, StoredBudget};
@@ -61,12 +61,16 @@ pub(super) struct Tracked {
     looked_at: Option<Timestamp>,
     /// Whether the past that it was made from has become another since.
     past_changed: bool,
+    /// The time under which it was last written where it stands, or found; `None`: neither yet.
+    saved_at: Option<Timestamp>,
 }
 
 /// All budgets; cloned for each transaction, so that one that fails leaves no trace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tracker {
     budgets: Vec<Tracked>,
+    /// What other daemons had committed when it last took over what they counted.
+    others: i64,
 }
 
 impl Tracker {
@@ -99,6 +103,28 @@ impl Tracker {
         Ok(alerts)
     }
 
+    /// Whether others have counted nothing since it took over what they counted.
+    pub(super) fn is_abreast(&self, others: i64) -> bool {
+        self.others == others
+    }
+
+    /// Takes over what other daemons counted. Whoever writes has done so before, so each alert is raised by the
+    /// transaction that brings it about, and nothing is judged here.
+    pub(super) async fn keep_up(&mut self, tx: &mut Tx, others: i64) -> Result<(), StoreError> {
+        let stood = store::budgets::stood(tx).await?;
+        for tracked in &mut self.budgets {
+            let Some(stood) = stood.get(tracked.budget.name.as_str()) else { continue };
+            if tracked.budget.each.is_some() {
+                values::keep_up(tracked, tx, stood).await?;
+            } else if stood.window_start != tracked.window.start || stood.spent != tracked.spent {
+                tracked.sum(tx).await?;
+                tracked.remember(tx).await?;
+            }
+        }
+        self.others = others;
+        Ok(())
+    }
+
     /// The limit of a budget's window, as it is now.
     pub(super) fn limit_of(&self, name: &BudgetName) -> Option<WindowLimit> {
         self.budgets.iter().find(|tracked| tracked.budget.name == *name).map(|tracked| tracked.limit)
@@ -106,7 +132,29 @@ impl Tracker {
 
     /// Whether a window has ended that nothing has turned yet, an override has, or a forecast is of an earlier step.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.budgets.iter().any(|tracked| tracked.is_over(now) || tracked.lapses(now)) || self.is_outdated(now)
+        let turns = |tracked: &Tracked| tracked.is_over(now) || tracked.is_ahead(now) || tracked.lapses(now);
+        self.budgets.iter().any(turns) || self.is_outdated(now)
+    }
+
+    /// Turns back to the window that holds `now` where a clock that was ahead has turned to a later one: what is spent would
+    /// count in none until then. What was told stays told, and thresholds armed stay armed. `now` is the present, never that
+    /// of rows of the past.
+    pub(super) async fn turn_back(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+        for tracked in self.budgets.iter_mut().filter(|tracked| tracked.is_ahead(now)) {
+            store::budget_terms::unroll(tx, &tracked.budget.name, now).await?;
+            tracked.window = tracked.budget.window_at(now);
+            tracked.limit = tracked.limit_of(tx, &tracked.window.clone(), now).await?;
+            tracked.outlook = None;
+            tracing::warn!(budget = %tracked.budget.name, "the clock went back: the budget counts in an earlier window again");
+            if tracked.budget.each.is_some() {
+                values::turn_back(tracked, tx, now).await?;
+                continue;
+            }
+            tracked.sum(tx).await?;
+            tracked.remember(tx).await?;
+            tracked.save(tx, now).await?;
+        }
+        Ok(())
     }
 
     /// Whether what is held back is not what budgets are shown with; `reserves` stand in the order of the standings.
@@ -183,6 +231,7 @@ impl Tracked {
             budget: Arc::clone(&self.budget),
             window: self.window,
             limit,
+            next_limit: WindowLimit { rolled_over: Money::ZERO, topped_up: Money::ZERO, ..self.limit }.limit(),
             paused: self.terms.paused_at.is_some(),
             spent: self.spent.cost,
             frees_at: crate::budget::frees_at(self.budget.window, limit, self.spent.cost, &self.costs),
@@ -227,6 +276,7 @@ impl Tracked {
             outlook: None,
             looked_at: None,
             past_changed: false,
+            saved_at: None,
         };
         tracked.limit = tracked.limit_of(tx, &window, now).await?;
         if tracked.budget.each.is_some() {
@@ -307,17 +357,30 @@ impl Tracked {
         Ok(amount)
     }
 
+    /// Since when what was told is of its window.
+    fn told_since(&self) -> Timestamp {
+        // A rolling threshold armed long ago is told under that instant; a calendar one under its window's start.
+        if self.budget.window.is_rolling() { self.defined_at } else { self.window.start }
+    }
+
     /// Reads what was told and armed under the limit as it is.
     async fn remember(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        // A rolling threshold armed long ago is told under that instant; a calendar one under its window's start.
-        let since = if self.budget.window.is_rolling() { self.defined_at } else { self.window.start };
         let limit = self.limit.limit();
-        self.told = store::alerts::told(tx, &self.budget.name, &self.value, limit, since).await?;
+        self.told = store::alerts::told(tx, &self.budget.name, &self.value, limit, self.told_since()).await?;
         self.arms = store::budgets::arms(tx, &self.budget, &self.value, limit).await?;
         Ok(())
     }
 
-    /// Whether its window has ended. Time that goes back (a clock set anew, rows of the past) turns nothing back.
+    /// Whether its window has not begun yet: the clock was ahead when it was turned to.
+    fn is_ahead(&self, now: Timestamp) -> bool {
+        match (self.budget.window.is_rolling(), self.window.end) {
+            // One that rolls ends with the step that it was moved in.
+            (true, Some(end)) => now.plus_millis(BUCKET_MS) < end,
+            _ => now < self.window.start,
+        }
+    }
+
+    /// Whether its window has ended. Rows of the past turn nothing back; of a clock set anew see [`Tracker::turn_back`].
     fn is_over(&self, now: Timestamp) -> bool {
         self.window.end.is_some_and(|end| now >= end)
     }
@@ -360,14 +423,27 @@ impl Tracked {
         let budget = Arc::clone(&self.budget);
         self.rearm(tx, now).await?;
         self.window = budget.window_at(now);
-        self.spent =
-            store::budgets::spent_of(tx, &budget.name, &self.value, self.window.start, self.window.end).await?;
-        self.costs = costs(tx, &budget, &self.value, &self.window).await?;
+        self.sum(tx).await?;
         if !budget.window.is_rolling() {
             // Only what may still be asked is kept in memory: this window's; closed ones are asked of the database.
             self.told.retain(|told| told.key.window_key >= self.window.start);
         }
         Ok(())
+    }
+
+    /// Sums its window from the buckets.
+    async fn sum(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let Window { start, end } = self.window;
+        self.spent = store::budgets::spent_of(tx, &self.budget.name, &self.value, start, end).await?;
+        self.costs = costs(tx, &self.budget, &self.value, &self.window).await?;
+        Ok(())
+    }
+
+    /// The time under which it is written where it stands: another than the last, so that other daemons see that it was.
+    fn save_time(&mut self, now: Timestamp) -> Timestamp {
+        let as_of = if self.saved_at == Some(now) { now.plus_millis(1) } else { now };
+        self.saved_at = Some(as_of);
+        as_of
     }
 
     /// Arms the thresholds of a rolling budget that spend was well below in the step before this one.
@@ -378,12 +454,14 @@ impl Tracked {
         }
         let step = now.bucket();
         let before = budget.window_at(step.plus_millis(-1));
-        let spent = match &*self.value {
-            // What several values share is no value's counter; nothing has left its window yet.
-            OTHER => self.spent,
-            value => store::budgets::spent_of(tx, &budget.name, value, before.start, before.end).await?,
-        };
-        let armed = self.evaluation(&budget).rearm(step, spent.cost);
+        let spent = store::budgets::spent_of(tx, &budget.name, &self.value, before.start, before.end).await?;
+        self.rearm_at(tx, step, spent.cost).await
+    }
+
+    /// The same at `step`, before which so much was spent.
+    async fn rearm_at(&mut self, tx: &mut Tx, step: Timestamp, spent: Total) -> Result<(), StoreError> {
+        let budget = Arc::clone(&self.budget);
+        let armed = self.evaluation(&budget).rearm(step, spent);
         for arm in &armed {
             store::budgets::set_arm(tx, &budget.name, &self.value, arm).await?;
         }
@@ -491,14 +569,14 @@ impl Tracked {
         }
     }
 
-    async fn save(&self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+    async fn save(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
         let status = BudgetStatus {
             window: self.window,
             limit: self.limit,
             spent: self.spent,
             reserved: self.reserved,
             state: self.state(),
-            as_of: now,
+            as_of: self.save_time(now),
             top: None,
             values: 0,
         };

@@ -37,6 +37,10 @@ use crate::telemetry::Metrics;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(5);
 
+/// How often it is looked for what other daemons did, where there may be any: so old is at most what admission knows of
+/// their calls, and the time a transaction takes.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
 /// How often work is tried that meets a row of another writer. Where there is no other one, the row stays, and waiting
 /// for it would hold up everything behind it: the work is parted like one that the database refuses.
 const RACE_TRIES: u32 = 6;
@@ -87,8 +91,9 @@ pub struct Writer {
     changes: mpsc::Receiver<ChangeCommand>,
     /// A change of budgets, whose turn is next.
     change: Option<ChangeCommand>,
-    /// When it was last looked for changes that others made.
+    /// When it was last looked for what others did, and how often it is.
     followed: Duration,
+    follow_every: Duration,
     health: Arc<ArcSwap<Health>>,
     wakes: Arc<Wakes>,
     clock: Clock,
@@ -182,6 +187,7 @@ impl Writer {
         options: WriterOptions,
     ) -> Result<Opened, OpenError> {
         let catalogue = options.catalogue.clone();
+        let follow_every = if store.is_shared() { FOLLOW_EVERY } else { TURN_EVERY };
         let mut applier = Applier::new(store, journal.id().to_string(), book, catalogue, options.give_up_after_ms);
         let drained = applier.drained_to().await?;
         let StartedJournal { journal, reader, watch, damage, torn_tail } = journal.start(clock.clone(), drained)?;
@@ -223,6 +229,7 @@ impl Writer {
             changes,
             change: None,
             followed: clock.elapsed(),
+            follow_every,
             health,
             wakes,
             clock,
@@ -237,7 +244,7 @@ impl Writer {
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             // Only the first piece is waited for here: what has been taken is never dropped by the other branches.
-            let turn = self.clock.sleep(TURN_EVERY);
+            let turn = self.clock.sleep(self.follow_every);
             let mut gathered = tokio::select! {
                 biased;
                 first = self.first() => first,
@@ -252,7 +259,7 @@ impl Writer {
                     self.gather(&mut gathered).await;
                 }
             }
-            let written = self.commit(gathered, &stop).await && (!importing || self.import_piece(&stop).await);
+            let written = self.commit(gathered, &stop).await && (!importing || self.import_pieces(&stop).await);
             if written {
                 self.change_budgets().await;
             } else {
@@ -353,7 +360,7 @@ impl Writer {
         }
     }
 
-    /// Makes the change of budgets whose turn it is, and now and then takes over those that others made.
+    /// Makes the change of budgets whose turn it is, and now and then takes over what other daemons did.
     async fn change_budgets(&mut self) {
         let now = self.clock.now();
         if let Some(ChangeCommand { change, by, answer }) = self.change.take().or_else(|| self.changes.try_recv().ok())
@@ -370,7 +377,7 @@ impl Writer {
             return;
         }
         let elapsed = self.clock.elapsed();
-        if elapsed.saturating_sub(self.followed) < TURN_EVERY {
+        if elapsed.saturating_sub(self.followed) < self.follow_every {
             return;
         }
         self.followed = elapsed;
@@ -378,7 +385,7 @@ impl Writer {
             Ok(0) => {}
             Ok(alerts) => self.wake_for(alerts),
             // Whatever is wrong with the database is told by the next commit.
-            Err(error) => tracing::debug!(%error, "changes of budgets could not be looked for"),
+            Err(error) => tracing::debug!(%error, "what other daemons did could not be looked for"),
         }
     }
 
@@ -389,13 +396,30 @@ impl Writer {
         }
     }
 
-    /// Whether a piece of an import is to be written next; it takes turns with live work, which then does not wait for more
-    /// of its kind: an import's transaction is the longer wait.
+    /// Whether a piece of an import is to be written next; imports take turns with live work, which then does not wait for
+    /// more of its kind: an import's turn is the longer wait.
     fn is_importing(&mut self) -> bool {
         if self.import.is_none() {
             self.import = self.imports.try_recv().ok();
         }
         self.import.is_some()
+    }
+
+    /// Commits pieces of imports, for as long as live work may wait for more of its kind and nobody waits for an answer:
+    /// a transaction for each few calls that came meanwhile would cost as much as the import's own. Returns `false` as
+    /// [`Writer::commit`].
+    async fn import_pieces(&mut self, stop: &CancellationToken) -> bool {
+        let began = self.clock.elapsed();
+        let turn = self.options.batch_wait * WAITS;
+        while self.import_piece(stop).await {
+            let asked =
+                self.held.is_some() || !self.commands.is_empty() || self.change.is_some() || !self.changes.is_empty();
+            let over = self.clock.elapsed().saturating_sub(began) >= turn;
+            if asked || over || stop.is_cancelled() || !self.is_importing() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Commits the piece of an import whose turn it is, in a transaction of its own. Returns `false` as [`Writer::commit`].
@@ -484,12 +508,20 @@ impl Writer {
         if self.applier.is_idle(&piece.work, end, now) {
             return Ok(Applied::default());
         }
-        let tx = self.applier.begin().await?;
-        if !self.applier.is_unsure() {
-            // It may have taken long to get here. Who is gone was told that nothing was recorded, and so it shall be.
-            piece.forget_gone(callers);
+        loop {
+            let tx = self.applier.begin().await?;
+            if !self.applier.is_unsure() {
+                // It may have taken long to get here. Who is gone was told that nothing was recorded, and so it shall be.
+                piece.forget_gone(callers);
+            }
+            match self.applier.apply(tx, &piece.work, end, now, replay).await {
+                Err(ApplyError::Behind) => {
+                    let alerts = self.applier.follow(now).await?;
+                    self.wake_for(alerts);
+                }
+                applied => return Ok(applied?),
+            }
         }
-        Ok(self.applier.apply(tx, &piece.work, end, now, replay).await?)
     }
 
     fn committed(&mut self, applied: &Applied, mark: Option<Mark>) {

@@ -26,6 +26,10 @@ pub const MAX_SPANS: usize = 10_000;
 const MAX_ATTRIBUTES: usize = 96;
 const MAX_ATTRIBUTE: usize = 8 * 1024;
 
+/// Longest text of a JSON value that is looked into, in bytes: one that holds no more than [`MAX_ATTRIBUTE`] is shorter, even if
+/// each character is escaped. What a longer one would be taken apart into could be many times as large.
+const MAX_VALUE: usize = 8 * MAX_ATTRIBUTE;
+
 /// Largest count (tokens, milliseconds) believed.
 const MAX_COUNT: i64 = MAX_TOKENS;
 
@@ -196,7 +200,8 @@ impl<'de> serde::Deserialize<'de> for RawSpan {
                         }
                         "status" => {
                             let status = map.next_value::<Box<RawValue>>()?;
-                            let code = Fields::of_value(&status).and_then(|status| text(status.value("code")?));
+                            let short = Some(&*status).filter(|status| status.get().len() <= MAX_VALUE);
+                            let code = short.and_then(Fields::of_value).and_then(|status| text(status.value("code")?));
                             span.failed = code.is_some_and(|code| code == "2" || code == "STATUS_CODE_ERROR");
                         }
                         "attributes" => span.attributes = map.next_value::<Attributes>()?.0,
@@ -289,6 +294,9 @@ fn is_wanted(name: &str) -> bool {
 /// The content of a JSON string, or the text of a number.
 fn text(value: &RawValue) -> Option<String> {
     let text = value.get();
+    if text.len() > MAX_VALUE {
+        return None;
+    }
     if text.starts_with('"') {
         return serde_json::from_str(text).ok();
     }
@@ -297,6 +305,9 @@ fn text(value: &RawValue) -> Option<String> {
 
 /// The text of an OTLP value: of a list the first.
 fn scalar(value: &RawValue) -> Option<String> {
+    if value.get().len() > MAX_VALUE {
+        return None;
+    }
     let fields = Fields::of_value(value)?;
     for kind in ["stringValue", "intValue", "doubleValue"] {
         if let Some(value) = fields.value(kind) {
@@ -499,6 +510,22 @@ mod tests {
         assert_eq!(facts.inline_cost, Some(Money::from_picos(84_100_500)));
         assert_eq!((facts.finish_reason.as_deref(), facts.cache_write_tokens), (Some("length"), Some(7)));
         assert_eq!(facts.created_at, Some(Timestamp(1_789_000_001_000)));
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_kept_is_not_taken_apart() {
+        let with = |value: &str| {
+            let id = r#"{"key":"gen_ai.response.id","value":{"stringValue":"gen-1"}}"#;
+            read_text(&body(&format!(r#"{{"attributes":[{id},{{"key":"user.id","value":{value}}}]}}"#))).spans.remove(0)
+        };
+        let user = |value: &str| with(value).attribution.user;
+        let list =
+            |length: usize| format!(r#"{{"arrayValue":{{"values":[{{"stringValue":"u"}}{}]}}}}"#, ",1".repeat(length));
+        assert_eq!(user(&list(1_000)).as_deref(), Some("u"));
+        assert_eq!(user(&list(MAX_VALUE)), None);
+        let escaped = format!(r#"{{"stringValue":"{}"}}"#, "\\u0075".repeat(MAX_ATTRIBUTE));
+        assert!(user(&escaped).is_some_and(|user| user.starts_with("uuu")));
+        assert_eq!(user(&format!(r#"{{"stringValue":"{}"}}"#, "u".repeat(MAX_ATTRIBUTE + 1))), None);
     }
 
     #[test]

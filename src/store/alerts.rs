@@ -1,5 +1,6 @@
 //! Crossings: each told once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::alert::{AlertKey, Told};
@@ -151,6 +152,29 @@ pub async fn told(
             Ok(Told { key: AlertKey { budget, value, window_key, threshold, limit }, crossed_at: Timestamp(crossed) })
         })
         .collect()
+}
+
+/// As [`told`], of every account of this budget, by its value.
+pub async fn told_all(
+    tx: &mut Tx,
+    budget: &BudgetName,
+    limit: Money,
+    since: Timestamp,
+) -> Result<HashMap<Arc<str>, Vec<Told>>, StoreError> {
+    let rows: Vec<(String, String, i64, i64)> = in_tx!(tx, sql::ALERTS_TOLD_ALL, |text, conn| {
+        let query = sqlx::query_as(text).bind(budget.as_str()).bind(limit.picos());
+        query.bind(since.millis()).fetch_all(conn).await?
+    });
+    let mut told: HashMap<Arc<str>, Vec<Told>> = HashMap::new();
+    for (value, threshold, window_key, crossed) in rows {
+        let threshold =
+            threshold.parse().map_err(|error| StoreError::unreadable(&format!("alerts of {budget}"), &error))?;
+        let value: Arc<str> = value.into();
+        let (budget, window_key) = (budget.clone(), Timestamp(window_key));
+        let key = AlertKey { budget, value: Arc::clone(&value), window_key, threshold, limit };
+        told.entry(value).or_default().push(Told { key, crossed_at: Timestamp(crossed) });
+    }
+    Ok(told)
 }
 
 /// Writes the crossing and queues it for `recipients` (nobody: it is not mailed); `false` if it was already told.

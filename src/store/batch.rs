@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
+use futures_util::future::join;
 use serde::Serialize;
 use serde::ser::SerializeMap as _;
 use sqlx::encode::IsNull;
@@ -111,9 +112,9 @@ pub(super) trait SqliteRow {
 /// A query on SQLite with its arguments so far.
 pub(super) type SqliteQuery<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// Rows in one statement, largest first: few sizes, so that few statements are prepared; 64 columns of the largest stay
-/// below SQLite's bound of 32,766 parameters.
-const ROWS_AT_ONCE: [usize; 4] = [256, 32, 4, 1];
+/// Rows in one statement, largest first: few sizes, so that few statements are prepared, and none so large that the next
+/// one's binding could not go on while it runs. 64 columns of the largest stay below SQLite's bound of 32,766 parameters.
+const ROWS_AT_ONCE: [usize; 3] = [64, 8, 1];
 
 /// Runs an insert of one row, `VALUES (?, …)`, for many rows.
 pub(super) async fn insert_rows<R: SqliteRow>(
@@ -121,29 +122,37 @@ pub(super) async fn insert_rows<R: SqliteRow>(
     statement: &'static str,
     rows: impl IntoIterator<Item = R>,
 ) -> Result<(), StoreError> {
+    let mut rows = rows.into_iter().collect::<Vec<R>>().into_iter();
+    let mut next = bound(statement, &mut rows);
+    while let Some(query) = next {
+        // SQLite runs a statement on a thread of its own; meanwhile the next one is bound here.
+        let (done, then) = join(query.execute(&mut *connection), async { bound(statement, &mut rows) }).await;
+        done?;
+        next = then;
+    }
+    Ok(())
+}
+
+/// The statement for as many of the rows as one takes; `None`: there are no more.
+fn bound<R: SqliteRow>(
+    statement: &'static str,
+    rows: &mut impl ExactSizeIterator<Item = R>,
+) -> Option<SqliteQuery<'static>> {
     const VALUES: &str = "VALUES (";
+    let size = ROWS_AT_ONCE.into_iter().find(|size| rows.len() >= *size)?;
     let start = statement.find(VALUES).map_or(0, |at| at + VALUES.len() - 1);
     let end = statement[start..].find(')').map_or(statement.len(), |at| start + at + 1);
     let row = &statement[start..end];
-    let mut rows = rows.into_iter().collect::<Vec<R>>().into_iter();
-    for size in ROWS_AT_ONCE {
-        while rows.len() >= size {
-            let mut text = String::with_capacity(statement.len() + (row.len() + 2) * size);
-            text.push_str(&statement[..start]);
-            for number in 0..size {
-                text.push_str(if number == 0 { "" } else { ", " });
-                text.push_str(row);
-            }
-            text.push_str(&statement[end..]);
-            // Only our own statement's text is repeated; every value is bound.
-            let mut query = sqlx::query(AssertSqlSafe(text));
-            for row in rows.by_ref().take(size) {
-                query = row.bind(query);
-            }
-            query.execute(&mut *connection).await?;
-        }
+    let mut text = String::with_capacity(statement.len() + (row.len() + 2) * size);
+    text.push_str(&statement[..start]);
+    for number in 0..size {
+        text.push_str(if number == 0 { "" } else { ", " });
+        text.push_str(row);
     }
-    Ok(())
+    text.push_str(&statement[end..]);
+    // Only our own statement's text is repeated; every value is bound.
+    let query = sqlx::query(AssertSqlSafe(text));
+    Some(rows.take(size).fold(query, |query, row| row.bind(query)))
 }
 
 /// The text without U+0000, which neither engine's JSON can carry into a text column.

@@ -91,6 +91,14 @@ pub async fn forget_rollovers(tx: &mut Tx, budget: &BudgetName, before: Option<T
     Ok(())
 }
 
+/// Forgets what rolled over into windows that begin after `at`: they were turned to by a clock that was ahead.
+pub async fn unroll(tx: &mut Tx, budget: &BudgetName, at: Timestamp) -> Result<(), StoreError> {
+    in_tx!(tx, sql::BUDGET_TERMS_UNROLL, |text, conn| {
+        sqlx::query(text).bind(budget.as_str()).bind(at.millis()).execute(conn).await?;
+    });
+    Ok(())
+}
+
 fn read(texts: Vec<String>) -> Result<Vec<Budget>, StoreError> {
     let read =
         |text: String| serde_json::from_str(&text).map_err(|error| StoreError::unreadable("own_budgets", &error));

@@ -1,7 +1,7 @@
 //! Budgets as they were last seen in force, what was spent in each, and where each stands.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -543,6 +543,25 @@ impl SqliteRow for AccountRow {
     }
 }
 
+impl AccountRow {
+    fn into_status(self) -> Result<AccountStatus, StoreError> {
+        Ok(AccountStatus {
+            spent: Spent::of_row((
+                self.spent_usd,
+                self.spent_picos,
+                self.inline_usd,
+                self.inline_picos,
+                self.unknown_count,
+            )),
+            reserved: Total::from_parts(self.reserved_usd, self.reserved_picos),
+            state: BudgetState::parse(&self.state)
+                .ok_or_else(|| StoreError::unreadable("budget_accounts", &format!("state {}", self.state)))?,
+            as_of: Timestamp(self.as_of_ms),
+            value: self.value.into(),
+        })
+    }
+}
+
 /// Writes where values of the budget stand, for pages and `budget_values`; none may stand in `accounts` twice.
 pub async fn save_accounts(tx: &mut Tx, budget: &BudgetName, accounts: &[AccountStatus]) -> Result<(), StoreError> {
     for chunk in accounts.chunks(CHUNK) {
@@ -567,6 +586,40 @@ pub async fn save_accounts(tx: &mut Tx, budget: &BudgetName, accounts: &[Account
         write_rows!(tx, sql::BUDGETS_SAVE_ACCOUNTS, rows);
     }
     Ok(())
+}
+
+/// Where a budget stood after the last transaction that counted it, whichever daemon's it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stood {
+    /// When its window began.
+    pub window_start: Timestamp,
+    /// What was spent in it; of a budget of each value, by its dearest.
+    pub spent: Spent,
+    /// When that was so.
+    pub as_of: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct StoodRow {
+    name: String,
+    window_start_ms: i64,
+    spent_usd: i64,
+    spent_picos: i64,
+    inline_usd: i64,
+    inline_picos: i64,
+    unknown_count: i64,
+    as_of_ms: i64,
+}
+
+/// Where the budgets in force stood, by name; those that were never turned are left out.
+pub async fn stood(tx: &mut Tx) -> Result<BTreeMap<String, Stood>, StoreError> {
+    let rows: Vec<StoodRow> = in_tx!(tx, sql::BUDGETS_STOOD, |text, conn| sqlx::query_as(text).fetch_all(conn).await?);
+    let stood = rows.into_iter().map(|row| {
+        let spent = (row.spent_usd, row.spent_picos, row.inline_usd, row.inline_picos, row.unknown_count);
+        let (window_start, as_of) = (Timestamp(row.window_start_ms), Timestamp(row.as_of_ms));
+        (row.name, Stood { window_start, spent: Spent::of_row(spent), as_of })
+    });
+    Ok(stood.collect())
 }
 
 /// Removes where these values stood: their window is over, or nothing is spent in it any more.
@@ -601,22 +654,16 @@ pub async fn accounts(
         let query = sqlx::query_as(text).bind(budget.as_str()).bind(usd).bind(picos).bind(value);
         query.bind(i64::from(limit)).fetch_all(conn).await?
     });
-    rows.into_iter()
-        .map(|row| {
-            Ok(AccountStatus {
-                spent: Spent {
-                    cost: Total::from_parts(row.spent_usd, row.spent_picos),
-                    inline: Total::from_parts(row.inline_usd, row.inline_picos),
-                    unknown: row.unknown_count,
-                },
-                reserved: Total::from_parts(row.reserved_usd, row.reserved_picos),
-                state: BudgetState::parse(&row.state)
-                    .ok_or_else(|| StoreError::unreadable("budget_accounts", &format!("state {}", row.state)))?,
-                as_of: Timestamp(row.as_of_ms),
-                value: row.value.into(),
-            })
-        })
-        .collect()
+    rows.into_iter().map(AccountRow::into_status).collect()
+}
+
+/// Where all values of a budget stand, dearest first, as this transaction sees it.
+pub async fn all_accounts(tx: &mut Tx, budget: &BudgetName) -> Result<Vec<AccountStatus>, StoreError> {
+    let rows: Vec<AccountRow> = in_tx!(tx, sql::BUDGETS_ACCOUNTS, |text, conn| {
+        let query = sqlx::query_as(text).bind(budget.as_str()).bind(i64::MAX).bind(i64::MAX).bind("");
+        query.bind(i64::MAX).fetch_all(conn).await?
+    });
+    rows.into_iter().map(AccountRow::into_status).collect()
 }
 
 /// Thresholds of one account of a rolling budget that were armed again since the budget stands as it does, for `limit`:
@@ -633,6 +680,21 @@ pub async fn arms(tx: &mut Tx, budget: &Budget, value: &str, limit: Money) -> Re
             Ok(Arm { threshold, limit, armed_at: Timestamp(armed) })
         })
         .collect()
+}
+
+/// As [`arms`], of every account, by its value.
+pub async fn arms_all(tx: &mut Tx, budget: &Budget, limit: Money) -> Result<HashMap<Arc<str>, Vec<Arm>>, StoreError> {
+    let rows: Vec<(String, String, i64)> = in_tx!(tx, sql::BUDGETS_ARMS_ALL, |text, conn| {
+        sqlx::query_as(text).bind(budget.name.as_str()).fetch_all(conn).await?
+    });
+    let mut arms: HashMap<Arc<str>, Vec<Arm>> = HashMap::new();
+    for (value, threshold, armed) in rows {
+        let threshold = threshold
+            .parse()
+            .map_err(|error| StoreError::unreadable(&format!("budget_arms {}", budget.name), &error))?;
+        arms.entry(value.into()).or_default().push(Arm { threshold, limit, armed_at: Timestamp(armed) });
+    }
+    Ok(arms)
 }
 
 /// Arms a threshold again.

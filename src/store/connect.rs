@@ -181,6 +181,11 @@ impl Store {
         }
     }
 
+    /// Whether other daemons may write in it, too.
+    pub fn is_shared(&self) -> bool {
+        self.engine() == Engine::Postgres
+    }
+
     /// Begins a write transaction: alone on SQLite (`BEGIN IMMEDIATE`), one of many on PostgreSQL.
     pub async fn write(&self) -> Result<Tx, StoreError> {
         Ok(Tx(match &self.pools {
@@ -339,8 +344,8 @@ async fn postgres(connect: PgConnectOptions, options: &StoreOptions) -> Result<P
     let connect =
         connect.application_name("tallyd").statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging();
     let pool = PgPoolOptions::new()
-        // One for the writer and one for the pages' small writes, beside the readers.
-        .max_connections(options.readers.max(1) + 2)
+        // One for the writer, one for its turn to change budgets and one for the pages' small writes, beside the readers.
+        .max_connections(options.readers.max(1) + 3)
         .idle_timeout(IDLE)
         .acquire_timeout(options.busy_timeout)
         .acquire_slow_level(SLOW_ACQUIRE)

@@ -34,6 +34,7 @@ pub mod snoozes;
 pub mod spikes;
 mod statements;
 pub mod tally_keys;
+pub mod turns;
 mod tx;
 pub mod verify;
 

@@ -31,10 +31,20 @@ pub async fn get(store: &Store, journal_id: &str) -> Result<Option<Drained>, Sto
 /// What stands behind a journal's ID where the number of its last transaction is kept. No ID has a space in it.
 const TRANSACTIONS: &str = " transactions";
 
+/// Where the number of a journal's last transaction is kept.
+pub(super) fn transactions(journal_id: &str) -> String {
+    format!("{journal_id}{TRANSACTIONS}")
+}
+
+/// How many transactions were committed for this journal, in this life and the ones before.
+pub async fn count(store: &Store, journal_id: &str) -> Result<u64, StoreError> {
+    Ok(get(store, &transactions(journal_id)).await?.map_or(0, |number| number.segment))
+}
+
 /// The number of the last transaction that was committed for this journal; `None` before the first. Waits for one that
 /// is under way still, and lets none begin to write it before this one has ended: so what is told here is final.
 pub async fn last_transaction(tx: &mut Tx, journal_id: &str) -> Result<Option<u64>, StoreError> {
-    let name = format!("{journal_id}{TRANSACTIONS}");
+    let name = transactions(journal_id);
     let row: Option<(i64, i64)> =
         in_tx!(tx, sql::PROGRESS_LAST, |text, conn| sqlx::query_as(text).bind(&name).fetch_optional(conn).await?);
     row.map(|(number, _)| u64::try_from(number).map_err(|error| StoreError::unreadable(&name, &error))).transpose()
@@ -42,7 +52,7 @@ pub async fn last_transaction(tx: &mut Tx, journal_id: &str) -> Result<Option<u6
 
 /// Notes the number of this transaction.
 pub async fn number_transaction(tx: &mut Tx, journal_id: &str, number: u64) -> Result<(), StoreError> {
-    set(tx, &format!("{journal_id}{TRANSACTIONS}"), Drained { segment: number, offset: 0 }).await
+    set(tx, &transactions(journal_id), Drained { segment: number, offset: 0 }).await
 }
 
 /// Notes how far the journal has been drained, in the transaction that drained it.

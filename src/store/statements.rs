@@ -62,6 +62,7 @@ statements! {
     ALERTS_INSERT = both "alerts/insert";
     ALERTS_RECIPIENTS = both "alerts/recipients";
     ALERTS_TOLD = both "alerts/told";
+    ALERTS_TOLD_ALL = both "alerts/told_all";
     BUDGETS_ACCOUNTS = both "budgets/accounts";
     BUDGET_CHANGES_DEFINITION_AT = both "budget_changes/definition_at";
     BUDGET_CHANGES_LAST = both "budget_changes/last";
@@ -77,9 +78,11 @@ statements! {
     BUDGET_TERMS_TOPPED_UP = both "budget_terms/topped_up";
     BUDGET_TERMS_TOP_UP = both "budget_terms/top_up";
     BUDGET_TERMS_TRIM_ROLLOVERS = both "budget_terms/trim_rollovers";
+    BUDGET_TERMS_UNROLL = both "budget_terms/unroll";
     BUDGETS_ABSENT = both "budgets/absent";
     BUDGETS_ADD_SPEND = apart "budgets/add_spend";
     BUDGETS_ARMS = both "budgets/arms";
+    BUDGETS_ARMS_ALL = both "budgets/arms_all";
     BUDGETS_CLEAR_ACCOUNTS = both "budgets/clear_accounts";
     BUDGETS_CLEAR_ARMS = both "budgets/clear_arms";
     BUDGETS_CLEAR_SPEND = both "budgets/clear_spend";
@@ -97,6 +100,7 @@ statements! {
     BUDGETS_SPENT = both "budgets/spent";
     BUDGETS_SPENT_BY_VALUE = both "budgets/spent_by_value";
     BUDGETS_SPENT_OF = both "budgets/spent_of";
+    BUDGETS_STOOD = both "budgets/stood";
     CALLS_DELETE = both "calls/delete";
     CALLS_DELETE_RECORDS = both "calls/delete_records";
     CALLS_FIND = both "calls/find";
@@ -200,6 +204,8 @@ statements! {
     TALLY_KEYS_REVOKE = both "tally_keys/revoke";
     TALLY_KEYS_SPEND = both "tally_keys/spend";
     TALLY_KEYS_USED = both "tally_keys/used";
+    TURNS_OTHERS = both "turns/others";
+    TURNS_TAKE = apart "turns/take";
     VERIFY_SUMS = both "verify/sums";
     VERIFY_TIMINGS = both "verify/timings";
 }

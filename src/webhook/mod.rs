@@ -22,6 +22,7 @@ pub use self::error::{SendError, SetupError};
 pub use self::event::{Event, Told};
 use crate::clock::Clock;
 use crate::config::{Webhook, WebhookForm};
+use crate::domain::discreet::discreet;
 use crate::domain::mac::hmac_sha256;
 
 /// How long one try may take, from the connection to the reply's end.
@@ -77,6 +78,29 @@ impl Webhooks {
     /// The names under which they are configured.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.targets.keys().map(String::as_str)
+    }
+
+    /// Whether the host of the webhook `name` has an address. Nothing is sent.
+    pub async fn find(&self, name: &str) -> Result<(), SendError> {
+        let Some(target) = self.targets.get(name) else { return Err(SendError::Unknown(name.to_owned())) };
+        let Ok(url) = url::Url::parse(target.url.expose_secret()) else {
+            return Err(SendError::Unreachable("its URL is malformed".to_owned()));
+        };
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = url.port_or_known_default().unwrap_or(443);
+        match self.clock.timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((host, port))).await {
+            Some(Ok(mut addresses)) => match addresses.next() {
+                Some(_) => Ok(()),
+                None => Err(SendError::Unreachable("its host has no address".to_owned())),
+            },
+            Some(Err(error)) => {
+                Err(SendError::Unreachable(discreet(&format!("its host has no address that is known here ({error})"))))
+            }
+            None => Err(SendError::Unreachable(format!(
+                "its host's address was not told within {} s",
+                CONNECT_TIMEOUT.as_secs()
+            ))),
+        }
     }
 
     /// Tells the webhook `name` an event, given as its JSON text, under an ID that is the same at each try.

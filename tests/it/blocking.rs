@@ -1,5 +1,6 @@
 //! Budgets that block: neither does spending slip through, nor is refused what fits.
 
+mod abreast;
 mod concurrency;
 mod interleavings;
 mod values;

@@ -19,15 +19,18 @@ use crate::support::caller::Caller;
 use crate::support::installation::{Installation, KEY, QUICK, text};
 use crate::support::pacer::Pacer;
 use crate::support::running::Running;
-use crate::support::until;
+use crate::support::{PATIENCE, until};
 
 /// Thursday, 19 November 2026, 10:00 UTC.
 const START: Timestamp = Timestamp(1_795_082_400_000);
 
 const MANAGEMENT_KEY: &str = "sk-or-v1-management-0002";
 
-/// How much faster than real time hours pass.
-const FAST: u32 = 20_000;
+/// How far the clock is set forward, ...
+const STRIDE: Duration = Duration::from_mins(30);
+
+/// ... and looks between two such steps, during which it keeps real time, so that what has begun is answered in time.
+const LOOKS_A_STRIDE: u32 = 20;
 
 const MINI: &str = "openai/gpt-4o-mini";
 const MINI_PERMASLUG: &str = "openai/gpt-4o-mini-2024-07-18";
@@ -118,7 +121,7 @@ struct Scene {
     sim: Simulator,
     at: Installation,
     clock: Clock,
-    pacer: Pacer,
+    _pacer: Pacer,
     running: Option<Running>,
 }
 
@@ -131,7 +134,7 @@ impl Scene {
         let tables = format!("{tables}{QUICK}");
         let at = Installation::on(database.unwrap_or("sqlite:data/tallyd.db"), sim.base_url(), &tables);
         let pacer = Pacer::start(&clock);
-        Self { sim, at, clock, pacer, running: None }
+        Self { sim, at, clock, _pacer: pacer, running: None }
     }
 
     async fn start(&mut self) {
@@ -162,12 +165,17 @@ impl Scene {
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
 
-    /// Lets time fly until `look` finds something.
-    async fn wait<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
-        self.pacer.set_speed(FAST);
-        let found = until(what, look).await;
-        self.pacer.set_speed(1);
-        found
+    /// Lets time pass in strides until `look` finds something.
+    async fn wait<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let mut looks = 0;
+        until(what, async || {
+            if looks % LOOKS_A_STRIDE == 0 {
+                self.clock.advance(STRIDE);
+            }
+            looks += 1;
+            look().await
+        })
+        .await
     }
 
     async fn listed(&self, model: &str) {
@@ -176,6 +184,8 @@ impl Scene {
             catalogue::load(&store).await.unwrap().models().contains_key(model).then_some(())
         })
         .await;
+        // It is kept first and taken up after.
+        self.running().knows_model(model).await;
     }
 
     async fn models(&self) -> Vec<(Option<String>, i128)> {
@@ -219,11 +229,13 @@ async fn naming(database: Option<&str>) {
     for model in [MINI, MINI, "anthropic/claude-sonnet-4"] {
         scene.call(true, &question(model)).await;
     }
+    Clock::system().timeout(PATIENCE, scene.sim.truth().wait_for(3)).await.expect("the calls are billed");
     let ids: Vec<String> =
         scene.sim.truth().all().iter().map(|billed| format!(r#"{{"id":"{}"}}"#, billed.id)).collect();
     let reply = scene.caller().post("/tally/v1/record", &[], format!("[{}]", ids.join(","))).await;
     assert_eq!(reply.status, 202, "{}", reply.text());
-    scene.wait("settled rows", async || (scene.at.pending().await == 0).then_some(())).await;
+    let settled = "SELECT COUNT(*) FROM usage WHERE state = 'settled'";
+    scene.wait("settled rows", async || (scene.at.number(settled).await == 3).then_some(())).await;
     let sonnet = (Some("anthropic/claude-sonnet-4".to_owned()), 1);
     assert_eq!(scene.models().await, [sonnet.clone(), (Some(MINI_PERMASLUG.to_owned()), 2)]);
     scene.sim.set_listed(MINI, true);

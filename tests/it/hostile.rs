@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tallyd::clock::Clock;
 use tallyd::domain::table::Cell;
+use tallyd::ledger::intake::{MAX_BODY, MAX_ITEMS};
 
 use self::damage::{Case, Known, whole};
 use self::upstream::{Script, Upstream};
@@ -176,6 +177,42 @@ async fn replies_of_any_size_take_no_more_memory_than_their_bound() {
     all_known(&cases, &rows);
     daemon.stop().await;
     at.verify().await;
+}
+
+/// What the daemon may take for a full body of `/tally/v1/record`, beside what it had: a few copies of its bytes.
+const TOLD: u64 = 96 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_that_are_told_take_no_more_memory_than_some_copies_of_their_text() {
+    let at = Installation::new("http://127.0.0.1:9/api/v1", "");
+    let daemon = Process::start(&at).await;
+    let caller = Caller::new(daemon.address());
+    let tell = async |body: String| {
+        assert!(body.len() <= MAX_BODY, "{}", body.len());
+        caller.post("/tally/v1/record", &[("content-type", "application/json")], body).await
+    };
+    let first = tell("{\"id\":\"gen-first\"}".to_owned()).await;
+    assert_eq!(first.status, 202);
+    let (_, before) = memory(daemon.pid());
+    let room = MAX_BODY - 100;
+    // As trees of values these would take some hundred times their text.
+    let small = |length: usize| "{\"a\":0},".repeat(length / 8);
+    let many = tell(format!("[{}{{}}]", small(room))).await;
+    assert_eq!(many.status, 413, "{:?}", many.json());
+    let many = tell(format!("{}{{}}", "{\"a\":0}\n".repeat(room / 8))).await;
+    assert_eq!(many.status, 413, "{:?}", many.json());
+    let odd = format!("{{\"id\":\"gen-odd\",\"x\":[{}0]}},", small(room / MAX_ITEMS - 50));
+    let odd = tell(format!("[{}{{\"id\":\"gen-good\"}}]", odd.repeat(MAX_ITEMS - 1))).await;
+    assert_eq!((odd.status.as_u16(), &odd.json()["recorded"]), (202, &1.into()));
+    assert_eq!(odd.json()["refused"].as_array().unwrap().len(), MAX_ITEMS - 1);
+    let long = tell(format!("[{{\"id\":\"gen-long\",\"x\":[{}0]}},{{\"id\":\"gen-fine\"}}]", small(room - 100))).await;
+    assert_eq!((long.status.as_u16(), &long.json()["recorded"]), (202, &1.into()));
+    let reason = long.json()["refused"][0]["reason"].to_string();
+    assert!(reason.contains("longer than 65536 bytes"), "{reason}");
+    let (most, _) = memory(daemon.pid());
+    let grown = most.saturating_sub(before);
+    assert!(grown <= TOLD, "{} MiB beside {} MiB", grown >> 20, before >> 20);
+    daemon.stop().await;
 }
 
 /// Reads a reply without keeping it: its status, its length, what it hashes to, and whether it was whole.

@@ -1,6 +1,7 @@
 //! `tallyd import`: history in every form it comes in, through the daemon and without one, once and again.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tallyd::clock::{Clock, Entropy};
 use tallyd::domain::table::Cell;
 use tallyd::domain::time::{DAY_MS, Timestamp};
 use tallyd::import::gaps::Search;
-use tallyd::import::pieces::MAX_PIECE;
+use tallyd::import::pieces::{MAX_PIECE, PIECE};
 use tallyd::openrouter::{Client, ReadError, Timeouts};
 use tallyd::sim::truth::Billed;
 use tallyd::sim::{ExportColumns, SimConfig, SimKey, Simulator, Target};
@@ -113,6 +114,61 @@ async fn an_export_imported_twice_is_there_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_imported_twice_is_there_once_on_postgres() {
     on_a_postgres_of_its_own("import", async |url| an_export_is_taken_once(url).await).await;
+}
+
+/// Runs a command of the program on a terminal, by `script` of util-linux; `None` where there is none.
+async fn on_a_terminal(at: &Installation, arguments: &[&str]) -> Option<Ended> {
+    let mut script = tokio::process::Command::new("script");
+    let version = script.arg("--version").output().await.ok()?;
+    if !String::from_utf8_lossy(&version.stdout).contains("util-linux") {
+        return None;
+    }
+    let command = at.command(arguments);
+    let command = command.as_std();
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut script = tokio::process::Command::new("script");
+    script.args(["-qec", &format!("stty cols 100 rows 24; {}", words.join(" ")), "/dev/null"]);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    script.env_clear().env("PATH", path).env("TERM", "xterm").env("HOME", at.folder()).current_dir(at.folder());
+    let output = script.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+    // A terminal has one output.
+    let out = String::from_utf8(output.stdout).unwrap();
+    Some(Ended { code: output.status.code(), out, err: String::new() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_a_bar_shows_how_far_an_import_is_and_is_gone_at_its_end() {
+    let at = Installation::new(NOWHERE, "");
+    let user = "u".repeat(400);
+    let mut csv = "generation_id,created_at,cost_total,user\nno-id,2026-09-01 00:00:00,0.5,u\n".to_owned();
+    for number in 0..3_000 {
+        writeln!(csv, "gen-{number},2026-09-01 00:00:00,0.5,{user}").unwrap();
+    }
+    assert!(csv.len() > 2 * PIECE, "three pieces");
+    write(&at, "history.csv", &csv);
+    let Some(ended) = on_a_terminal(&at, &["import", "history.csv"]).await else {
+        eprintln!("skipped: there is no `script` of util-linux to make a terminal");
+        return;
+    };
+    let told = &ended.out;
+    assert_eq!(ended.code, Some(1), "{told:?}");
+    // Each drawing replaces the last.
+    let drawn: Vec<&str> = told.split("\u{1b}[2K").filter(|part| part.contains('█')).collect();
+    assert!(!drawn.is_empty(), "{told:?}");
+    let hundredths = (csv.len() * 100 + (1 << 19)) >> 20;
+    let total = format!("/{}.{:02} MiB", hundredths / 100, hundredths % 100);
+    for bar in drawn {
+        let bar = bar.rsplit('\n').next().unwrap().trim_end();
+        assert!(bar.contains(&total) && bar.contains(" rows") && bar.ends_with(" left"), "{bar:?}");
+    }
+    assert!(told.contains(" rows, ") && told.contains("/s  "), "how fast it is: {told:?}");
+    // What else is told stands on lines of its own, and the bar does not stay.
+    let lines: Vec<&str> = told.lines().map(|line| line.rsplit("\u{1b}[2K").next().unwrap()).collect();
+    assert!(lines.iter().any(|line| line.starts_with("history.csv, line 2: generation_id is none")), "{told:?}");
+    let last = "history.csv: 3,000 lines of the log export: 3,000 new, 0 known already, 0 changed, 1 rejected (kept in \
+                history.csv.rejects)";
+    assert_eq!(lines.last(), Some(&last), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

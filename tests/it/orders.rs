@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tallyd::clock::{Clock, Entropy};
 use tallyd::domain::attribution::{Attribution, KeyRef};
 use tallyd::domain::facts::Facts;
-use tallyd::domain::ids::KeyFingerprint;
+use tallyd::domain::ids::{CallId, KeyFingerprint};
 use tallyd::domain::money::Money;
 use tallyd::domain::observation::{Ending, Head, Observation, Outcome, Sent};
 use tallyd::domain::table::Cell;
@@ -32,13 +32,21 @@ const MADE: i64 = 1_794_900_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
+    /// All that the gateway sees of it, at once.
     Gateway,
+    /// The parts of that, at three times.
+    Sent,
+    Head,
+    Outcome,
     Broadcast,
     BroadcastAgain,
     Told,
     Export,
     Record,
 }
+
+/// A call through the gateway that is told of while it is under way.
+const UNDER_WAY: [Way; 7] = [Way::Sent, Way::Head, Way::Outcome, Way::Broadcast, Way::Told, Way::Export, Way::Record];
 
 const WAYS: [Way; 6] = [Way::Gateway, Way::Broadcast, Way::BroadcastAgain, Way::Told, Way::Export, Way::Record];
 
@@ -60,6 +68,10 @@ struct Case {
     number: usize,
     kind: Kind,
     ways: Vec<Way>,
+    /// The gateway's.
+    call_id: CallId,
+    /// The reply's head did not name the generation; its body did.
+    named_late: bool,
 }
 
 impl Kind {
@@ -83,8 +95,8 @@ impl Case {
     }
 
     /// What the gateway sees of it.
-    fn observations(&self, entropy: &Entropy) -> Vec<Observation> {
-        let call_id = entropy.call_id(NOW);
+    fn observations(&self) -> [Observation; 3] {
+        let call_id = self.call_id;
         let (_, upstream, inline) = self.kind.costs();
         let money = |text: &str| Money::parse(text).ok();
         let facts = Facts {
@@ -113,14 +125,16 @@ impl Case {
             flags: Vec::new(),
             estimate: None,
         };
-        let head = Head { call_id, at: NOW, generation_id: self.id().parse().ok(), status: 200 };
+        let id = self.id().parse().ok();
+        let (in_head, in_body) = if self.named_late { (None, id) } else { (id, None) };
+        let head = Head { call_id, at: NOW, generation_id: in_head, status: 200 };
         let outcome = Outcome {
             call_id,
             at: NOW,
             head_at: None,
             ending: Ending::Complete,
             status: Some(200),
-            generation_id: None,
+            generation_id: in_body,
             facts,
             error: None,
             first_byte_ms: Some(1),
@@ -128,7 +142,7 @@ impl Case {
             response_cache_hit: false,
             flags: Vec::new(),
         };
-        vec![Observation::Sent(Box::new(sent)), Observation::Head(head), Observation::Outcome(Box::new(outcome))]
+        [Observation::Sent(Box::new(sent)), Observation::Head(head), Observation::Outcome(Box::new(outcome))]
     }
 
     fn span(&self) -> Value {
@@ -198,15 +212,43 @@ fn orders() -> Vec<Vec<Way>> {
     all
 }
 
+/// Every order of all ways of a call that is told of while it is under way.
+fn orders_under_way() -> Vec<Vec<Way>> {
+    fn longer(order: &[Way], all: &mut Vec<Vec<Way>>) {
+        if order.len() == UNDER_WAY.len() {
+            return all.push(order.to_vec());
+        }
+        for way in UNDER_WAY.iter().filter(|way| !order.contains(way)) {
+            let comes_before = match way {
+                Way::Head => Some(Way::Sent),
+                Way::Outcome => Some(Way::Head),
+                _ => None,
+            };
+            if comes_before.is_none_or(|before| order.contains(&before)) {
+                longer(&[order, &[*way]].concat(), all);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    longer(&[], &mut all);
+    all
+}
+
 /// Sends what `cases` have to tell by one way.
-async fn go(way: Way, cases: &[&Case], running: &Running, caller: &Caller, entropy: &Entropy) {
+async fn go(way: Way, cases: &[&Case], running: &Running, caller: &Caller) {
     if cases.is_empty() {
         return;
     }
     let join = |line: fn(&Case) -> String| cases.iter().map(|case| line(case)).collect::<String>();
     let reply = match way {
-        Way::Gateway => {
-            let observations = cases.iter().flat_map(|case| case.observations(entropy)).collect();
+        Way::Gateway | Way::Sent | Way::Head | Way::Outcome => {
+            let part = match way {
+                Way::Sent => 0..1,
+                Way::Head => 1..2,
+                Way::Outcome => 2..3,
+                _ => 0..3,
+            };
+            let observations = cases.iter().flat_map(|case| case.observations()[part.clone()].to_vec()).collect();
             let work = Work { observations, ..Work::default() };
             running.ledger().submit(work, Duration::from_mins(2)).await.unwrap();
             return;
@@ -257,12 +299,13 @@ async fn every_order_is_one_row(database_url: &str) {
     let entropy = Entropy::seeded(8);
     let ordered = orders();
     let kinds = ordered.iter().flat_map(|ways| KINDS.map(|kind| (kind, ways.clone())));
-    let cases: Vec<Case> = kinds.enumerate().map(|(number, (kind, ways))| Case { number, kind, ways }).collect();
+    let case = |(number, (kind, ways))| Case { number, kind, ways, call_id: entropy.call_id(NOW), named_late: false };
+    let cases: Vec<Case> = kinds.enumerate().map(case).collect();
     assert_eq!(cases.len(), 1_956 * KINDS.len());
     for step in 0..WAYS.len() {
         for way in WAYS {
             let now: Vec<&Case> = cases.iter().filter(|case| case.ways.get(step) == Some(&way)).collect();
-            go(way, &now, &running, &caller, &entropy).await;
+            go(way, &now, &running, &caller).await;
         }
     }
 
@@ -301,7 +344,7 @@ async fn every_order_is_one_row(database_url: &str) {
     let before = at.sql(&format!("SELECT call_id, {SAID} FROM usage ORDER BY call_id")).await;
     let whole: Vec<&Case> = cases.iter().filter(|case| case.ways.len() == WAYS.len()).collect();
     for way in &WAYS[1..] {
-        go(*way, &whole, &running, &caller, &entropy).await;
+        go(*way, &whole, &running, &caller).await;
     }
     assert_eq!(at.sql(&format!("SELECT call_id, {SAID} FROM usage ORDER BY call_id")).await, before);
     let found = verify::run(running.store(), &Clock::system()).await.unwrap();
@@ -321,4 +364,51 @@ async fn every_order_of_every_way_is_one_row() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_order_of_every_way_is_one_row_on_postgres() {
     on_a_postgres_of_its_own("orders", async |url| every_order_is_one_row(url).await).await;
+}
+
+async fn every_order_under_way_is_one_row(database_url: &str) {
+    let clock = Clock::manual(NOW);
+    let tables = "[[budgets]]\nname = \"all\"\nwindow = \"month\"\nlimit_usd = 1000\n";
+    let at = Installation::on(database_url, "http://127.0.0.1:9/api/v1", tables);
+    let _pacer = Pacer::start(&clock);
+    let running = Running::start(&at, &clock).await;
+    let caller = Caller::new(running.address());
+    let entropy = Entropy::seeded(9);
+    let mut cases = Vec::new();
+    for ways in orders_under_way() {
+        for (kind, named_late) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+            let number = cases.len();
+            cases.push(Case { number, kind, ways: ways.clone(), call_id: entropy.call_id(NOW), named_late });
+        }
+    }
+    assert_eq!(cases.len(), 840 * KINDS.len() * 2);
+    for step in 0..UNDER_WAY.len() {
+        for way in UNDER_WAY {
+            let now: Vec<&Case> = cases.iter().filter(|case| case.ways.get(step) == Some(&way)).collect();
+            go(way, &now, &running, &caller).await;
+        }
+    }
+
+    let rows = at.sql(&format!("SELECT generation_id, {SAID} FROM usage ORDER BY generation_id")).await;
+    assert_eq!(rows.len(), cases.len(), "one row each");
+    let mut said: BTreeMap<Kind, Said<'_>> = BTreeMap::new();
+    for (case, mut row) in cases.iter().zip(rows) {
+        assert_eq!(row.remove(0), Cell::Text(case.id()));
+        let (other, expected) = said.entry(case.kind).or_insert_with(|| (case, row.clone()));
+        assert_eq!(&row, expected, "{:?}: {:?} and {:?}", case.kind, case.ways, other.ways);
+    }
+    let found = verify::run(running.store(), &Clock::system()).await.unwrap();
+    assert_eq!(found.difference_count, 0, "{:?}", found.differences);
+    drop(caller);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_order_of_every_way_around_a_call_under_way_is_one_row() {
+    every_order_under_way_is_one_row("sqlite:data/tallyd.db").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_order_of_every_way_around_a_call_under_way_is_one_row_on_postgres() {
+    on_a_postgres_of_its_own("orders_under_way", async |url| every_order_under_way_is_one_row(url).await).await;
 }

@@ -112,6 +112,21 @@ fn a_local_week_is_read_by_its_own_clock() {
     assert!(near(forecast(&tomorrow).unwrap().projected, usd(1)));
 }
 
+#[test]
+fn what_was_spent_since_lifts_a_forecast_or_belies_it() {
+    let told = Outlook {
+        at: Timestamp(0),
+        basis: Basis::RunRate { days: 3 },
+        projected: usd(60),
+        low: usd(50),
+        high: usd(70),
+        reaches_limit: None,
+    };
+    let lifted = told.unless_belied(usd(65)).unwrap();
+    assert_eq!((lifted.low, lifted.projected, lifted.high), (usd(65), usd(65), usd(70)));
+    assert!(told.unless_belied(usd(71)).is_none(), "nine in ten courses end below");
+}
+
 proptest! {
     #[test]
     fn a_forecast_is_in_order_never_below_what_is_spent_and_the_same_twice(

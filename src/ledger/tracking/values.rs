@@ -7,21 +7,24 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Tracked, costs, deltas};
+use super::{Tracked, asks_when_free, costs, deltas};
 use crate::budget::{Accounts, Reserves, Standing, WHOLE};
-use crate::domain::alert::Cause;
+use crate::domain::alert::{Arm, Cause, Told};
 use crate::domain::budget::{MAX_VALUES, OTHER};
-use crate::domain::money::Total;
+use crate::domain::money::{Money, Total};
 use crate::domain::rollup::{self, Share};
 use crate::domain::time::Timestamp;
 use crate::ledger::fold::Move;
-use crate::store::budgets::{AccountStatus, BudgetStatus, Spent};
+use crate::store::budgets::{AccountStatus, BudgetStatus, Spent, Stood};
 use crate::store::{self, StoreError, Tx};
 
 /// The accounts by value; clones share what has not changed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Values {
     accounts: Arc<BTreeMap<Arc<str>, Arc<Tracked>>>,
+    /// Whether values came in this window that have no account of their own: from then on none gets one, whichever goes.
+    /// That [`OTHER`] has an account does not say so: calls are held back of it whose bodies were not read.
+    shared: bool,
     /// What admission knows of them; `None` when it is to be put together.
     standings: Option<Arc<HashMap<Arc<str>, Standing>>>,
 }
@@ -33,7 +36,7 @@ impl Values {
             return Accounts::whole(whole);
         }
         let by_value = self.standings.clone().unwrap_or_else(|| Arc::new(self.standings()));
-        Accounts { common: whole, by_value }
+        Accounts { common: whole, by_value, shared: self.shared }
     }
 
     /// Whether what is held back is not what they are shown with.
@@ -55,8 +58,11 @@ impl Values {
         if self.accounts.contains_key(value) {
             return value.into();
         }
-        let full = self.accounts.len() >= MAX_VALUES || self.accounts.contains_key(OTHER);
-        if full { OTHER.into() } else { value.into() }
+        if self.is_full() { OTHER.into() } else { value.into() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared || self.accounts.len() >= MAX_VALUES
     }
 
     fn get_mut(&mut self, value: &str) -> Option<&mut Tracked> {
@@ -78,11 +84,11 @@ pub(super) async fn start(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     fill(common, tx).await?;
+    rearm(common, tx, now).await?;
     let mut alerts = 0;
     let values: Vec<Arc<str>> = common.values.accounts.keys().cloned().collect();
     for value in &values {
         if let Some(account) = common.values.get_mut(value) {
-            account.rearm(tx, now).await?;
             alerts += account.judge(tx, account.window, account.spent.cost, cause, now).await?;
         }
     }
@@ -170,6 +176,35 @@ pub(super) async fn count(
     Ok(alerts)
 }
 
+/// Takes over what other daemons counted in the window; one that has turned another way is let be, as both turn to the
+/// same in the end, and sum anew then.
+pub(super) async fn keep_up(common: &mut Tracked, tx: &mut Tx, stood: &Stood) -> Result<(), StoreError> {
+    if stood.window_start != common.window.start || common.saved_at == Some(stood.as_of) {
+        return Ok(());
+    }
+    common.saved_at = Some(stood.as_of);
+    let mut gone: BTreeSet<Arc<str>> = common.values.accounts.keys().cloned().collect();
+    for status in store::budgets::all_accounts(tx, &common.budget.name).await? {
+        gone.remove(&status.value);
+        let known = common.values.accounts.get(&status.value);
+        if known.is_some_and(|known| known.spent == status.spent) {
+            continue;
+        }
+        let reserved = known.map_or(Total::ZERO, |known| known.reserved);
+        let account = remembered(common, tx, status.value, status.spent).await?;
+        common.values.insert(Tracked { reserved, ..account });
+    }
+    common.values.shared |= common.values.accounts.len() > MAX_VALUES;
+    for value in gone {
+        if let Some(account) = common.values.get_mut(&value) {
+            // Nothing is spent any more; it goes when it is next counted.
+            account.spent = Spent::default();
+            account.costs.clear();
+        }
+    }
+    Ok(())
+}
+
 /// What the moved rows change in the values' buckets; changes of nothing are left out.
 fn changes(common: &Tracked, moves: &[Move]) -> BTreeMap<Arc<str>, BTreeMap<Timestamp, Share>> {
     let mut all: BTreeMap<Arc<str>, BTreeMap<Timestamp, Share>> = BTreeMap::new();
@@ -207,6 +242,7 @@ async fn remembered(common: &Tracked, tx: &mut Tx, value: Arc<str>, spent: Spent
 /// Makes sure that a value has an account, and says which: its own, or the one that values share.
 async fn opened(common: &mut Tracked, tx: &mut Tx, value: &str) -> Result<Arc<str>, StoreError> {
     let key = common.values.key(value);
+    common.values.shared |= *key == *OTHER && common.values.is_full();
     if !common.values.accounts.contains_key(&key) {
         let mut account = remembered(common, tx, Arc::clone(&key), Spent::default()).await?;
         // What it costs comes with the changes that opened it.
@@ -216,9 +252,65 @@ async fn opened(common: &mut Tracked, tx: &mut Tx, value: &str) -> Result<Arc<st
     Ok(key)
 }
 
+/// Arms the thresholds of values that spend was well below in the step before this one.
+async fn rearm(common: &mut Tracked, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+    let told = common.values.accounts.values().filter(|account| !account.told.is_empty());
+    let told: Vec<(Arc<str>, Spent)> = told.map(|account| (Arc::clone(&account.value), account.spent)).collect();
+    if told.is_empty() || !common.budget.window.is_rolling() {
+        return Ok(());
+    }
+    let step = now.bucket();
+    let before = common.budget.window_at(step.plus_millis(-1));
+    let spent = store::budgets::spent_by_value(tx, &common.budget.name, before.start, before.end).await?;
+    let spent: HashMap<Arc<str>, Spent> = spent.into_iter().collect();
+    for (value, last) in told {
+        // What several values share is no value's counter; nothing has left its window yet.
+        let spent = if *value == *OTHER { last } else { spent.get(&value).copied().unwrap_or_default() };
+        if let Some(account) = common.values.get_mut(&value) {
+            account.rearm_at(tx, step, spent.cost).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What was told of all accounts, armed for them and spent in their buckets: read at once, as there may be many.
+struct Memory {
+    told: HashMap<Arc<str>, Vec<Told>>,
+    arms: HashMap<Arc<str>, Vec<Arm>>,
+    costs: HashMap<Arc<str>, BTreeMap<Timestamp, Money>>,
+}
+
+impl Memory {
+    async fn of(common: &Tracked, tx: &mut Tx) -> Result<Self, StoreError> {
+        let (budget, limit) = (&*common.budget, common.limit.limit());
+        let told = store::alerts::told_all(tx, &budget.name, limit, common.told_since()).await?;
+        let arms = store::budgets::arms_all(tx, budget, limit).await?;
+        let mut costs: HashMap<Arc<str>, BTreeMap<Timestamp, Money>> = HashMap::new();
+        if let Some(end) = common.window.end.filter(|_| asks_when_free(budget)) {
+            for counter in store::budgets::counters(tx, &budget.name, common.window.start, end).await? {
+                costs.entry(counter.value).or_default().insert(counter.bucket, Money::from_picos(counter.cost_picos));
+            }
+        }
+        Ok(Self { told, arms, costs })
+    }
+
+    /// The account of a value in the window as it is now, with what was told of it before.
+    fn account(&mut self, common: &Tracked, old: &Values, value: &Arc<str>, spent: Spent) -> Tracked {
+        let known = old.accounts.get(value).filter(|_| common.budget.window.is_rolling());
+        let (told, arms) = match known.filter(|known| known.limit.limit() == common.limit.limit()) {
+            Some(known) => (known.told.clone(), known.arms.clone()),
+            None => (self.told.remove(value).unwrap_or_default(), self.arms.remove(value).unwrap_or_default()),
+        };
+        let costs = self.costs.remove(value).unwrap_or_default();
+        let base = known.map_or_else(|| account(common, Arc::clone(value), spent), |known| (**known).clone());
+        Tracked { window: common.window, limit: common.limit, spent, costs, told, arms, ..base }
+    }
+}
+
 /// The accounts of the window, from the counters: the dearest values have one of their own.
 async fn fill(common: &mut Tracked, tx: &mut Tx) -> Result<(), StoreError> {
     let window = common.window;
+    let mut memory = Memory::of(common, tx).await?;
     let name = &common.budget.name;
     let mut spent = store::budgets::spent_by_value(tx, name, window.start, window.end).await?;
     spent.retain(|(_, spent)| *spent != Spent::default());
@@ -232,14 +324,15 @@ async fn fill(common: &mut Tracked, tx: &mut Tx) -> Result<(), StoreError> {
             others.inline += spent.inline;
             others.unknown += spent.unknown;
             beyond = true;
+            common.values.shared |= own == MAX_VALUES;
             continue;
         }
         own += 1;
-        let account = taken_over(common, tx, &old, value, spent).await?;
+        let account = memory.account(common, &old, &value, spent);
         common.values.insert(account);
     }
     if beyond {
-        let account = taken_over(common, tx, &old, OTHER.into(), others).await?;
+        let account = memory.account(common, &old, &OTHER.into(), others);
         common.values.insert(account);
     }
     // One that told something and fell to nothing is kept until it is armed again.
@@ -247,47 +340,29 @@ async fn fill(common: &mut Tracked, tx: &mut Tx) -> Result<(), StoreError> {
     for account in
         fallen.filter(|account| !common.values.accounts.contains_key(&account.value)).cloned().collect::<Vec<_>>()
     {
-        let account = taken_over(common, tx, &old, Arc::clone(&account.value), Spent::default()).await?;
+        let account = memory.account(common, &old, &account.value, Spent::default());
         common.values.insert(account);
     }
     Ok(())
 }
 
-/// The account of a value in the window as it is now, with what was told of it before.
-async fn taken_over(
-    common: &Tracked,
-    tx: &mut Tx,
-    old: &Values,
-    value: Arc<str>,
-    spent: Spent,
-) -> Result<Tracked, StoreError> {
-    match old.accounts.get(&value).filter(|_| common.budget.window.is_rolling()) {
-        None => remembered(common, tx, value, spent).await,
-        Some(before) => {
-            let costs = costs(tx, &common.budget, &value, &common.window).await?;
-            let (window, limit) = (common.window, common.limit);
-            let mut account = Tracked { window, limit, spent, costs, ..(**before).clone() };
-            if limit.limit() != before.limit.limit() {
-                account.remember(tx).await?;
-            }
-            Ok(account)
-        }
-    }
-}
-
 /// The window has ended (a rolling one has moved on): the accounts of the one that holds `now` are summed from the
 /// counters.
 async fn turn(common: &mut Tracked, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
-    let rolling: Vec<Arc<str>> = common.values.accounts.keys().cloned().collect();
-    for value in rolling {
-        if let Some(account) = common.values.get_mut(&value) {
-            account.rearm(tx, now).await?;
-        }
-    }
+    rearm(common, tx, now).await?;
     common.window = common.budget.window_at(now);
     common.limit_anew(tx, now).await?;
     fill(common, tx).await?;
     store::budgets::clear_accounts(tx, &common.budget.name).await
+}
+
+/// The accounts of an earlier window, to which the clock went back.
+pub(super) async fn turn_back(common: &mut Tracked, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+    common.values = Values::default();
+    fill(common, tx).await?;
+    store::budgets::clear_accounts(tx, &common.budget.name).await?;
+    let all: BTreeSet<Arc<str>> = common.values.accounts.keys().cloned().collect();
+    save(common, tx, &all, now).await
 }
 
 /// Writes where the touched accounts stand, and the budget itself: as its dearest value does.
@@ -324,6 +399,7 @@ async fn save(
     }
     store::budgets::drop_accounts(tx, &budget.name, &gone).await?;
     store::budgets::save_accounts(tx, &budget.name, &statuses).await?;
+    let as_of = common.save_time(now);
     let accounts = &common.values.accounts;
     let top = accounts.values().max_by(|a, b| (a.spent.cost, &b.value).cmp(&(b.spent.cost, &a.value)));
     let (spent, reserved) = top.map(|top| (top.spent, top.reserved)).unwrap_or_default();
@@ -333,7 +409,7 @@ async fn save(
         spent,
         reserved,
         state: top.map_or_else(|| common.state(), |top| top.state()),
-        as_of: now,
+        as_of,
         top: top.map(|top| Arc::clone(&top.value)),
         values: i64::try_from(accounts.len()).unwrap_or(i64::MAX),
     };
@@ -345,7 +421,7 @@ async fn save(
 impl Tracked {
     /// Whether a rolling threshold was told that is not armed again.
     fn waits_to_be_armed(&self) -> bool {
-        let again = |told: &crate::domain::alert::Told| {
+        let again = |told: &Told| {
             self.arms.iter().any(|arm| arm.threshold == told.key.threshold && arm.armed_at > told.crossed_at)
         };
         self.budget.window.is_rolling() && self.told.iter().any(|told| !again(told))

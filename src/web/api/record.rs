@@ -1,5 +1,6 @@
 //! `POST /tally/v1/record`: generation IDs that are told.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -7,7 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use http_body_util::BodyExt as _;
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{ApiError, ApiState};
 use crate::domain::tally_key::TallyKey;
@@ -23,10 +25,6 @@ pub(super) async fn record(
 ) -> Result<(StatusCode, Json<Summary>), ApiError> {
     let body = whole(body).await?;
     let items = items(&body)?;
-    if items.len() > MAX_ITEMS {
-        let message = format!("{} items are more than {MAX_ITEMS}; send them in parts", items.len());
-        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
-    }
     let teller = teller.as_ref().map(|Extension(key)| &**key);
     let summary = intake::take(&state.ledger, &state.clock, &state.entropy, &state.keys, teller, &items)
         .await
@@ -61,24 +59,72 @@ async fn whole(mut body: Body) -> Result<Vec<u8>, ApiError> {
     Ok(read)
 }
 
-/// One object, an array, or NDJSON; a line of NDJSON that does not parse is refused alone.
-fn items(body: &[u8]) -> Result<Vec<Value>, ApiError> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Array(items)) => return Ok(items),
-        Ok(item @ Value::Object(_)) => return Ok(vec![item]),
-        _ => {}
-    }
+/// One object, an array, or NDJSON; a line of NDJSON that does not parse is refused alone. Each item as its own text.
+fn items(body: &[u8]) -> Result<Vec<Box<RawValue>>, ApiError> {
     let wrong = || {
         let message = "the body is neither an object {\"id\":\"gen-…\"}, nor an array of them, nor one on each line";
         ApiError::new(StatusCode::BAD_REQUEST, message)
     };
-    let text = std::str::from_utf8(body).map_err(|_| wrong())?;
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let parsed: Vec<Option<Value>> =
-        lines.iter().map(|line| serde_json::from_str(line).ok().filter(Value::is_object)).collect();
-    if parsed.iter().all(Option::is_none) {
+    let too_many = |count: usize| {
+        let message = format!("{count} items are more than {MAX_ITEMS}; send them in parts");
+        Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message))
+    };
+    let text = std::str::from_utf8(body).map_err(|_| wrong())?.trim_ascii();
+    match text.as_bytes().first() {
+        Some(b'[') => {
+            let Elements { items, count } = serde_json::from_str(text).map_err(|_| wrong())?;
+            return if count > MAX_ITEMS { too_many(count) } else { Ok(items) };
+        }
+        Some(b'{') => {
+            if let Ok(item) = serde_json::from_str(text) {
+                return Ok(vec![item]);
+            }
+        }
+        _ => {}
+    }
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let object = |line: &str| serde_json::from_str::<Box<RawValue>>(line).ok().filter(|_| line.starts_with('{'));
+    if !lines().any(|line| object(line).is_some()) {
         return Err(wrong());
     }
-    let of_line = |(value, line): (Option<Value>, &&str)| value.unwrap_or_else(|| Value::String((*line).to_owned()));
-    Ok(parsed.into_iter().zip(&lines).map(of_line).collect())
+    let count = lines().count();
+    if count > MAX_ITEMS {
+        return too_many(count);
+    }
+    // A line that is none stays a text, so that the answer can name it.
+    let of_line = |line: &str| object(line).map_or_else(|| to_raw_value(line), Ok);
+    lines().map(of_line).collect::<Result<_, _>>().map_err(|_| wrong())
+}
+
+/// The elements of an array, of which no more are held than are taken at once; all are counted.
+struct Elements {
+    items: Vec<Box<RawValue>>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for Elements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Elements;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Elements, A::Error> {
+                let mut items = Vec::new();
+                while items.len() < MAX_ITEMS {
+                    let Some(item) = list.next_element()? else { break };
+                    items.push(item);
+                }
+                let mut count = items.len();
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Elements { items, count })
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
 }

@@ -45,7 +45,7 @@ struct ThresholdLine {
     threshold: String,
     amount: String,
     reached: Option<String>,
-    /// `Tue 24 Nov`; empty where that is not known.
+    /// `expected Tue 24 Nov`, or why no time is told.
     expected: String,
     spent: String,
     mail: String,
@@ -492,12 +492,21 @@ fn thresholds(standing: &Standing, told: &[PastAlert], now: Timestamp) -> Vec<Th
         .collect()
 }
 
-/// When the limit's own threshold is likely reached; empty for others, and where it is not.
+/// When the limit's own threshold is likely reached; of others, and where it is not, what is known of them.
 fn expected(standing: &Standing, threshold: Threshold, now: Timestamp) -> String {
     let budget = &standing.budget;
     let is_limit = !threshold.is_forecast() && threshold.amount(budget.limit) == Total::from(budget.limit);
     let likely = shown_outlook(standing).and_then(|told| told.likely_at()).filter(|_| is_limit);
-    likely.map(|at| format::date(at, now, budget.zone)).unwrap_or_default()
+    match likely {
+        Some(at) => format!("expected {}", format::date(at, now, budget.zone)),
+        None if !threshold.is_forecast() => "not yet".to_owned(),
+        None => match shown_outlook(standing) {
+            Some(told) if told.projected >= threshold.amount(standing.limit) => "foreseen; told once it is sure",
+            Some(_) => "not foreseen",
+            None => "no forecast now",
+        }
+        .to_owned(),
+    }
 }
 
 fn ahead(standing: &Standing, threshold: Threshold) -> String {
@@ -506,8 +515,8 @@ fn ahead(standing: &Standing, threshold: Threshold) -> String {
     }
     match standing.budget.notify.len() {
         0 => "notifies nobody".to_owned(),
-        1 => "will mail 1 address".to_owned(),
-        more => format!("will mail {more} addresses"),
+        1 => "will tell 1 recipient".to_owned(),
+        more => format!("will tell {more} recipients"),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::definitions::Wanted;
 use crate::domain::budget::change::{Action, Actor, Door, Entry};
 use crate::domain::budget::{Budget, BudgetName};
 use crate::domain::time::Timestamp;
+use crate::domain::window::WindowKind;
 use crate::report::format;
 use crate::store::budget_changes::{self, Numbered};
 
@@ -137,15 +138,29 @@ fn details(entry: &Entry) -> Vec<String> {
     match (&entry.before, &entry.after) {
         (Some(before), Some(after)) => differences(before, after),
         (None, Some(made)) => {
-            vec![format!("limit {} a {}, counts {}", format::usd(made.limit), made.window, made.scope)]
+            vec![format!("limit {} {}, counts {}", format::usd(made.limit), a_window(made.window), made.scope)]
         }
-        (Some(removed), None) => vec![format!("its limit was {} a {}", format::usd(removed.limit), removed.window)],
+        (Some(removed), None) => {
+            vec![format!("its limit was {} {}", format::usd(removed.limit), a_window(removed.window))]
+        }
         (None, None) => match (entry.limit_before, entry.limit_after) {
             (Some(before), Some(after)) => {
                 vec![format!("limit of the window {} → {}", format::usd(before), format::usd(after))]
             }
             _ => Vec::new(),
         },
+    }
+}
+
+/// `a month`, `an hour`, `in total`, `in any 7 days`.
+fn a_window(kind: WindowKind) -> String {
+    match kind {
+        WindowKind::Hour => "an hour".to_owned(),
+        WindowKind::Total => "in total".to_owned(),
+        WindowKind::Rolling24h => "in any 24 hours".to_owned(),
+        WindowKind::Rolling7d => "in any 7 days".to_owned(),
+        WindowKind::Rolling30d => "in any 30 days".to_owned(),
+        other => format!("a {other}"),
     }
 }
 
@@ -169,7 +184,7 @@ fn differences(before: &Budget, after: &Budget) -> Vec<String> {
         ("months begin on day", old.billing_day, new.billing_day),
         ("rollover", switch(&old.rollover), switch(&new.rollover)),
         ("alert at", old.alert_at, new.alert_at),
-        ("mail to", old.notify, new.notify),
+        ("tell", old.notify, new.notify),
         ("at the limit", old.when_exceeded, new.when_exceeded),
         ("if the ledger fails", old.on_ledger_failure, new.on_ledger_failure),
     ];

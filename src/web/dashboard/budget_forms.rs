@@ -335,7 +335,6 @@ fn form(
             field("provider", "Provider", &wanted.provider, "any"),
             field("tags", "Tags", &wanted.tags, "team=search, env=prod*"),
             field("each", "One limit for each", &wanted.each, "all together; or user, app, key, tag.team"),
-            field("each", "For each by itself", &wanted.each, "no; or user, app, key, tag.NAME"),
         ],
         scope_wrong: told("scope"),
         window: choice("window", "Window", WindowKind::ALL.map(WindowKind::as_str).to_vec(), &wanted.window),
@@ -350,7 +349,7 @@ fn form(
         rollover: !wanted.rollover.is_empty(),
         rollover_wrong: told("rollover"),
         alert_at: field("alert_at", "Alert at", &wanted.alert_at, "never; or 50%, 80%, 100%, $120.00, forecast 100%"),
-        notify: field("notify", "Mail to", &wanted.notify, "nobody; or you@example.com"),
+        notify: field("notify", "Tell", &wanted.notify, "nobody; or you@example.com, webhook:team"),
         when_exceeded: choice("when_exceeded", "At the limit", vec!["alert", "block"], &wanted.when_exceeded),
         on_ledger_failure: choice(
             "on_ledger_failure",

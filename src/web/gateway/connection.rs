@@ -30,9 +30,9 @@ const TURNS: u8 = 16;
 /// A connection upstream.
 pub(super) struct Connection {
     sender: http1::SendRequest<RequestBody>,
-    driver: http1::Connection<Io, RequestBody>,
-    /// The driver has ended, and the connection with it.
-    over: bool,
+    /// `None` once it has ended, and the connection with it. A request that it had not taken yet comes back when it is
+    /// dropped.
+    driver: Option<http1::Connection<Io, RequestBody>>,
     wakeup: Arc<Wakeup>,
     waker: Waker,
 }
@@ -42,7 +42,7 @@ impl Connection {
     pub(super) async fn open(io: Io, buffer: usize) -> Result<Self, hyper::Error> {
         let (sender, driver) = http1::Builder::new().max_buf_size(buffer).handshake(io).await?;
         let wakeup = Arc::new(Wakeup::default());
-        Ok(Self { sender, driver, over: false, waker: Waker::from(Arc::clone(&wakeup)), wakeup })
+        Ok(Self { sender, driver: Some(driver), waker: Waker::from(Arc::clone(&wakeup)), wakeup })
     }
 
     /// Sends a request, and waits for its reply's head. The error gives the request back if nothing of it was sent.
@@ -72,12 +72,12 @@ impl Connection {
 
     /// Whether the connection takes another request now, as far as is known.
     pub(super) fn is_ready(&self) -> bool {
-        !self.over && self.sender.is_ready()
+        !self.is_over() && self.sender.is_ready()
     }
 
     /// Whether it is closed.
     pub(super) fn is_over(&self) -> bool {
-        self.over
+        self.driver.is_none()
     }
 
     /// Polls `part`, which waits for something of this connection, and the driver, until neither gets further.
@@ -105,9 +105,11 @@ impl Connection {
     }
 
     fn poll_driver(&mut self) {
-        if !self.over {
+        if let Some(driver) = &mut self.driver
+            && Pin::new(driver).poll(&mut Context::from_waker(&self.waker)).is_ready()
+        {
             // What went wrong is told to whoever waits for a reply or its body.
-            self.over = Pin::new(&mut self.driver).poll(&mut Context::from_waker(&self.waker)).is_ready();
+            self.driver = None;
         }
     }
 }

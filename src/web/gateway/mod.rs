@@ -406,7 +406,11 @@ impl Inner {
             let message = format!("tallyd cannot reach {host}: {why}; nothing was sent and nothing is billed");
             return (Ending::NeverSent, OwnError::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", message));
         }
-        let message = format!("{host} closed the connection without an answer; the call may have been billed");
+        let how = match error {
+            SendError::NoReply => "answered with what is no HTTP reply to this call, or one with too long a head",
+            SendError::Broken(_) | SendError::Connect(_) => "closed the connection without an answer",
+        };
+        let message = format!("{host} {how}; the call may have been billed");
         (Ending::NoReply, OwnError::new(StatusCode::BAD_GATEWAY, "upstream_no_reply", message))
     }
 

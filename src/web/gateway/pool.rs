@@ -15,6 +15,10 @@ const IDLE: Duration = Duration::from_secs(50);
 /// Most idle connections kept.
 const MAX_IDLE: usize = 512;
 
+/// How long a request may go on after its reply: an upstream that has answered seldom wants the rest, and what was read ahead
+/// of it takes memory until it is gone.
+const AFTER_REPLY: Duration = Duration::from_secs(30);
+
 /// How often it is looked for connections that were idle for long, or that upstream has closed.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -49,7 +53,8 @@ impl Pool {
         pool
     }
 
-    /// The connection that was used last and is still open.
+    /// The connection that was used last and, as far as is known, is still open: of one that is found closed afterwards the
+    /// request comes back.
     pub(super) fn take(&self) -> Option<Box<Connection>> {
         loop {
             let Idle { mut connection, since } = self.lock().pop_back()?;
@@ -70,7 +75,7 @@ impl Pool {
         // The reply was faster than its request's body, which goes on without it.
         let pool = Arc::clone(self);
         self.tasks.spawn_call("request after its reply", async move {
-            if connection.ready().await {
+            if pool.clock.timeout(AFTER_REPLY, connection.ready()).await == Some(true) {
                 pool.put(connection);
             }
         });

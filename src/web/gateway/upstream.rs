@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -51,12 +51,21 @@ pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Response<UpstreamBo
 /// Why a request got no reply.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
-    /// No connection could be made: nothing was sent.
+    /// No connection could be made, or it ended before it took the request: nothing was sent.
     #[error("no connection could be made")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The connection broke after the request was handed to it.
     #[error("the connection broke")]
     Broken(#[source] hyper::Error),
+    /// What came is no reply: not HTTP, a head beyond the bounds, or a change of protocol that nobody asked for.
+    #[error("what came is no reply")]
+    NoReply,
+}
+
+impl SendError {
+    fn of(error: hyper::Error) -> Self {
+        if error.is_parse() { Self::NoReply } else { Self::Broken(error) }
+    }
 }
 
 /// Why there is no way upstream.
@@ -128,10 +137,17 @@ impl Upstream {
                     None => (Box::new(upstream.connect().await?), false),
                 };
                 match connection.send(request).await {
-                    Ok(reply) => return Ok(reply.map(|body| UpstreamBody::new(body, connection, &upstream.pool))),
-                    Err(mut error) => match error.take_message().filter(|_| reused) {
-                        Some(unsent) => request = unsent,
-                        None => return Err(SendError::Broken(error.into_error())),
+                    // What follows belongs to another protocol; the connection ends here.
+                    Ok(reply) if reply.status() == StatusCode::SWITCHING_PROTOCOLS => return Err(SendError::NoReply),
+                    Ok(mut reply) => {
+                        // The version is each hop's own (RFC 9112 section 2.3).
+                        *reply.version_mut() = Version::HTTP_11;
+                        return Ok(reply.map(|body| UpstreamBody::new(body, connection, &upstream.pool)));
+                    }
+                    Err(mut error) => match error.take_message() {
+                        Some(unsent) if reused => request = unsent,
+                        Some(_) => return Err(SendError::Connect(error.into_error().into())),
+                        None => return Err(SendError::of(error.into_error())),
                     },
                 }
             }

@@ -102,7 +102,7 @@ async fn callers_against_a_nearly_spent_budget(url: &str) {
         .map(|number| {
             let caller = caller.clone();
             // Some cost more than they are taken to cost, some less.
-            let how = format!("prompt_tokens=1000;completion_tokens={};head_ms=1000", 500 + number * 300);
+            let how = format!("prompt_tokens=1000;completion_tokens={};head_ms=1000", 500 + number % 4 * 4_000);
             beside(async move { chat(&caller, "many", &how).await })
         })
         .collect();
@@ -220,6 +220,40 @@ async fn under_steady_fire_every_refusal_has_its_reason_and_the_limit_holds() {
     assert!(of_all - limit <= beyond("%"), "{of_all}, {} beyond", beyond("%"));
     assert!(of_a - limit / 3 <= beyond("a"), "{of_a}, {} beyond", beyond("a"));
     assert!(sent.contains(&200) && sent.contains(&429), "{sent:?}");
+    running.stop().await;
+    at.verify().await;
+}
+
+/// A clock that was a day ahead for a while, and was set right: what is spent today counts today again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_ahead_opens_no_budget() {
+    let clock = Clock::manual(START);
+    let _pacer = Pacer::start(&clock);
+    let simulator = Simulator::start(SimConfig::default(), clock.clone(), Entropy::seeded(5)).await.unwrap();
+    let daily = budget("daily", "{ app = \"many\" }", "0.005").replace("\"total\"", "\"day\"\nrollover = true");
+    let each = daily.replace("daily", "each").replace("rollover = true", "each = \"app\"");
+    let at = Installation::new(simulator.base_url(), &tables(&[daily, each].concat()));
+    let running = Running::start(&at, &clock).await;
+    let caller = Caller::new(running.address());
+    running.knows_prices().await;
+    let dear = "prompt_tokens=1000;completion_tokens=5000";
+    let turned = async |wall: Timestamp| {
+        clock.set_wall(wall);
+        until("the windows", async || {
+            running.book().standings().iter().all(|(one, _, _)| one.window.contains(clock.now())).then_some(())
+        })
+        .await;
+    };
+    assert_eq!(chat(&caller, "many", dear).await.status, 200);
+    let spent = freed(&running, &at, "daily").await;
+    assert_eq!(chat(&caller, "many", dear).await.status, 402);
+    turned(START.plus_millis(86_400_000)).await;
+    assert_eq!(chat(&caller, "many", dear).await.status, 200, "it is tomorrow");
+    freed(&running, &at, "daily").await;
+    turned(START.plus_millis(600_000)).await;
+    assert_eq!(chat(&caller, "many", dear).await.status, 402, "it is today again");
+    assert_eq!(shown(&at, "daily").await[0], spent);
+    assert_eq!(shown(&at, "each").await[0], spent);
     running.stop().await;
     at.verify().await;
 }

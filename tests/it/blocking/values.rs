@@ -153,3 +153,29 @@ async fn values_beyond_the_bound_share_one_account() {
     assert_eq!(told.iter().map(|row| text(&row[0])).collect::<Vec<_>>(), [Some(OTHER)]);
     running.stop().await;
 }
+
+/// A call whose body nobody reads is held back of the account that values share, and somebody may be called so: neither is a
+/// reason for others to share it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_shares_an_account_while_there_is_room() {
+    let clock = Clock::system();
+    let simulator = Simulator::start(SimConfig::default(), clock.clone(), Entropy::seeded(5)).await.unwrap();
+    let budget = "[[budgets]]\nname = \"per-head\"\neach = \"user\"\nwindow = \"total\"\nlimit_usd = \"0.001\"\n\
+                  when_exceeded = \"block\"\n";
+    let at = Installation::new(simulator.base_url(), &format!("{QUICK}{budget}"));
+    let running = Running::start(&at, &clock).await;
+    let caller = Caller::new(running.address());
+    running.knows_prices().await;
+    assert_eq!(chat(&caller, Some(OTHER), 1_000).await.status, 200);
+    settled(&at, 1).await;
+    assert_eq!(chat(&caller, Some(OTHER), 1_000).await.status, 402);
+    for user in ["lena", "omar"] {
+        let reply = chat(&caller, Some(user), 1_000).await;
+        assert_eq!(reply.status, 200, "{user}: {}", reply.text());
+    }
+    settled(&at, 3).await;
+    let values: Vec<String> = values(&at).await.into_iter().map(|(value, _)| value).collect();
+    assert_eq!(values, [OTHER, "lena", "omar"]);
+    running.stop().await;
+    at.verify().await;
+}

@@ -17,6 +17,60 @@ fn form_of(page: &str) -> &str {
     page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
+/// What a browser sends of the page's form as it is shown: each control's name and value.
+fn controls(page: &str) -> Vec<(String, String)> {
+    let form = page.split("<form class=\"fields\"").nth(1).unwrap().split("</form>").next().unwrap();
+    let attribute = |tag: &str, name: &str| {
+        let value = tag.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?;
+        Some(value.to_owned())
+    };
+    let mut controls: Vec<(String, String)> = Vec::new();
+    let mut fresh = false;
+    for tag in form.split('<').map(|tag| tag.split('>').next().unwrap()) {
+        if tag.starts_with("input ") && (!tag.contains("type=\"checkbox\"") || tag.contains(" checked")) {
+            controls.push((attribute(tag, "name").unwrap(), attribute(tag, "value").unwrap_or_default()));
+        } else if tag.starts_with("select ") {
+            controls.push((attribute(tag, "name").unwrap(), String::new()));
+            fresh = true;
+        } else if tag.starts_with("option ") && (fresh || tag.contains(" selected")) {
+            controls.last_mut().unwrap().1 = attribute(tag, "value").unwrap();
+            fresh = false;
+        }
+    }
+    controls
+}
+
+fn encoded(controls: &[(String, String)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(controls).finish()
+}
+
+/// As a browser sends it, with every control of the form, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_is_taken_as_it_is_shown() {
+    let scene = Scene::on_sqlite(FILE).await;
+    let mut new = controls(&scene.caller.get("/budgets/-/new").await.text());
+    assert!(new.len() > 10, "{new:?}");
+    for (name, value) in &mut new {
+        match name.as_str() {
+            "name" => "growth".clone_into(value),
+            "limit_usd" => "500.00".clone_into(value),
+            "each" => "user".clone_into(value),
+            _ => {}
+        }
+    }
+    let made = submit(&scene, "/budgets/-/new", &encoded(&new)).await;
+    assert_eq!(made.status, 303, "{}", made.text());
+    assert_eq!(scene.get("budgets/growth").await["each"], "user");
+    let edit = controls(&scene.caller.get("/budgets/growth/edit").await.text());
+    let same = submit(&scene, "/budgets/growth/edit", &encoded(&edit)).await;
+    assert_eq!(same.status, 303, "{}", same.text());
+    assert_eq!(scene.trail("growth").await, ["made page local"], "what is sent back unchanged changes nothing");
+    // What a browser asks to try it with.
+    let tried = scene.caller.get(&format!("/budgets/-/replay?{}", encoded(&new))).await;
+    assert_eq!(tried.status, 200, "{}", tried.text());
+    scene.running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_make_change_and_remove_budgets() {
     let scene = Scene::on_sqlite(FILE).await;

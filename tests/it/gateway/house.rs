@@ -51,6 +51,7 @@ pub(super) struct Plan {
     pub(super) journal_limit: u64,
     pub(super) refuse: Option<Exceeded>,
     pub(super) upstream: Option<String>,
+    pub(super) clock: Clock,
 }
 
 impl Default for Plan {
@@ -65,7 +66,7 @@ impl Default for Plan {
                 drain_timeout: Duration::from_secs(20),
                 drain_calls: 8,
                 own_keys: true,
-                max_connections: 64,
+                max_connections: 512,
             },
             on_ledger_failure: OnLedgerFailure::Forward,
             of_budgets: None,
@@ -74,6 +75,7 @@ impl Default for Plan {
             journal_limit: 64 << 20,
             refuse: None,
             upstream: None,
+            clock: Clock::system(),
         }
     }
 }
@@ -152,7 +154,7 @@ impl House {
     }
 
     pub(super) async fn with(plan: Plan) -> Self {
-        let (clock, entropy, tasks) = (Clock::system(), Entropy::seeded(7), Tasks::new());
+        let (clock, entropy, tasks) = (plan.clock, Entropy::seeded(7), Tasks::new());
         let folder = tempfile::tempdir().unwrap();
         let options = JournalOptions {
             dir: folder.path().to_owned(),

@@ -33,8 +33,13 @@ pub struct Running {
 impl Running {
     /// Starts it.
     pub async fn start(at: &Installation, clock: &Clock) -> Self {
-        let surroundings =
-            Surroundings { clock: clock.clone(), entropy: Entropy::seeded(11), warnings: Vec::new(), reload: None };
+        Self::start_as(at, clock, 11).await
+    }
+
+    /// Starts it with a seed of its own: two of one seed give their journals and calls the same names.
+    pub async fn start_as(at: &Installation, clock: &Clock, seed: u64) -> Self {
+        let entropy = Entropy::seeded(seed);
+        let surroundings = Surroundings { clock: clock.clone(), entropy, warnings: Vec::new(), reload: None };
         let daemon = Daemon::start(&at.config(), surroundings).await.unwrap();
         let (address, store, tasks) = (daemon.address(), daemon.store().clone(), daemon.tasks().clone());
         let (ledger, journal) = (daemon.ledger().clone(), daemon.journal().clone());
@@ -81,6 +86,11 @@ impl Running {
     /// Waits until it prices calls by OpenRouter's list of models.
     pub async fn knows_prices(&self) {
         until("the list of models", async || (!self.catalogue.load().models().is_empty()).then_some(())).await;
+    }
+
+    /// Waits until it knows `model` by OpenRouter's list.
+    pub async fn knows_model(&self, model: &str) {
+        until("the model", async || self.catalogue.load().models().contains_key(model).then_some(())).await;
     }
 
     /// Ends it as a signal does; it must end well.
