@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::domain::spread::Spread;
 use crate::domain::time::Timestamp;
 
-use super::rollups::{self, Dimension, OF_ROWS, TotalsQuery, TotalsRow};
+use super::rollups::{self, OF_ROWS, Place, TotalsQuery, TotalsRow};
 use super::statements as sql;
 use super::tx::reading;
 use super::{Store, StoreError};
@@ -95,8 +95,7 @@ pub async fn spreads(
         });
         let mut groups: BTreeMap<(usize, Vec<Option<String>>), Spread> = BTreeMap::new();
         for row in rows {
-            let (near, count) = (row.near, row.count);
-            groups.entry(row.place(query)?).or_default().add(near, count);
+            groups.entry(row.place.read(query)?).or_default().add(row.near, row.count);
         }
         for ((span, keys), spread) in groups {
             told(SpreadRow { span, keys, spread });
@@ -107,45 +106,10 @@ pub async fn spreads(
 
 #[derive(sqlx::FromRow)]
 struct ValueRow {
-    span: i64,
-    app: Option<String>,
-    key_name: Option<String>,
-    model: Option<String>,
-    provider: Option<String>,
-    endpoint: Option<String>,
-    is_byok: Option<String>,
-    end_user: Option<String>,
-    session: Option<String>,
-    requested_model: Option<String>,
-    state: Option<String>,
-    error_type: Option<String>,
-    tag: Option<String>,
+    #[sqlx(flatten)]
+    place: Place,
     near: i64,
     count: i64,
-}
-
-impl ValueRow {
-    fn place(mut self, query: &TotalsQuery) -> Result<(usize, Vec<Option<String>>), StoreError> {
-        let key = |dimension: &Dimension| match dimension {
-            Dimension::App => self.app.take(),
-            Dimension::Key => self.key_name.take(),
-            Dimension::Model => self.model.take(),
-            Dimension::Provider => self.provider.take(),
-            Dimension::Endpoint => self.endpoint.take(),
-            Dimension::Byok => self.is_byok.take(),
-            Dimension::User => self.end_user.take(),
-            Dimension::Session => self.session.take(),
-            Dimension::RequestedModel => self.requested_model.take(),
-            Dimension::State => self.state.take(),
-            Dimension::ErrorType => self.error_type.take(),
-        };
-        let mut keys: Vec<Option<String>> = query.by.iter().map(key).collect();
-        if query.by_tag.is_some() {
-            keys.push(self.tag.take());
-        }
-        let span = usize::try_from(self.span).map_err(|error| StoreError::unreadable("span", &error))?;
-        Ok((span, keys.into_iter().map(|key| key.filter(|key| !key.is_empty())).collect()))
-    }
 }
 
 /// The names of tags that the latest calls have, by name.

@@ -391,8 +391,9 @@ impl TotalsQuery {
     }
 }
 
+/// Where a row of sums or timings belongs: its span, and what it names of that which is asked by.
 #[derive(sqlx::FromRow)]
-struct SumRow {
+pub(super) struct Place {
     span: i64,
     app: Option<String>,
     key_name: Option<String>,
@@ -412,6 +413,12 @@ struct SumRow {
     error_type: Option<String>,
     #[sqlx(default)]
     tag: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct SumRow {
+    #[sqlx(flatten)]
+    place: Place,
     completions: i64,
     failures: i64,
     unknown: i64,
@@ -432,30 +439,35 @@ struct SumRow {
     native_tokens_cached: i64,
 }
 
-impl SumRow {
-    fn into_totals(mut self, query: &TotalsQuery) -> Result<TotalsRow, StoreError> {
-        let mut keys = Vec::with_capacity(query.by.len() + 1);
-        for dimension in &query.by {
-            keys.push(match dimension {
-                Dimension::App => self.app.take(),
-                Dimension::Key => self.key_name.take(),
-                Dimension::Model => self.model.take(),
-                Dimension::Provider => self.provider.take(),
-                Dimension::Endpoint => self.endpoint.take(),
-                Dimension::Byok => self.is_byok.take(),
-                Dimension::User => self.end_user.take(),
-                Dimension::Session => self.session.take(),
-                Dimension::RequestedModel => self.requested_model.take(),
-                Dimension::State => self.state.take(),
-                Dimension::ErrorType => self.error_type.take(),
-            });
-        }
+impl Place {
+    /// The span's index, and the group's values as in [`TotalsRow::keys`].
+    pub(super) fn read(mut self, query: &TotalsQuery) -> Result<(usize, Vec<Option<String>>), StoreError> {
+        let key = |dimension: &Dimension| match dimension {
+            Dimension::App => self.app.take(),
+            Dimension::Key => self.key_name.take(),
+            Dimension::Model => self.model.take(),
+            Dimension::Provider => self.provider.take(),
+            Dimension::Endpoint => self.endpoint.take(),
+            Dimension::Byok => self.is_byok.take(),
+            Dimension::User => self.end_user.take(),
+            Dimension::Session => self.session.take(),
+            Dimension::RequestedModel => self.requested_model.take(),
+            Dimension::State => self.state.take(),
+            Dimension::ErrorType => self.error_type.take(),
+        };
+        let mut keys: Vec<Option<String>> = query.by.iter().map(key).collect();
         if query.by_tag.is_some() {
             keys.push(self.tag.take());
         }
-        // The key columns of sums hold '' where the rows name nothing.
-        let keys = keys.into_iter().map(|key| key.filter(|key| !key.is_empty())).collect();
         let span = usize::try_from(self.span).map_err(|error| StoreError::unreadable("span", &error))?;
+        // The key columns of sums hold '' where the rows name nothing.
+        Ok((span, keys.into_iter().map(|key| key.filter(|key| !key.is_empty())).collect()))
+    }
+}
+
+impl SumRow {
+    fn into_totals(self, query: &TotalsQuery) -> Result<TotalsRow, StoreError> {
+        let (span, keys) = self.place.read(query)?;
         Ok(TotalsRow {
             span,
             keys,
