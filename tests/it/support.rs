@@ -9,6 +9,7 @@ pub mod process;
 pub mod running;
 pub mod smtp;
 pub mod tap;
+pub mod terminal;
 
 use std::time::Duration;
 
