@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{self, Either};
@@ -12,8 +13,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool, SqliteConnection, SqlitePool};
 
+use super::cells::CellReaders;
 use super::tx::Inner;
-use super::{StoreError, Tx, schema};
+use super::{StoreError, Tx, fill, schema};
 
 /// Page cache of the SQLite connection that writes, in KiB: holds the upper levels of every index of millions of rows.
 const WRITE_CACHE_KIB: u32 = 8 * 1024;
@@ -105,6 +107,7 @@ pub(super) enum Pools {
     Sqlite {
         write: Option<SqlitePool>,
         read: SqlitePool,
+        cells: Arc<CellReaders>,
     },
     Postgres(PgPool),
 }
@@ -131,13 +134,17 @@ impl Store {
                     .connect_with(sqlite(&path, options, WRITE_CACHE_KIB))
                     .await?;
                 schema::migrate_sqlite(&write).await?;
-                let read = readers(&path, options);
-                Ok(Self { pools: Pools::Sqlite { write: Some(write), read } })
+                let (read, cells) = (readers(&path, options), cell_readers(&path, options));
+                let store = Self { pools: Pools::Sqlite { write: Some(write), read, cells } };
+                fill::run(&store).await?;
+                Ok(store)
             }
             Location::Postgres(connect) => {
                 let pool = postgres(*connect, options).await?;
                 schema::migrate_postgres(&pool).await?;
-                Ok(Self { pools: Pools::Postgres(pool) })
+                let store = Self { pools: Pools::Postgres(pool) };
+                fill::run(&store).await?;
+                Ok(store)
             }
         }
     }
@@ -151,13 +158,17 @@ impl Store {
                 }
                 let read = readers(&path, options);
                 schema::check_sqlite(&read).await?;
-                Ok(Self { pools: Pools::Sqlite { write: None, read } })
+                let store = Self { pools: Pools::Sqlite { write: None, read, cells: cell_readers(&path, options) } };
+                fill::refuse_unfilled(&store).await?;
+                Ok(store)
             }
             Location::Postgres(connect) => {
                 let connect = connect.options([("default_transaction_read_only", "on")]);
                 let pool = postgres(connect, options).await?;
                 schema::check_postgres(&pool).await?;
-                Ok(Self { pools: Pools::Postgres(pool) })
+                let store = Self { pools: Pools::Postgres(pool) };
+                fill::refuse_unfilled(&store).await?;
+                Ok(store)
             }
         }
     }
@@ -213,7 +224,8 @@ impl Store {
     /// Closes every connection; SQLite moves its write-ahead log into the file.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { write, read } => {
+            Pools::Sqlite { write, read, cells } => {
+                cells.close();
                 read.close().await;
                 if let Some(write) = write {
                     write.close().await;
@@ -322,6 +334,10 @@ fn readers(path: &Path, options: &StoreOptions) -> SqlitePool {
         .acquire_timeout(options.busy_timeout)
         .acquire_slow_level(SLOW_ACQUIRE)
         .connect_lazy_with(connect)
+}
+
+fn cell_readers(path: &Path, options: &StoreOptions) -> Arc<CellReaders> {
+    Arc::new(CellReaders::new(path, options.readers, options.busy_timeout))
 }
 
 async fn postgres(connect: PgConnectOptions, options: &StoreOptions) -> Result<PgPool, StoreError> {

@@ -1,20 +1,23 @@
-//! Sums of rows: 15-minute buckets, changed with the rows, and what reports read of them.
+//! Sums of rows and how long their calls took: cells of several widths, changed with the rows, and what reports read of them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use crate::domain::money::Total;
-use crate::domain::rollup::{Amounts, BucketKey, Deltas, summed};
+use crate::domain::rollup::{Cell, Deltas, Histogram, Level, Series, Timing, Timings, summed};
 use crate::domain::time::{DAY_MS, Timestamp};
 
 use super::batch::{Json, SqliteQuery, SqliteRow, storable};
 use super::statements as sql;
-use super::tx::{reading, write_rows};
-use super::{Store, StoreError, Tx};
+use super::tx::{in_tx, reading, write_rows};
+use super::{Engine, Store, StoreError, Tx, cells};
 
-/// Most buckets that go to the database as one parameter.
+pub use crate::domain::rollup::Sums;
+
+/// Most cells that go to the database as one parameter.
 const CHUNK: usize = 2_000;
 
 /// What sums can be taken by.
@@ -61,13 +64,27 @@ impl Dimension {
             Self::ErrorType => "error_type",
         }
     }
+
+    /// The value that a series has; `None` for what series do not tell apart.
+    fn of_series(self, series: &Series) -> Option<&str> {
+        Some(match self {
+            Self::App => &series.app,
+            Self::Key => &series.key_name,
+            Self::Model => &series.model,
+            Self::Provider => &series.provider,
+            Self::Endpoint => &series.endpoint,
+            Self::Byok if series.is_byok => "true",
+            Self::Byok => "false",
+            Self::User | Self::Session | Self::RequestedModel | Self::State | Self::ErrorType => return None,
+        })
+    }
 }
 
 /// Which sums are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TotalsQuery {
     /// Spans, since inclusive and until exclusive; sums are taken in each. Where all ends lie on quarters of
-    /// an hour ([`Timestamp::bucket`]) and the buckets know all that is asked, sums come from the buckets,
+    /// an hour ([`Timestamp::bucket`]) and the cells know all that is asked, sums come from the cells,
     /// else from the rows: slower, and the same.
     pub spans: Vec<(Timestamp, Timestamp)>,
     /// What to group by.
@@ -91,143 +108,314 @@ pub struct TotalsRow {
     pub sums: Sums,
 }
 
-/// Sums over any number of rows; see [`crate::domain::rollup::Amounts`] for the meaning of each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// Calls that are not failed.
-    pub completions: i64,
-    /// Failed calls.
-    pub failures: i64,
-    /// Completions whose cost is unknown.
-    pub unknown: i64,
-    /// Completions whose cost is the reply's and not yet settled.
-    pub inline: i64,
-    /// Cost, unknown ones left out.
-    pub cost: Total,
-    /// The part of the cost that is not yet settled.
-    pub inline_cost: Total,
-    /// Charged by OpenRouter.
-    pub charged: Total,
-    /// Saved by prompt caches; may be negative.
-    pub cache_discount: Total,
-    /// Normalised prompt tokens.
-    pub tokens_prompt: i64,
-    /// Normalised completion tokens.
-    pub tokens_completion: i64,
-    /// Native prompt tokens.
-    pub native_tokens_prompt: i64,
-    /// Native completion tokens.
-    pub native_tokens_completion: i64,
-    /// Native reasoning tokens.
-    pub native_tokens_reasoning: i64,
-    /// Native cached prompt tokens.
-    pub native_tokens_cached: i64,
+/// A series as it is named in the database, and as it is written.
+#[derive(Serialize)]
+struct SeriesRow<'a> {
+    identity: &'a str,
+    app: Cow<'a, str>,
+    key_name: Cow<'a, str>,
+    model: Cow<'a, str>,
+    provider: Cow<'a, str>,
+    endpoint: Cow<'a, str>,
+    is_byok: bool,
 }
 
-impl Sums {
-    /// Adds `other`; counts and tokens are held at the end of the range.
-    pub fn add(&mut self, other: &Self) {
-        let add = |mine: &mut i64, theirs: i64| *mine = mine.saturating_add(theirs);
-        add(&mut self.completions, other.completions);
-        add(&mut self.failures, other.failures);
-        add(&mut self.unknown, other.unknown);
-        add(&mut self.inline, other.inline);
-        self.cost += other.cost;
-        self.inline_cost += other.inline_cost;
-        self.charged += other.charged;
-        self.cache_discount += other.cache_discount;
-        add(&mut self.tokens_prompt, other.tokens_prompt);
-        add(&mut self.tokens_completion, other.tokens_completion);
-        add(&mut self.native_tokens_prompt, other.native_tokens_prompt);
-        add(&mut self.native_tokens_completion, other.native_tokens_completion);
-        add(&mut self.native_tokens_reasoning, other.native_tokens_reasoning);
-        add(&mut self.native_tokens_cached, other.native_tokens_cached);
+impl SqliteRow for SeriesRow<'_> {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+        query
+            .bind(self.identity.to_owned())
+            .bind(self.app.into_owned())
+            .bind(self.key_name.into_owned())
+            .bind(self.model.into_owned())
+            .bind(self.provider.into_owned())
+            .bind(self.endpoint.into_owned())
+            .bind(self.is_byok)
     }
 }
 
-/// A bucket's row, to be written and to be read: its key, and each sum in a column of its own name.
-macro_rules! bucket_row {
-    ({ $($(#[$doc:meta])* $sum:ident,)* }) => {
+/// What tells a series from all others: its values as one text.
+fn identity(series: &Series) -> Result<String, StoreError> {
+    let Series { app, key_name, model, provider, endpoint, is_byok } = series;
+    let values = (storable(app), storable(key_name), storable(model), storable(provider), storable(endpoint), is_byok);
+    serde_json::to_string(&values).map_err(StoreError::encoding)
+}
+
+/// The numbers of `series`, in their order; those that are new get one.
+async fn number(tx: &mut Tx, series: &[&Series]) -> Result<Vec<i64>, StoreError> {
+    let identities: Vec<String> = series.iter().map(|series| identity(series)).collect::<Result<_, _>>()?;
+    let mut numbers: HashMap<String, i64> = find(tx, identities.iter()).await?;
+    let missing: BTreeMap<&str, &Series> = identities
+        .iter()
+        .zip(series)
+        .filter(|(identity, _)| !numbers.contains_key(*identity))
+        .map(|(identity, series)| (identity.as_str(), *series))
+        .collect();
+    if !missing.is_empty() {
+        let rows = missing.iter().map(|(identity, series)| SeriesRow {
+            identity,
+            app: storable(&series.app),
+            key_name: storable(&series.key_name),
+            model: storable(&series.model),
+            provider: storable(&series.provider),
+            endpoint: storable(&series.endpoint),
+            is_byok: series.is_byok,
+        });
+        write_rows!(tx, sql::ROLLUPS_ADD_SERIES, rows);
+        numbers.extend(find(tx, missing.keys()).await?);
+    }
+    let number = |identity: &String| {
+        let number = numbers.get(identity).copied();
+        number.ok_or_else(|| StoreError::unreadable("spend_series", &format!("{identity} has no number")))
+    };
+    identities.iter().map(number).collect()
+}
+
+async fn find(
+    tx: &mut Tx,
+    identities: impl IntoIterator<Item = impl std::fmt::Display>,
+) -> Result<HashMap<String, i64>, StoreError> {
+    let identities = Json::keys(identities)?;
+    let found: Vec<(String, i64)> = in_tx!(tx, sql::ROLLUPS_FIND_SERIES, |text, conn| {
+        sqlx::query_as(text).bind(identities).fetch_all(conn).await?
+    });
+    Ok(found.into_iter().collect())
+}
+
+/// Which cell; in the order in which every writer locks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, sqlx::FromRow)]
+pub(super) struct CellKey {
+    /// 1: of all calls together; 0: of a series.
+    pub(super) whole: i64,
+    pub(super) minutes: i64,
+    pub(super) start_ms: i64,
+    /// The series' number; 0 for all calls together.
+    pub(super) series: i64,
+}
+
+impl CellKey {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+        query.bind(self.whole).bind(self.minutes).bind(self.start_ms).bind(self.series)
+    }
+}
+
+/// A cell's sums, to be written and to be read: each in the column of its name.
+macro_rules! sums_row {
+    (
+        counts { $($(#[$count_doc:meta])* $count:ident: $column:ident,)* }
+        amounts { $($(#[$amount_doc:meta])* $amount:ident: $usd:ident $picos:ident,)* }
+    ) => {
         #[derive(Serialize)]
-        struct Delta<'a> {
-            bucket_ms: i64,
-            app: Cow<'a, str>,
-            key_name: Cow<'a, str>,
-            model: Cow<'a, str>,
-            provider: Cow<'a, str>,
-            endpoint: Cow<'a, str>,
-            is_byok: bool,
-            $($sum: i64,)*
+        struct SumsDelta {
+            #[serde(flatten)]
+            key: CellKey,
+            $($column: i64,)*
+            $($usd: i64, $picos: i64,)*
         }
 
-        impl<'a> Delta<'a> {
-            fn of((key, amounts): (&'a BucketKey, &Amounts)) -> Self {
-                Self {
-                    bucket_ms: key.bucket.millis(),
-                    app: storable(&key.app),
-                    key_name: storable(&key.key_name),
-                    model: storable(&key.model),
-                    provider: storable(&key.provider),
-                    endpoint: storable(&key.endpoint),
-                    is_byok: key.is_byok,
-                    $($sum: amounts.$sum,)*
+        impl SumsDelta {
+            fn of(key: CellKey, sums: &Sums) -> Self {
+                $(let ($usd, $picos) = sums.$amount.to_parts();)*
+                Self { key, $($column: sums.$count,)* $($usd, $picos,)* }
+            }
+        }
+
+        impl SqliteRow for &SumsDelta {
+            fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+                self.key.bind(query) $(.bind(self.$column))* $(.bind(self.$usd).bind(self.$picos))*
+            }
+        }
+
+        /// Sums as they are stored.
+        #[derive(sqlx::FromRow)]
+        pub(super) struct SumsRow {
+            $($column: i64,)*
+            $($usd: i64, $picos: i64,)*
+        }
+
+        impl SumsRow {
+            pub(super) fn sums(&self) -> Sums {
+                Sums {
+                    $($count: self.$column,)*
+                    $($amount: Total::from_parts(self.$usd, self.$picos),)*
                 }
             }
-        }
 
-        impl SqliteRow for &Delta<'_> {
-            fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
-                query
-                    .bind(self.bucket_ms)
-                    .bind(self.app.to_string())
-                    .bind(self.key_name.to_string())
-                    .bind(self.model.to_string())
-                    .bind(self.provider.to_string())
-                    .bind(self.endpoint.to_string())
-                    .bind(self.is_byok)
-                    $(.bind(self.$sum))*
-            }
-        }
-
-        /// A bucket as it is stored.
-        #[derive(sqlx::FromRow)]
-        pub(super) struct BucketRow {
-            bucket_ms: i64,
-            app: String,
-            key_name: String,
-            model: String,
-            provider: String,
-            endpoint: String,
-            is_byok: bool,
-            $($sum: i64,)*
-        }
-
-        impl BucketRow {
-            pub(super) fn into_amounts(self) -> (BucketKey, Amounts) {
-                let key = BucketKey {
-                    bucket: Timestamp(self.bucket_ms),
-                    app: self.app,
-                    key_name: self.key_name,
-                    model: self.model,
-                    provider: self.provider,
-                    endpoint: self.endpoint,
-                    is_byok: self.is_byok,
-                };
-                (key, Amounts { $($sum: self.$sum,)* })
+            /// The columns from `at` on, in the order of `rollups/sums.sql`.
+            pub(super) fn of_columns(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Self> {
+                let mut columns = at..;
+                let mut next = || columns.next().map_or(Ok(0), |column| row.get(column));
+                $(let $column = next()?;)*
+                $(let ($usd, $picos) = (next()?, next()?);)*
+                Ok(Self { $($column,)* $($usd, $picos,)* })
             }
         }
     };
 }
 
-summed!(bucket_row! {});
+summed!(sums_row);
 
-/// Adds the changes to the buckets.
+/// A cell's histograms as they are stored.
+#[derive(sqlx::FromRow)]
+pub(super) struct TimingsRow {
+    #[sqlx(flatten)]
+    pub(super) key: CellKey,
+    latency: Vec<u8>,
+    first_byte: Vec<u8>,
+    generation: Vec<u8>,
+    speed: Vec<u8>,
+}
+
+impl TimingsRow {
+    fn of(key: CellKey, timings: &Timings) -> Self {
+        let [latency, first_byte, generation, speed] = Timing::ALL.map(|timing| timings.of(timing).to_bytes());
+        Self { key, latency, first_byte, generation, speed }
+    }
+
+    pub(super) fn timings(&self) -> Result<Timings, StoreError> {
+        let read = |bytes: &[u8]| {
+            let key = &self.key;
+            Histogram::from_bytes(bytes)
+                .ok_or_else(|| StoreError::unreadable(&format!("timing_cells {key:?}"), &"a histogram"))
+        };
+        Ok(Timings::new([read(&self.latency)?, read(&self.first_byte)?, read(&self.generation)?, read(&self.speed)?]))
+    }
+}
+
+impl SqliteRow for &TimingsRow {
+    fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
+        let query = self.key.bind(query);
+        query
+            .bind(self.latency.clone())
+            .bind(self.first_byte.clone())
+            .bind(self.generation.clone())
+            .bind(self.speed.clone())
+    }
+}
+
+/// [`TimingsRow`] as PostgreSQL is given it.
+#[derive(Serialize)]
+struct Hex {
+    #[serde(flatten)]
+    key: CellKey,
+    latency: String,
+    first_byte: String,
+    generation: String,
+    speed: String,
+}
+
+impl Serialize for TimingsRow {
+    /// Bytes as PostgreSQL reads them in a text.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let hex = |bytes: &[u8]| {
+            let mut text = String::with_capacity(2 + bytes.len() * 2);
+            text.push_str("\\x");
+            for byte in bytes {
+                let _ = write!(text, "{byte:02x}");
+            }
+            text
+        };
+        Hex {
+            key: self.key,
+            latency: hex(&self.latency),
+            first_byte: hex(&self.first_byte),
+            generation: hex(&self.generation),
+            speed: hex(&self.speed),
+        }
+        .serialize(serializer)
+    }
+}
+
+/// Adds the changes to the cells of every width.
 pub async fn add(tx: &mut Tx, deltas: &Deltas) -> Result<(), StoreError> {
-    let deltas: Vec<Delta<'_>> = deltas.iter().map(Delta::of).collect();
-    for chunk in deltas.chunks(CHUNK) {
-        write_rows!(tx, sql::ROLLUPS_ADD, chunk);
+    let spread = deltas.spread();
+    if spread.cells.is_empty() {
+        return Ok(());
+    }
+    let numbers = number(tx, &spread.series).await?;
+    let key = |(level, start, place): &(Level, Timestamp, Option<usize>)| {
+        let series = place.and_then(|place| numbers.get(place).copied());
+        CellKey {
+            whole: i64::from(place.is_none()),
+            minutes: level.minutes(),
+            start_ms: start.millis(),
+            series: series.unwrap_or(0),
+        }
+    };
+    let mut cells: Vec<(CellKey, &Cell)> = spread.cells.iter().map(|(place, cell)| (key(place), cell)).collect();
+    cells.sort_unstable_by_key(|(key, _)| *key);
+    for chunk in cells.chunks(CHUNK) {
+        let timed: Vec<(CellKey, &Timings)> =
+            chunk.iter().map(|(key, cell)| (*key, &cell.timings)).filter(|(_, timings)| !timings.is_nothing()).collect();
+        add_timings(tx, &timed).await?;
+        let changed = chunk.iter().filter(|(_, cell)| !cell.sums.is_nothing());
+        let rows: Vec<SumsDelta> = changed.map(|(key, cell)| SumsDelta::of(*key, &cell.sums)).collect();
+        write_rows!(tx, sql::ROLLUPS_ADD, &rows);
     }
     Ok(())
+}
+
+/// Histograms are read, changed here, and written: neither engine can add them.
+async fn add_timings(tx: &mut Tx, changed: &[(CellKey, &Timings)]) -> Result<(), StoreError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut held = stored_timings(tx, changed.iter().map(|(key, _)| *key)).await?;
+    if tx.engine() == Engine::Postgres {
+        // Of two writers that find nothing both would write their own counts alone: who comes second waits here, and
+        // then finds what the first one wrote.
+        let missing: Vec<CellKey> =
+            changed.iter().map(|(key, _)| *key).filter(|key| !held.contains_key(key)).collect();
+        if !missing.is_empty() {
+            let rows: Vec<TimingsRow> =
+                missing.iter().map(|key| TimingsRow::of(*key, &Timings::default())).collect();
+            write_rows!(tx, sql::ROLLUPS_RESERVE_TIMINGS, &rows);
+            held.extend(stored_timings(tx, missing).await?);
+        }
+    }
+    let changed = changed.iter().map(|(key, timings)| {
+        let mut sum = held.remove(key).unwrap_or_default();
+        sum.add(timings);
+        TimingsRow::of(*key, &sum)
+    });
+    let rows: Vec<TimingsRow> = changed.collect();
+    write_rows!(tx, sql::ROLLUPS_SAVE_TIMINGS, &rows);
+    Ok(())
+}
+
+async fn stored_timings(
+    tx: &mut Tx,
+    keys: impl IntoIterator<Item = CellKey>,
+) -> Result<HashMap<CellKey, Timings>, StoreError> {
+    let keys = Json::numbered(keys)?;
+    let rows: Vec<TimingsRow> = in_tx!(tx, sql::ROLLUPS_FIND_TIMINGS, |text, conn| {
+        sqlx::query_as(text).bind(keys).fetch_all(conn).await?
+    });
+    rows.into_iter().map(|row| Ok((row.key, row.timings()?))).collect()
+}
+
+/// All series by their numbers.
+pub(super) async fn series(store: &Store) -> Result<Vec<(i64, Series)>, StoreError> {
+    let rows: Vec<KnownSeries> =
+        reading!(store, sql::ROLLUPS_SERIES, |text, conn| sqlx::query_as(text).fetch_all(conn).await?);
+    Ok(rows.into_iter().map(KnownSeries::into_series).collect())
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct KnownSeries {
+    series: i64,
+    app: String,
+    key_name: String,
+    model: String,
+    provider: String,
+    endpoint: String,
+    is_byok: bool,
+}
+
+impl KnownSeries {
+    pub(super) fn into_series(self) -> (i64, Series) {
+        let Self { series, app, key_name, model, provider, endpoint, is_byok } = self;
+        (series, Series { app, key_name, model, provider, endpoint, is_byok })
+    }
 }
 
 #[derive(Serialize)]
@@ -236,12 +424,12 @@ struct Span {
     until: i64,
 }
 
-/// Dimensions that the buckets know, in the order of `by_bucket.sql`.
-const OF_BUCKETS: [Dimension; 6] =
+/// Dimensions that the cells know.
+const OF_CELLS: [Dimension; 6] =
     [Dimension::App, Dimension::Key, Dimension::Model, Dimension::Provider, Dimension::Endpoint, Dimension::Byok];
 
 /// All dimensions, in the order of `by_row.sql`.
-pub(super) const OF_ROWS: [Dimension; 11] = [
+const OF_ROWS: [Dimension; 11] = [
     Dimension::App,
     Dimension::Key,
     Dimension::Model,
@@ -259,98 +447,139 @@ pub(super) const OF_ROWS: [Dimension; 11] = [
 /// write-ahead log growing; a busy day of rows is summed in well under a second.
 const PIECE_MS: i64 = DAY_MS;
 
-/// Most spans that go to the database as one parameter with a piece.
-const PIECE_SPANS: usize = 500;
-
 /// Sums by span and dimensions, in the order of the spans and then of the highest cost.
 ///
 /// Sums that come from the rows are read day by day: a row that moves to another day meanwhile may be in
 /// both or in neither.
 pub async fn totals(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
-    let mut groups: BTreeMap<(usize, Vec<Option<String>>), Sums> = BTreeMap::new();
-    each(store, query, |row| groups.entry((row.span, row.keys)).or_default().add(&row.sums)).await?;
-    let mut totals: Vec<TotalsRow> =
-        groups.into_iter().map(|((span, keys), sums)| TotalsRow { span, keys, sums }).collect();
+    if query.spans.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut totals =
+        if query.is_of_buckets() { of_buckets(store, query).await? } else { of_rows(store, query).await? };
     totals.retain(|row| row.sums != Sums::default());
     totals.sort_by(|a, b| (a.span, b.sums.cost, &a.keys).cmp(&(b.span, a.sums.cost, &b.keys)));
     Ok(totals)
 }
 
-/// Tells what [`totals`] sums, in no order and without holding it; the same span and group may come several times, to be added.
-pub(super) async fn each(
-    store: &Store,
-    query: &TotalsQuery,
-    mut told: impl FnMut(TotalsRow),
-) -> Result<(), StoreError> {
-    if query.spans.is_empty() {
-        return Ok(());
-    }
-    if query.is_of_buckets() {
-        of_buckets(store, query).await?.into_iter().for_each(told);
-        return Ok(());
-    }
-    let Some((first, last)) = extent(store).await? else { return Ok(()) };
-    for piece in pieces(&query.spans, first, last) {
-        for row in rows(store, query, &piece).await? {
-            told(row.into_totals(query)?);
+/// Which series a question is about, and into which group each falls.
+struct Groups {
+    /// Whether it is about all calls together, of which there are sums by themselves.
+    whole: bool,
+    of_series: HashMap<i64, usize>,
+    keys: Vec<Vec<Option<String>>>,
+}
+
+impl Groups {
+    async fn of(store: &Store, by: &[Dimension], only: &[(Dimension, String)]) -> Result<Self, StoreError> {
+        if by.is_empty() && only.is_empty() {
+            return Ok(Self { whole: true, of_series: HashMap::from([(0, 0)]), keys: vec![Vec::new()] });
         }
+        let mut places: HashMap<Vec<Option<String>>, usize> = HashMap::new();
+        let mut of_series = HashMap::new();
+        for (number, series) in series(store).await? {
+            if only.iter().all(|(dimension, value)| dimension.of_series(&series) == Some(value)) {
+                // '' is where the rows name nothing.
+                let named = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+                let key = by.iter().map(|dimension| dimension.of_series(&series).and_then(named)).collect();
+                let next = places.len();
+                of_series.insert(number, *places.entry(key).or_insert(next));
+            }
+        }
+        let mut keys = vec![Vec::new(); places.len()];
+        for (key, place) in places {
+            keys[place] = key;
+        }
+        Ok(Self { whole: false, of_series, keys })
     }
-    Ok(())
 }
 
 async fn of_buckets(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
-    let spans = numbered(&(0..).zip(query.spans.iter().copied()).collect::<Vec<_>>())?;
-    let rows: Vec<SumRow> = reading!(store, sql::ROLLUPS_BY_BUCKET, |text, conn| {
-        let mut asked = sqlx::query_as(text).bind(spans);
-        for dimension in &OF_BUCKETS {
-            asked = asked.bind(query.by.contains(dimension));
-        }
-        for dimension in &OF_BUCKETS {
-            asked = asked.bind(query.value_of(*dimension));
-        }
-        asked.fetch_all(conn).await?
-    });
-    rows.into_iter().map(|row| row.into_totals(query)).collect()
+    let Groups { whole, of_series, keys } = Groups::of(store, &query.by, &query.only).await?;
+    let folded = cells::fold::<Sums>(store, &query.spans, whole, of_series, ()).await?;
+    let row = |((span, group), sums): ((usize, usize), Sums)| TotalsRow { span, keys: keys[group].clone(), sums };
+    Ok(folded.into_iter().map(row).collect())
 }
 
-/// A span and its index.
-pub(super) type Numbered = (usize, (Timestamp, Timestamp));
+/// Which percentiles are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimingsQuery {
+    /// What is measured.
+    pub timing: Timing,
+    /// Spans, since inclusive and until exclusive, whose ends lie on quarters of an hour ([`Timestamp::bucket`]).
+    pub spans: Vec<(Timestamp, Timestamp)>,
+    /// What to group by: App, Key, Model, Provider, Endpoint or Byok.
+    pub by: Vec<Dimension>,
+    /// Values that those dimensions must have, exactly; an empty text stands for "none named".
+    pub only: Vec<(Dimension, String)>,
+}
 
-/// When the first and the last call were made; `None` before there is one.
-pub(super) async fn extent(store: &Store) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+/// How long the calls of one group took in one span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimedRow {
+    /// Index of the span.
+    pub span: usize,
+    /// The group's values, in the order of [`TimingsQuery::by`].
+    pub keys: Vec<Option<String>>,
+    /// What was measured; never empty.
+    pub histogram: Histogram,
+}
+
+/// Histograms by span and dimensions, in the order of the spans and then of the keys.
+///
+/// `None`: the cells do not know what is asked (another dimension, or an end that is on no quarter of an hour), and the
+/// rows are to be read.
+pub async fn timings(store: &Store, query: &TimingsQuery) -> Result<Option<Vec<TimedRow>>, StoreError> {
+    let asked = query.by.iter().chain(query.only.iter().map(|(dimension, _)| dimension));
+    if !known_to_cells(asked, &query.spans) {
+        return Ok(None);
+    }
+    let Groups { whole, of_series, keys } = Groups::of(store, &query.by, &query.only).await?;
+    let folded = cells::fold::<Histogram>(store, &query.spans, whole, of_series, query.timing).await?;
+    let mut rows: Vec<TimedRow> = folded
+        .into_iter()
+        .filter(|(_, histogram)| !histogram.is_empty())
+        .map(|((span, group), histogram)| TimedRow { span, keys: keys[group].clone(), histogram })
+        .collect();
+    rows.sort_by(|a, b| (a.span, &a.keys).cmp(&(b.span, &b.keys)));
+    Ok(Some(rows))
+}
+
+/// Whether cells have these dimensions, and begin and end where the spans do.
+fn known_to_cells<'a>(
+    mut dimensions: impl Iterator<Item = &'a Dimension>,
+    spans: &[(Timestamp, Timestamp)],
+) -> bool {
+    let whole = |at: Timestamp| at.bucket() == at || at.millis() == i64::MAX;
+    dimensions.all(|dimension| OF_CELLS.contains(dimension))
+        && spans.iter().all(|(since, until)| whole(*since) && whole(*until))
+}
+
+async fn of_rows(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
     let (first, last): (Option<i64>, Option<i64>) =
         reading!(store, sql::ROLLUPS_EXTENT, |text, conn| sqlx::query_as(text).fetch_one(conn).await?);
-    Ok(first.map(Timestamp).zip(last.map(Timestamp)))
-}
-
-/// The spans, cut to the time in which there are calls, in pieces of at most [`PIECE_MS`] altogether.
-pub(super) fn pieces(spans: &[(Timestamp, Timestamp)], first: Timestamp, last: Timestamp) -> Vec<Vec<Numbered>> {
-    let mut pieces: Vec<Vec<Numbered>> = Vec::new();
-    let mut room_ms = 0;
-    for (number, (since, until)) in spans.iter().enumerate() {
-        let until = (*until).min(last.plus_millis(1));
-        let mut at = (*since).max(first);
+    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
+    let mut totals: BTreeMap<(usize, Vec<Option<String>>), Sums> = BTreeMap::new();
+    for (span, (since, until)) in query.spans.iter().enumerate() {
+        let until = (*until).min(Timestamp(last).plus_millis(1));
+        let mut at = (*since).max(Timestamp(first));
         while at < until {
-            if room_ms == 0 || pieces.last().is_none_or(|piece| piece.len() == PIECE_SPANS) {
-                pieces.push(Vec::new());
-                room_ms = PIECE_MS;
-            }
-            let end = at.plus_millis(room_ms).min(until);
-            room_ms -= end.millis() - at.millis();
-            if let Some(piece) = pieces.last_mut() {
-                piece.push((number, (at, end)));
+            let end = at.plus_millis(PIECE_MS).min(until);
+            for row in piece(store, query, (at, end)).await? {
+                let row = row.into_totals(query)?;
+                totals.entry((span, row.keys)).or_default().add(&row.sums);
             }
             at = end;
         }
     }
-    pieces
+    Ok(totals.into_iter().map(|((span, keys), sums)| TotalsRow { span, keys, sums }).collect())
 }
 
-async fn rows(store: &Store, query: &TotalsQuery, piece: &[Numbered]) -> Result<Vec<SumRow>, StoreError> {
-    let spans = numbered(piece)?;
+async fn piece(store: &Store, query: &TotalsQuery, span: (Timestamp, Timestamp)) -> Result<Vec<SumRow>, StoreError> {
+    let span = spans(&[span])?;
     let (name, value) = query.only_tag.as_ref().map_or((None, None), |(name, value)| (Some(name), Some(value)));
     Ok(reading!(store, sql::ROLLUPS_BY_ROW, |text, conn| {
-        let mut asked = sqlx::query_as(text).bind(spans);
+        let mut asked = sqlx::query_as(text).bind(span);
         for dimension in &OF_ROWS {
             asked = asked.bind(query.by.contains(dimension));
         }
@@ -361,39 +590,25 @@ async fn rows(store: &Store, query: &TotalsQuery, piece: &[Numbered]) -> Result<
     }))
 }
 
-/// Spans under their own numbers.
-pub(super) fn numbered(spans: &[Numbered]) -> Result<Json, StoreError> {
-    struct Spans<'a>(&'a [Numbered]);
-    impl Serialize for Spans<'_> {
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let span = |(since, until): (Timestamp, Timestamp)| Span { since: since.millis(), until: until.millis() };
-            serializer.collect_map(self.0.iter().map(|(number, bounds)| (number, span(*bounds))))
-        }
-    }
-    Json::object(&Spans(spans))
+fn spans(spans: &[(Timestamp, Timestamp)]) -> Result<Json, StoreError> {
+    Json::numbered(spans.iter().map(|(since, until)| Span { since: since.millis(), until: until.millis() }))
 }
 
 impl TotalsQuery {
     /// The value that a dimension must have; `None` for any.
-    pub(super) fn value_of(&self, dimension: Dimension) -> Option<&str> {
+    fn value_of(&self, dimension: Dimension) -> Option<&str> {
         self.only.iter().find(|(restricted, _)| *restricted == dimension).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the buckets know all that is asked; otherwise the rows are read.
-    pub fn is_of_buckets(&self) -> bool {
-        let known = |dimension: &Dimension| OF_BUCKETS.contains(dimension);
-        let whole = |at: Timestamp| at.bucket() == at || at.millis() == i64::MAX;
-        self.by.iter().all(known)
-            && self.only.iter().all(|(dimension, _)| known(dimension))
-            && self.by_tag.is_none()
-            && self.only_tag.is_none()
-            && self.spans.iter().all(|(since, until)| whole(*since) && whole(*until))
+    /// Whether the cells know all that is asked; otherwise the rows are read.
+    fn is_of_buckets(&self) -> bool {
+        let asked = self.by.iter().chain(self.only.iter().map(|(dimension, _)| dimension));
+        known_to_cells(asked, &self.spans) && self.by_tag.is_none() && self.only_tag.is_none()
     }
 }
 
-/// Where a row of sums or timings belongs: its span, and what it names of that which is asked by.
 #[derive(sqlx::FromRow)]
-pub(super) struct Place {
+struct SumRow {
     span: i64,
     app: Option<String>,
     key_name: Option<String>,
@@ -413,80 +628,34 @@ pub(super) struct Place {
     error_type: Option<String>,
     #[sqlx(default)]
     tag: Option<String>,
-}
-
-#[derive(sqlx::FromRow)]
-struct SumRow {
     #[sqlx(flatten)]
-    place: Place,
-    completions: i64,
-    failures: i64,
-    unknown: i64,
-    inline_completions: i64,
-    cost_usd: i64,
-    cost_picos: i64,
-    inline_usd: i64,
-    inline_picos: i64,
-    charged_usd: i64,
-    charged_picos: i64,
-    cache_discount_usd: i64,
-    cache_discount_picos: i64,
-    tokens_prompt: i64,
-    tokens_completion: i64,
-    native_tokens_prompt: i64,
-    native_tokens_completion: i64,
-    native_tokens_reasoning: i64,
-    native_tokens_cached: i64,
-}
-
-impl Place {
-    /// The span's index, and the group's values as in [`TotalsRow::keys`].
-    pub(super) fn read(mut self, query: &TotalsQuery) -> Result<(usize, Vec<Option<String>>), StoreError> {
-        let key = |dimension: &Dimension| match dimension {
-            Dimension::App => self.app.take(),
-            Dimension::Key => self.key_name.take(),
-            Dimension::Model => self.model.take(),
-            Dimension::Provider => self.provider.take(),
-            Dimension::Endpoint => self.endpoint.take(),
-            Dimension::Byok => self.is_byok.take(),
-            Dimension::User => self.end_user.take(),
-            Dimension::Session => self.session.take(),
-            Dimension::RequestedModel => self.requested_model.take(),
-            Dimension::State => self.state.take(),
-            Dimension::ErrorType => self.error_type.take(),
-        };
-        let mut keys: Vec<Option<String>> = query.by.iter().map(key).collect();
-        if query.by_tag.is_some() {
-            keys.push(self.tag.take());
-        }
-        let span = usize::try_from(self.span).map_err(|error| StoreError::unreadable("span", &error))?;
-        // The key columns of sums hold '' where the rows name nothing.
-        Ok((span, keys.into_iter().map(|key| key.filter(|key| !key.is_empty())).collect()))
-    }
+    sums: SumsRow,
 }
 
 impl SumRow {
-    fn into_totals(self, query: &TotalsQuery) -> Result<TotalsRow, StoreError> {
-        let (span, keys) = self.place.read(query)?;
-        Ok(TotalsRow {
-            span,
-            keys,
-            sums: Sums {
-                completions: self.completions,
-                failures: self.failures,
-                unknown: self.unknown,
-                inline: self.inline_completions,
-                cost: Total::from_parts(self.cost_usd, self.cost_picos),
-                inline_cost: Total::from_parts(self.inline_usd, self.inline_picos),
-                charged: Total::from_parts(self.charged_usd, self.charged_picos),
-                cache_discount: Total::from_parts(self.cache_discount_usd, self.cache_discount_picos),
-                tokens_prompt: self.tokens_prompt,
-                tokens_completion: self.tokens_completion,
-                native_tokens_prompt: self.native_tokens_prompt,
-                native_tokens_completion: self.native_tokens_completion,
-                native_tokens_reasoning: self.native_tokens_reasoning,
-                native_tokens_cached: self.native_tokens_cached,
-            },
-        })
+    fn into_totals(mut self, query: &TotalsQuery) -> Result<TotalsRow, StoreError> {
+        let mut keys = Vec::with_capacity(query.by.len() + 1);
+        for dimension in &query.by {
+            keys.push(match dimension {
+                Dimension::App => self.app.take(),
+                Dimension::Key => self.key_name.take(),
+                Dimension::Model => self.model.take(),
+                Dimension::Provider => self.provider.take(),
+                Dimension::Endpoint => self.endpoint.take(),
+                Dimension::Byok => self.is_byok.take(),
+                Dimension::User => self.end_user.take(),
+                Dimension::Session => self.session.take(),
+                Dimension::RequestedModel => self.requested_model.take(),
+                Dimension::State => self.state.take(),
+                Dimension::ErrorType => self.error_type.take(),
+            });
+        }
+        if query.by_tag.is_some() {
+            keys.push(self.tag.take());
+        }
+        // The key columns of sums hold '' where the rows name nothing.
+        let keys = keys.into_iter().map(|key| key.filter(|key| !key.is_empty())).collect();
+        let span = usize::try_from(self.span).map_err(|error| StoreError::unreadable("span", &error))?;
+        Ok(TotalsRow { span, keys, sums: self.sums.sums() })
     }
 }

@@ -8,6 +8,7 @@ mod clients;
 mod config;
 mod crash;
 mod definitions;
+mod demo;
 mod dialects;
 mod discreet;
 mod edges;

@@ -1,0 +1,98 @@
+//! How fast pages are over a year of completions: the same requests against a small ledger and a large one.
+//!
+//! `cargo bench --bench pages [-- COMPLETIONS…]`: 100,000 and 10,000,000 by default. Each ledger is made by
+//! `tallyd demo --only-fill` in the folder that `BENCH_FOLDER` names (default: a temporary one), and used again when it is
+//! there already: the large one takes minutes to fill and some ten gigabytes.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use support::Daemon;
+
+/// Requests measured, after one that warms.
+const REQUESTS: usize = 20;
+
+/// Days of the past.
+const DAYS: u32 = 365;
+
+/// What is asked, by name.
+const ASKED: [(&str, &str); 22] = [
+    ("Overview", "/"),
+    ("Overview, 7 days", "/?range=7d"),
+    ("Overview, 12 months", "/?range=12m"),
+    ("Budgets", "/budgets"),
+    ("Alerts", "/alerts"),
+    ("Completions", "/completions"),
+    ("Completions of an app", "/completions?app=code-review"),
+    ("Failures", "/failures"),
+    ("spend by app", "/tally/v1/spend?since=365d&by=app"),
+    ("spend by key", "/tally/v1/spend?since=365d&by=key"),
+    ("spend by model", "/tally/v1/spend?since=365d&by=model"),
+    ("spend by provider", "/tally/v1/spend?since=365d&by=provider"),
+    ("spend by endpoint", "/tally/v1/spend?since=365d&by=endpoint"),
+    ("spend by model and provider", "/tally/v1/spend?since=365d&by=model,provider"),
+    ("spend by model and month", "/tally/v1/spend?since=365d&by=model,month"),
+    ("spend by model and day", "/tally/v1/spend?since=365d&by=model,day"),
+    ("spend by app, model and day", "/tally/v1/spend?since=365d&by=app,model,day"),
+    ("spend by model and hour, 30 days", "/tally/v1/spend?since=30d&by=model,hour"),
+    ("spend by user, 24 hours", "/tally/v1/spend?since=24h&by=user"),
+    ("spend by tag, 24 hours", "/tally/v1/spend?since=24h&by=tag.team"),
+    ("spend by session, 24 hours", "/tally/v1/spend?since=24h&by=session"),
+    ("spend by user, 30 days", "/tally/v1/spend?since=30d&by=user"),
+];
+
+fn main() -> anyhow::Result<()> {
+    let sizes: Vec<u32> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let sizes = if sizes.is_empty() { vec![100_000, 10_000_000] } else { sizes };
+    let temporary = tempfile::tempdir()?;
+    let folder = std::env::var_os("BENCH_FOLDER").map_or_else(|| temporary.path().to_owned(), Into::into);
+    let measured: Vec<Vec<Duration>> =
+        sizes.iter().map(|size| measure(&folder.join(format!("pages-{size}")), *size)).collect::<Result<_, _>>()?;
+    println!("{:<34}{}", "median of 20, ms", sizes.iter().map(|size| format!("{size:>12}")).collect::<String>());
+    for (place, (name, _)) in ASKED.iter().enumerate() {
+        let line: String = measured.iter().map(|took| format!("{:>12.1}", took[place].as_secs_f64() * 1e3)).collect();
+        let ratio = match (measured.first(), measured.last()) {
+            (Some(first), Some(last)) if measured.len() > 1 => {
+                format!("{:>8.2} ×", last[place].as_secs_f64() / first[place].as_secs_f64())
+            }
+            _ => String::new(),
+        };
+        println!("{name:<34}{line}{ratio}");
+    }
+    Ok(())
+}
+
+fn measure(folder: &Path, completions: u32) -> anyhow::Result<Vec<Duration>> {
+    std::fs::create_dir_all(folder)?;
+    let began = Instant::now();
+    let filled = Command::new(env!("CARGO_BIN_EXE_tallyd"))
+        .args(["demo", "--only-fill", "--database"])
+        .arg(format!("sqlite:{}", folder.join("tallyd.db").display()))
+        .args(["--completions", &completions.to_string(), "--days", &DAYS.to_string()])
+        .status()?;
+    anyhow::ensure!(filled.success(), "the ledger can not be filled");
+    println!("{completions} completions: filled, or found, in {:.0} s", began.elapsed().as_secs_f64());
+    let began = Instant::now();
+    // A zone whose days are no UTC days.
+    let daemon = Daemon::start_in(folder, "127.0.0.1:9", "time_zone = \"Europe/Berlin\"\n");
+    println!("{completions} completions: ready in {:.1} s", began.elapsed().as_secs_f64());
+    ASKED
+        .iter()
+        .map(|(name, path)| {
+            let mut took: Vec<Duration> = (0..=REQUESTS)
+                .map(|_| {
+                    let began = Instant::now();
+                    let answer = daemon.get(path);
+                    anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "{name}: {}", answer.lines().next().unwrap_or(""));
+                    Ok(began.elapsed())
+                })
+                .skip(1)
+                .collect::<Result<_, _>>()?;
+            took.sort_unstable();
+            Ok(took[took.len() / 2])
+        })
+        .collect()
+}

@@ -1,0 +1,8 @@
+INSERT INTO timing_cells (whole, minutes, start_ms, series, latency, first_byte, generation, speed)
+SELECT whole, minutes, start_ms, series, latency, first_byte, generation, speed
+FROM json_populate_recordset(NULL::timing_cells, $1)
+ON CONFLICT (whole, minutes, start_ms, series) DO UPDATE SET
+    latency = excluded.latency,
+    first_byte = excluded.first_byte,
+    generation = excluded.generation,
+    speed = excluded.speed
