@@ -86,7 +86,11 @@ fn measure(folder: &Path, completions: u32) -> anyhow::Result<Vec<Duration>> {
                 .map(|_| {
                     let began = Instant::now();
                     let answer = daemon.get(path);
-                    anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "{name}: {}", answer.lines().next().unwrap_or(""));
+                    anyhow::ensure!(
+                        answer.starts_with("HTTP/1.1 200"),
+                        "{name}: {}",
+                        answer.lines().next().unwrap_or("")
+                    );
                     Ok(began.elapsed())
                 })
                 .skip(1)

@@ -45,9 +45,10 @@ impl Demo {
             let filled = demo::fill_database(url, past, &clock, &entropy, set).await?;
             bar.finish_and_clear();
             let rows = count(i64::from(past.completions));
-            match filled {
-                true => eprintln!("{rows} completions of the last {} days are in {}.", past.days, shown(url)),
-                false => eprintln!("{} holds an earlier demo's completions; they stay as they are.", shown(url)),
+            if filled {
+                eprintln!("{rows} completions of the last {} days are in {}.", past.days, shown(url));
+            } else {
+                eprintln!("{} holds an earlier demo's completions; they stay as they are.", shown(url));
             }
             if self.only_fill {
                 return Ok(Ending::Done);

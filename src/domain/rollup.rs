@@ -109,7 +109,7 @@ macro_rules! sums {
             /// Takes `other` away.
             pub fn subtract(&mut self, other: &Self) {
                 $(self.$count = self.$count.saturating_sub(other.$count);)*
-                $(self.$amount = self.$amount - other.$amount;)*
+                $(self.$amount -= other.$amount;)*
             }
 
             /// Whether it changes nothing.

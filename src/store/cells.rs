@@ -108,13 +108,13 @@ impl<V: Folded> Fold<V> {
         series: i64,
         value: impl FnOnce(V::What) -> Result<V, StoreError>,
     ) -> Result<(), StoreError> {
-        let Some(group) = self.of_series.get(&series) else { return Ok(()) };
+        let Some(group) = self.of_series.get(&series).copied() else { return Ok(()) };
         let piece = usize::try_from(piece).map_err(|error| StoreError::unreadable("a piece of time", &error))?;
         if piece != self.piece {
             self.turn(piece);
         }
         let value = value(self.what)?;
-        self.here.entry(*group).or_default().put(&value, false);
+        self.here.entry(group).or_default().put(&value, false);
         Ok(())
     }
 
@@ -209,7 +209,8 @@ impl CellReaders {
             let mut statement = connection.prepare_cached(V::STATEMENT.sqlite).map_err(|error| failed(&error))?;
             let mut rows = statement.query((pieces.as_str(), whole)).map_err(|error| failed(&error))?;
             while let Some(row) = rows.next().map_err(|error| failed(&error))? {
-                let (piece, series) = row.get(0).and_then(|piece| Ok((piece, row.get(1)?))).map_err(|error| failed(&error))?;
+                let (piece, series) =
+                    row.get(0).and_then(|piece| Ok((piece, row.get(1)?))).map_err(|error| failed(&error))?;
                 fold.take(piece, series, |what| V::of_sqlite(row, what))?;
             }
         }

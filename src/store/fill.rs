@@ -33,7 +33,9 @@ pub(super) async fn run(store: &Store) -> Result<(), StoreError> {
         let mut ended = false;
         for _ in 0..PAGES {
             let page = calls::scan(&mut tx, Timestamp(i64::MIN), cursor, PAGE).await?;
-            page.iter().for_each(|call| deltas.moved(None, Some(call)));
+            for call in &page {
+                deltas.moved(None, Some(call));
+            }
             filled += page.len();
             let Some(last) = page.last() else {
                 ended = true;

@@ -13,9 +13,7 @@ pub async fn get(store: &Store, name: &str) -> Result<Option<String>, StoreError
 
 /// The same, and nobody else changes it until the transaction has ended.
 pub async fn hold(tx: &mut Tx, name: &str) -> Result<Option<String>, StoreError> {
-    Ok(in_tx!(tx, sql::NOTES_HOLD, |text, conn| {
-        sqlx::query_scalar(text).bind(name).fetch_optional(conn).await?
-    }))
+    Ok(in_tx!(tx, sql::NOTES_HOLD, |text, conn| sqlx::query_scalar(text).bind(name).fetch_optional(conn).await?))
 }
 
 /// Notes `value` in place of what was noted before.

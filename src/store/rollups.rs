@@ -344,8 +344,11 @@ pub async fn add(tx: &mut Tx, deltas: &Deltas) -> Result<(), StoreError> {
     let mut cells: Vec<(CellKey, &Cell)> = spread.cells.iter().map(|(place, cell)| (key(place), cell)).collect();
     cells.sort_unstable_by_key(|(key, _)| *key);
     for chunk in cells.chunks(CHUNK) {
-        let timed: Vec<(CellKey, &Timings)> =
-            chunk.iter().map(|(key, cell)| (*key, &cell.timings)).filter(|(_, timings)| !timings.is_nothing()).collect();
+        let timed: Vec<(CellKey, &Timings)> = chunk
+            .iter()
+            .map(|(key, cell)| (*key, &cell.timings))
+            .filter(|(_, timings)| !timings.is_nothing())
+            .collect();
         add_timings(tx, &timed).await?;
         let changed = chunk.iter().filter(|(_, cell)| !cell.sums.is_nothing());
         let rows: Vec<SumsDelta> = changed.map(|(key, cell)| SumsDelta::of(*key, &cell.sums)).collect();
@@ -363,11 +366,9 @@ async fn add_timings(tx: &mut Tx, changed: &[(CellKey, &Timings)]) -> Result<(),
     if tx.engine() == Engine::Postgres {
         // Of two writers that find nothing both would write their own counts alone: who comes second waits here, and
         // then finds what the first one wrote.
-        let missing: Vec<CellKey> =
-            changed.iter().map(|(key, _)| *key).filter(|key| !held.contains_key(key)).collect();
+        let missing: Vec<CellKey> = changed.iter().map(|(key, _)| *key).filter(|key| !held.contains_key(key)).collect();
         if !missing.is_empty() {
-            let rows: Vec<TimingsRow> =
-                missing.iter().map(|key| TimingsRow::of(*key, &Timings::default())).collect();
+            let rows: Vec<TimingsRow> = missing.iter().map(|key| TimingsRow::of(*key, &Timings::default())).collect();
             write_rows!(tx, sql::ROLLUPS_RESERVE_TIMINGS, &rows);
             held.extend(stored_timings(tx, missing).await?);
         }
@@ -387,9 +388,8 @@ async fn stored_timings(
     keys: impl IntoIterator<Item = CellKey>,
 ) -> Result<HashMap<CellKey, Timings>, StoreError> {
     let keys = Json::numbered(keys)?;
-    let rows: Vec<TimingsRow> = in_tx!(tx, sql::ROLLUPS_FIND_TIMINGS, |text, conn| {
-        sqlx::query_as(text).bind(keys).fetch_all(conn).await?
-    });
+    let rows: Vec<TimingsRow> =
+        in_tx!(tx, sql::ROLLUPS_FIND_TIMINGS, |text, conn| sqlx::query_as(text).bind(keys).fetch_all(conn).await?);
     rows.into_iter().map(|row| Ok((row.key, row.timings()?))).collect()
 }
 
@@ -546,10 +546,7 @@ pub async fn timings(store: &Store, query: &TimingsQuery) -> Result<Option<Vec<T
 }
 
 /// Whether cells have these dimensions, and begin and end where the spans do.
-fn known_to_cells<'a>(
-    mut dimensions: impl Iterator<Item = &'a Dimension>,
-    spans: &[(Timestamp, Timestamp)],
-) -> bool {
+fn known_to_cells<'a>(mut dimensions: impl Iterator<Item = &'a Dimension>, spans: &[(Timestamp, Timestamp)]) -> bool {
     let whole = |at: Timestamp| at.bucket() == at || at.millis() == i64::MAX;
     dimensions.all(|dimension| OF_CELLS.contains(dimension))
         && spans.iter().all(|(since, until)| whole(*since) && whole(*until))

@@ -103,10 +103,16 @@ impl fmt::Display for Difference {
                 write!(
                     f,
                     ": stored {} completions, {} failures, {} unknown, ${}; the rows sum to {}, {}, {}, ${}",
-                    has.completions, has.failures, has.unknown, has.cost, is.completions, is.failures, is.unknown, is.cost,
+                    has.completions,
+                    has.failures,
+                    has.unknown,
+                    has.cost,
+                    is.completions,
+                    is.failures,
+                    is.unknown,
+                    is.cost,
                 )?;
-                let others =
-                    |sums: &Sums| Sums { completions: 0, failures: 0, unknown: 0, cost: Total::ZERO, ..*sums };
+                let others = |sums: &Sums| Sums { completions: 0, failures: 0, unknown: 0, cost: Total::ZERO, ..*sums };
                 if others(has) != others(is) {
                     write!(f, "; tokens or other amounts differ too")?;
                 }
@@ -254,7 +260,8 @@ impl Recount {
         for (key, stored) in stored_cells(tx, from, until).await? {
             let level = Level::of_minutes(key.minutes)
                 .ok_or_else(|| StoreError::unreadable("spend_cells", &format!("minutes {}", key.minutes)))?;
-            let of = if key.whole == 1 { None } else { Some(self.series.get(&key.series).cloned().unwrap_or_default()) };
+            let of =
+                if key.whole == 1 { None } else { Some(self.series.get(&key.series).cloned().unwrap_or_default()) };
             let start = Timestamp(key.start_ms);
             let rows = match of.as_ref().map(|series| places.get(series)) {
                 None => expected.remove(&(level, start, None)),

@@ -22,7 +22,8 @@ fn told(output: &Output) -> String {
 
 fn config(folder: &Path, url: &str) -> String {
     let file = folder.join("tallyd.toml");
-    std::fs::write(&file, format!("database_url = \"{url}\"\njournal_dir = \"{}\"\n", folder.join("j").display())).unwrap();
+    std::fs::write(&file, format!("database_url = \"{url}\"\njournal_dir = \"{}\"\n", folder.join("j").display()))
+        .unwrap();
     file.display().to_string()
 }
 
@@ -31,7 +32,11 @@ fn a_past_of_any_size_is_filled_once_and_every_sum_agrees() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("demo.db").display());
     let first = filled(&url);
-    assert!(first.status.success() && told(&first).contains("3,000 completions of the last 9 days"), "{}", told(&first));
+    assert!(
+        first.status.success() && told(&first).contains("3,000 completions of the last 9 days"),
+        "{}",
+        told(&first)
+    );
     let config = config(folder.path(), &url);
     let verified = tallyd(&["--config", &config, "verify"]);
     assert!(verified.status.success(), "{}", told(&verified));

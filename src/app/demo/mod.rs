@@ -182,11 +182,10 @@ async fn is_to_be_filled(url: &str) -> anyhow::Result<bool> {
         None if holds_rows => {
             anyhow::bail!("the database holds completions that are no demo's; give the demo a database of its own")
         }
-        None => Ok(true),
         Some(FILLING) if holds_rows => {
             anyhow::bail!("an earlier demo was cut while it filled this database; remove it, or name another one")
         }
-        Some(FILLING) => Ok(true),
+        None | Some(FILLING) => Ok(true),
         Some(_) => Ok(false),
     }
 }

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 use tallyd::domain::call::Call;
 use tallyd::domain::money::{Money, Total};
 use tallyd::domain::rollup::Deltas;
-use tallyd::domain::time::{BUCKET_MS, DAY_MS, Timestamp};
 use tallyd::domain::rollup::Timing;
+use tallyd::domain::time::{BUCKET_MS, DAY_MS, Timestamp};
 use tallyd::report::span::Step;
 use tallyd::store::rollups::{self, Dimension, Sums, TimingsQuery, TotalsQuery};
 
@@ -149,7 +149,9 @@ async fn days_of_any_zone_and_any_other_span_are_what_the_rows_sum_to(database: 
         let whole = TotalsQuery { by: Vec::new(), ..of_cells };
         for row in rollups::totals(&database.store, &whole).await.unwrap() {
             let mut sums = Sums::default();
-            from_rows.iter().filter(|other| other.span == row.span).for_each(|other| sums.add(&other.sums));
+            for other in from_rows.iter().filter(|other| other.span == row.span) {
+                sums.add(&other.sums);
+            }
             assert_eq!(row.sums, sums);
         }
     }
@@ -168,8 +170,7 @@ async fn percentiles_are_near_those_of_the_rows(database: &Database) {
             for row in rows {
                 let (since, until) = spans[row.span];
                 let inside = calls.iter().filter(|call| (since..until).contains(&call.created_at()));
-                let inside =
-                    inside.filter(|call| only.is_empty() || call.attribution.app.as_deref() == Some("app-1"));
+                let inside = inside.filter(|call| only.is_empty() || call.attribution.app.as_deref() == Some("app-1"));
                 let mut values: Vec<i64> = inside.filter_map(|call| timing.of(call)).collect();
                 values.sort_unstable();
                 assert_eq!(row.histogram.values(), i64::try_from(values.len()).unwrap());

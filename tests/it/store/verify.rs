@@ -105,7 +105,10 @@ async fn every_sum_that_was_changed_is_named(database: &Database) {
     let cells = found.differences.iter().filter(|one| matches!(one, Difference::Cell { .. })).count();
     let counters = found.differences.iter().filter(|one| matches!(one, Difference::Budget { .. })).count();
     assert_eq!((cells, counters), (4, 2), "{texts:#?}");
-    assert!(texts.iter().any(|text| text.contains("1440 min, all calls") && text.ends_with("timings differ")), "{texts:#?}");
+    assert!(
+        texts.iter().any(|text| text.contains("1440 min, all calls") && text.ends_with("timings differ")),
+        "{texts:#?}"
+    );
     assert!(texts.iter().any(|text| text.contains("key=nobody")), "{texts:#?}");
     assert!(texts.iter().any(|text| text.contains("budget narrow 1970-01-01")), "{texts:#?}");
 }
@@ -149,7 +152,8 @@ async fn a_window_that_shows_another_spend_is_named(database: &Database) {
 }
 
 /// As an older tallyd left the database: with rows, and without the cells.
-const OLDER: &str = "DROP VIEW spend_by_day; DROP VIEW spend_by_bucket; DROP TABLE spend_cells; DROP TABLE timing_cells;
+const OLDER: &str =
+    "DROP VIEW spend_by_day; DROP VIEW spend_by_bucket; DROP TABLE spend_cells; DROP TABLE timing_cells;
      DROP TABLE spend_series; CREATE TABLE spend_buckets (bucket_ms BIGINT);
      DELETE FROM _sqlx_migrations WHERE version = 12";
 
@@ -175,7 +179,9 @@ async fn a_fill_that_was_cut_goes_on_where_it_was(database: &Database) {
     };
     let half = all.len() / 2;
     let mut deltas = Deltas::default();
-    all[half..].iter().for_each(|call| deltas.moved(Some(call), None));
+    for call in &all[half..] {
+        deltas.moved(Some(call), None);
+    }
     let mut tx = database.store.write().await.unwrap();
     rollups::add(&mut tx, &deltas).await.unwrap();
     let last = &all[half - 1];
