@@ -11,7 +11,7 @@ use super::{Store, StoreError, Tx};
 use crate::domain::budget::{BudgetName, Threshold};
 use crate::domain::forecast::{Basis, HOUR_MS, NoForecast, Outlook, Reach, Signal};
 use crate::domain::money::Total;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{BUCKET_MS, Timestamp};
 
 /// A budget's forecast as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,9 +192,13 @@ pub async fn ledger_hours(
     from: Timestamp,
     until: Timestamp,
 ) -> Result<Hours, StoreError> {
-    let steps = until.millis().saturating_sub(from.millis()).max(0).div_euclid(HOUR_MS);
-    let end = |step: i64| from.plus_millis(step.saturating_mul(HOUR_MS)).min(until);
-    let spans = (0..=steps).map(|step| (end(step), end(step + 1))).filter(|(start, end)| start < end).collect();
+    let Some((first, last)) = rollups::extent(store).await? else { return Ok(Vec::new()) };
+    // Hours beyond what there is are none, however far is asked.
+    let until = until.min(last.bucket().plus_millis(BUCKET_MS));
+    let hour = |at: Timestamp| at.millis().saturating_sub(from.millis()).div_euclid(HOUR_MS);
+    let start = |hour: i64| from.plus_millis(hour.saturating_mul(HOUR_MS));
+    let spans = (hour(first.max(from))..=hour(until)).map(|hour| (start(hour), start(hour + 1).min(until)));
+    let spans = spans.filter(|(start, end)| start < end).collect();
     let only = [(Dimension::App, whose.app), (Dimension::Key, whose.key), (Dimension::Model, whose.model)];
     let only = only.into_iter().filter_map(|(dimension, value)| Some((dimension, value?.to_owned()))).collect();
     let query = TotalsQuery { spans, only, ..TotalsQuery::default() };

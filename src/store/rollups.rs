@@ -553,13 +553,11 @@ fn known_to_cells<'a>(mut dimensions: impl Iterator<Item = &'a Dimension>, spans
 }
 
 async fn of_rows(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, StoreError> {
-    let (first, last): (Option<i64>, Option<i64>) =
-        reading!(store, sql::ROLLUPS_EXTENT, |text, conn| sqlx::query_as(text).fetch_one(conn).await?);
-    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
+    let Some((first, last)) = extent(store).await? else { return Ok(Vec::new()) };
     let mut totals: BTreeMap<(usize, Vec<Option<String>>), Sums> = BTreeMap::new();
     for (span, (since, until)) in query.spans.iter().enumerate() {
-        let until = (*until).min(Timestamp(last).plus_millis(1));
-        let mut at = (*since).max(Timestamp(first));
+        let until = (*until).min(last.plus_millis(1));
+        let mut at = (*since).max(first);
         while at < until {
             let end = at.plus_millis(PIECE_MS).min(until);
             for row in piece(store, query, (at, end)).await? {
@@ -570,6 +568,13 @@ async fn of_rows(store: &Store, query: &TotalsQuery) -> Result<Vec<TotalsRow>, S
         }
     }
     Ok(totals.into_iter().map(|((span, keys), sums)| TotalsRow { span, keys, sums }).collect())
+}
+
+/// When the first and the last of all rows were made; `None` before there is one.
+pub(super) async fn extent(store: &Store) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+    let (first, last): (Option<i64>, Option<i64>) =
+        reading!(store, sql::ROLLUPS_EXTENT, |text, conn| sqlx::query_as(text).fetch_one(conn).await?);
+    Ok(first.zip(last).map(|(first, last)| (Timestamp(first), Timestamp(last))))
 }
 
 async fn piece(store: &Store, query: &TotalsQuery, span: (Timestamp, Timestamp)) -> Result<Vec<SumRow>, StoreError> {

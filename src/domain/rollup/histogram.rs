@@ -181,7 +181,8 @@ fn middle(bin: usize) -> i64 {
         return least;
     }
     let (one, other) = (i128::from(least), i128::from(greatest));
-    i64::try_from(2 * one * other / (one + other)).unwrap_or(least)
+    // Rounded: among small values a whole one is much.
+    i64::try_from((4 * one * other + one + other) / (2 * (one + other))).unwrap_or(least)
 }
 
 fn put(bytes: &mut Vec<u8>, mut value: u64) {

@@ -52,9 +52,10 @@ impl Level {
         Timestamp(at.millis().saturating_sub(at.millis().rem_euclid(self.width_ms())))
     }
 
-    /// The start of a cell that is nearest to this instant.
-    const fn nearest(self, at: Timestamp) -> Timestamp {
-        self.start(at.plus_millis(self.width_ms() / 2))
+    /// The start of the cell that is nearest to this instant; of the two that lie around it where both are as near.
+    fn nearest(self, at: Timestamp) -> (Timestamp, Timestamp) {
+        let half = self.width_ms() / 2;
+        (self.start(at.plus_millis(half - 1)), self.start(at.plus_millis(half)))
     }
 
     fn wider(self) -> Option<Self> {
@@ -106,17 +107,24 @@ struct Part {
 impl Cover {
     /// The fewest cells of `level` and wider.
     fn of(level: Level, since: Timestamp, until: Timestamp) -> Self {
-        let mut direct = Self::default();
-        direct.put(level, since, until);
-        let Some(wider) = level.wider() else { return direct };
-        let (from, to) = (wider.nearest(since), wider.nearest(until));
-        if from >= to {
-            return direct;
+        let mut best = Self::default();
+        best.put(level, since, until);
+        let Some(wider) = level.wider() else { return best };
+        let (starts, ends) = (wider.nearest(since), wider.nearest(until));
+        for (from, to) in [(starts.0, ends.0), (starts.0, ends.1), (starts.1, ends.0), (starts.1, ends.1)] {
+            if from < to {
+                let mut over = Self::of(wider, from, to);
+                over.put(level, since, from);
+                over.put(level, to, until);
+                if over.cells < best.cells {
+                    best = over;
+                }
+            }
+            if starts.0 == starts.1 && ends.0 == ends.1 {
+                break;
+            }
         }
-        let mut over = Self::of(wider, from, to);
-        over.put(level, since, from);
-        over.put(level, to, until);
-        if over.cells < direct.cells { over } else { direct }
+        best
     }
 
     /// Adds the cells from `since` until `until`, or takes away those from `until` until `since`.
