@@ -4,8 +4,11 @@
 //! `tallyd demo --only-fill` in the folder that `BENCH_FOLDER` names (default: a temporary one), and used again when it is
 //! there already: the large one takes minutes to fill and some ten gigabytes.
 
+#![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+
 mod support;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -51,16 +54,23 @@ fn main() -> anyhow::Result<()> {
     let folder = std::env::var_os("BENCH_FOLDER").map_or_else(|| temporary.path().to_owned(), Into::into);
     let measured: Vec<Vec<Duration>> =
         sizes.iter().map(|size| measure(&folder.join(format!("pages-{size}")), *size)).collect::<Result<_, _>>()?;
-    println!("{:<34}{}", "median of 20, ms", sizes.iter().map(|size| format!("{size:>12}")).collect::<String>());
+    let mut head = format!("{:<34}", "median of 20, ms");
+    for size in &sizes {
+        let _ = write!(head, "{size:>12}");
+    }
+    println!("{head}");
     for (place, (name, _)) in ASKED.iter().enumerate() {
-        let line: String = measured.iter().map(|took| format!("{:>12.1}", took[place].as_secs_f64() * 1e3)).collect();
+        let mut line = format!("{name:<34}");
+        for took in &measured {
+            let _ = write!(line, "{:>12.1}", took[place].as_secs_f64() * 1e3);
+        }
         let ratio = match (measured.first(), measured.last()) {
             (Some(first), Some(last)) if measured.len() > 1 => {
                 format!("{:>8.2} ×", last[place].as_secs_f64() / first[place].as_secs_f64())
             }
             _ => String::new(),
         };
-        println!("{name:<34}{line}{ratio}");
+        println!("{line}{ratio}");
     }
     Ok(())
 }
@@ -77,9 +87,9 @@ fn measure(folder: &Path, completions: u32) -> anyhow::Result<Vec<Duration>> {
     println!("{completions} completions: filled, or found, in {:.0} s", began.elapsed().as_secs_f64());
     let began = Instant::now();
     // A zone whose days are no UTC days.
-    let daemon = Daemon::start_in(folder, "127.0.0.1:9", "time_zone = \"Europe/Berlin\"\n");
+    let daemon = Daemon::start(folder, "127.0.0.1:9", "time_zone = \"Europe/Berlin\"\n");
     println!("{completions} completions: ready in {:.1} s", began.elapsed().as_secs_f64());
-    ASKED
+    let medians: Result<_, _> = ASKED
         .iter()
         .map(|(name, path)| {
             let mut took: Vec<Duration> = (0..=REQUESTS)
@@ -98,5 +108,7 @@ fn measure(folder: &Path, completions: u32) -> anyhow::Result<Vec<Duration>> {
             took.sort_unstable();
             Ok(took[took.len() / 2])
         })
-        .collect()
+        .collect();
+    println!("{completions} completions: {} MiB resident, {} at most", daemon.memory().0, daemon.memory().1);
+    medians
 }

@@ -13,13 +13,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it in front of `upstream` (`host:port`) and waits until it is ready.
-    pub fn start(folder: &Path, upstream: &str) -> Self {
-        Self::start_in(folder, upstream, "")
-    }
-
-    /// The same with further settings, of no section.
-    pub fn start_in(folder: &Path, upstream: &str, settings: &str) -> Self {
+    /// Starts it in front of `upstream` (`host:port`), with further settings of no section, and waits until it is ready.
+    pub fn start(folder: &Path, upstream: &str, settings: &str) -> Self {
         let port = free_port();
         let config = format!(
             "listen = \"127.0.0.1:{port}\"\ndatabase_url = \"sqlite:tallyd.db\"\n{settings}\n[openrouter]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = \"sk-or-v1-bench\"\n\n\
