@@ -45,7 +45,6 @@ CREATE TABLE timing_cells (
     series BIGINT NOT NULL,
     latency BYTEA NOT NULL,
     first_byte BYTEA NOT NULL,
-    generation BYTEA NOT NULL,
     speed BYTEA NOT NULL,
     PRIMARY KEY (whole, minutes, start_ms, series)
 );

@@ -45,7 +45,6 @@ CREATE TABLE timing_cells (
     series BIGINT NOT NULL,
     latency BLOB NOT NULL,
     first_byte BLOB NOT NULL,
-    generation BLOB NOT NULL,
     speed BLOB NOT NULL,
     PRIMARY KEY (whole, minutes, start_ms, series)
 ) WITHOUT ROWID;

@@ -37,4 +37,3 @@ pub mod replay;
 pub mod scope;
 pub mod snooze;
 pub mod spike;
-pub mod spread;

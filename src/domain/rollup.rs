@@ -14,7 +14,7 @@ use super::time::Timestamp;
 mod histogram;
 mod levels;
 
-pub use histogram::{Histogram, Timing, Timings};
+pub use histogram::{Histogram, MOST_ERROR_PERCENT, Timing, Timings};
 pub use levels::{Level, Piece, cover};
 
 /// What calls have in common that are summed together; absent names are empty text, as a key column can not be NULL.

@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool, SqliteConnection, SqlitePool};
 
-use super::cells::CellReaders;
+use super::rollups::CellReaders;
 use super::tx::Inner;
 use super::{StoreError, Tx, fill, schema};
 

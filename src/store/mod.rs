@@ -11,7 +11,6 @@ pub mod budget_terms;
 pub mod budgets;
 pub mod calls;
 pub mod catalogue;
-mod cells;
 pub mod comparisons;
 mod connect;
 pub mod console;

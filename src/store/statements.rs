@@ -131,7 +131,6 @@ statements! {
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
     EXPLORE_ROWS = both "explore/rows";
-    EXPLORE_SPREADS = both "explore/spreads";
     EXPLORE_TAG_NAMES = both "explore/tag_names";
     FAILURES_ERRORS = both "failures/errors";
     FAILURES_FLAGGED = both "failures/flagged";
@@ -182,6 +181,7 @@ statements! {
     ROLLUPS_SERIES = both "rollups/series";
     ROLLUPS_SUMS = both "rollups/sums";
     ROLLUPS_TIMINGS = both "rollups/timings";
+    ROLLUPS_TIMINGS_BY_ROW = both "rollups/timings_by_row";
     SAVED_QUERIES_FIND = both "saved_queries/find";
     SAVED_QUERIES_LIST = both "saved_queries/list";
     SAVED_QUERIES_REMOVE = both "saved_queries/remove";

@@ -6,6 +6,9 @@
 
 use crate::domain::call::{Call, CallState};
 
+/// How far a percentile may lie from the true one, in percent.
+pub const MOST_ERROR_PERCENT: i64 = 5;
+
 /// Bins there are; the last holds everything beyond 10¹⁰ too.
 const BINS: usize = 256;
 
@@ -31,22 +34,19 @@ pub enum Timing {
     Latency,
     /// `first_byte_ms`: the time to the reply's first byte, as measured here, in milliseconds.
     FirstByte,
-    /// `generation_time_ms`: as OpenRouter reports it, in milliseconds.
-    Generation,
-    /// Native completion tokens by generation time, in hundredths of a token a second.
+    /// Native completion tokens by generation time, in thousandths of a token a second.
     Speed,
 }
 
 impl Timing {
     /// All, in the order of their columns.
-    pub const ALL: [Timing; 4] = [Self::Latency, Self::FirstByte, Self::Generation, Self::Speed];
+    pub const ALL: [Timing; 3] = [Self::Latency, Self::FirstByte, Self::Speed];
 
     /// Its name in questions and URLs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Latency => "latency",
             Self::FirstByte => "first_byte",
-            Self::Generation => "generation",
             Self::Speed => "speed",
         }
     }
@@ -59,19 +59,18 @@ impl Timing {
         let value = match self {
             Self::Latency => call.facts.latency_ms,
             Self::FirstByte => call.first_byte_ms,
-            Self::Generation => call.facts.generation_time_ms,
             Self::Speed => speed(call.facts.native_tokens_completion?, call.facts.generation_time_ms?),
         };
         value.filter(|value| *value >= 0)
     }
 }
 
-/// Hundredths of a token a second; `None` where there were no tokens or no time.
+/// Thousandths of a token a second; `None` where there were no tokens or no time.
 fn speed(tokens: i64, ms: i64) -> Option<i64> {
     if tokens <= 0 || ms <= 0 {
         return None;
     }
-    tokens.checked_mul(100_000).map(|scaled| scaled / ms)
+    tokens.checked_mul(1_000_000).map(|scaled| scaled / ms)
 }
 
 /// How many calls fell into each bin: bins in order, none of them empty.
@@ -212,11 +211,11 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
 
 /// A histogram of each [`Timing`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Timings([Histogram; 4]);
+pub struct Timings([Histogram; 3]);
 
 impl Timings {
     /// The histograms, in the order of [`Timing::ALL`].
-    pub fn new(histograms: [Histogram; 4]) -> Self {
+    pub fn new(histograms: [Histogram; 3]) -> Self {
         Self(histograms)
     }
 
@@ -238,11 +237,10 @@ impl Timings {
 
     /// One of them.
     pub fn of(&self, timing: Timing) -> &Histogram {
-        let [latency, first_byte, generation, speed] = &self.0;
+        let [latency, first_byte, speed] = &self.0;
         match timing {
             Timing::Latency => latency,
             Timing::FirstByte => first_byte,
-            Timing::Generation => generation,
             Timing::Speed => speed,
         }
     }
@@ -293,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_speed_needs_tokens_and_time() {
-        assert_eq!(speed(300, 6_000), Some(5_000));
+        assert_eq!(speed(300, 6_000), Some(50_000));
         assert_eq!((speed(0, 5), speed(5, 0), speed(i64::MAX, 1)), (None, None, None));
     }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use tallyd::domain::call::{Call, CallState};
 use tallyd::domain::money::Total;
-use tallyd::domain::spread::Spread;
+use tallyd::domain::rollup::Histogram;
 use tallyd::domain::time::Timestamp;
 use tallyd::store::explore::{self, MAX_ROWS, Timing};
 use tallyd::store::rollups::{self, Dimension, TotalsQuery};
@@ -83,9 +83,9 @@ async fn values_are_told_near_enough_for_percentiles(database: &Database) {
             (tokens > 0 && ms > 0).then(|| tokens * 1_000_000 / ms)
         }),
     ] {
-        let mut told: BTreeMap<(usize, Vec<Option<String>>), Spread> = BTreeMap::new();
+        let mut told: BTreeMap<(usize, Vec<Option<String>>), Histogram> = BTreeMap::new();
         explore::spreads(&database.store, &query, timing, |row| {
-            told.entry((row.span, row.keys)).or_default().merge(&row.spread);
+            told.entry((row.span, row.keys)).or_default().add(&row.histogram);
         })
         .await
         .unwrap();
@@ -100,7 +100,7 @@ async fn values_are_told_near_enough_for_percentiles(database: &Database) {
             });
             let mut values: Vec<i64> = inside.filter_map(of).collect();
             values.sort_unstable();
-            assert_eq!(spread.count(), i64::try_from(values.len()).unwrap(), "{timing:?}");
+            assert_eq!(spread.values(), i64::try_from(values.len()).unwrap(), "{timing:?}");
             for percent in [1, 5, 50, 95, 99_u8] {
                 let exact = values[(values.len() * usize::from(percent)).div_ceil(100).max(1) - 1];
                 let near = spread.percentile(percent).unwrap();

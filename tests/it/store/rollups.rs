@@ -1,11 +1,13 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use tallyd::domain::call::Call;
 use tallyd::domain::money::{Money, Total};
-use tallyd::domain::rollup::Deltas;
-use tallyd::domain::rollup::Timing;
+use tallyd::domain::rollup::{Deltas, Histogram, Timing};
 use tallyd::domain::time::{BUCKET_MS, DAY_MS, Timestamp};
 use tallyd::report::span::Step;
-use tallyd::store::rollups::{self, Dimension, Sums, TimingsQuery, TotalsQuery};
+use tallyd::store::explore;
+use tallyd::store::rollups::{self, Dimension, Sums, TotalsQuery};
 
 use super::calls::save;
 use super::samples::{NOON, settled, varied};
@@ -130,10 +132,12 @@ async fn days_of_any_zone_and_any_other_span_are_what_the_rows_sum_to(database: 
         ("Asia/Kolkata", Step::Month),
     ] {
         let zone = tallyd::domain::zone::parse(zone).unwrap();
-        let since = NOON.plus_millis(13 * BUCKET_MS);
+        // Whole quarters of an hour, and the ends of what somebody wrote down.
+        let since = NOON.plus_millis(13 * BUCKET_MS + if step == Step::Day { 77_777 } else { 0 });
         let spans = step.spans(zone, since, since.plus_millis(31 * DAY_MS)).unwrap();
         let by = vec![Dimension::Model, Dimension::App];
         let of_cells = TotalsQuery { spans, by, ..TotalsQuery::default() };
+        assert!(of_cells.is_of_cells());
         // Tags are known to the rows alone.
         let of_rows = TotalsQuery { by_tag: Some("none".to_owned()), ..of_cells.clone() };
         let mut from_rows = rollups::totals(&database.store, &of_rows).await.unwrap();
@@ -157,34 +161,44 @@ async fn days_of_any_zone_and_any_other_span_are_what_the_rows_sum_to(database: 
     }
 }
 
+/// The timings of each span, of all groups together.
+async fn timed_by(database: &Database, query: &TotalsQuery, timing: Timing) -> BTreeMap<usize, Histogram> {
+    let mut spreads: BTreeMap<usize, Histogram> = BTreeMap::new();
+    explore::spreads(&database.store, query, timing, |row| spreads.entry(row.span).or_default().add(&row.histogram))
+        .await
+        .unwrap();
+    spreads
+}
+
 async fn percentiles_are_near_those_of_the_rows(database: &Database) {
     let calls = timed();
     save_with_sums(database, &calls).await;
     let berlin = tallyd::domain::zone::parse("Europe/Berlin").unwrap();
-    let spans = Step::Week.spans(berlin, NOON, NOON.plus_millis(40 * DAY_MS)).unwrap();
+    // The first begins within a quarter of an hour, of which the cells know nothing.
+    let spans = Step::Week.spans(berlin, NOON.plus_millis(78_001), NOON.plus_millis(40 * DAY_MS)).unwrap();
     for timing in Timing::ALL {
         for only in [vec![], vec![(Dimension::App, "app-1".to_owned())]] {
-            let query = TimingsQuery { timing, spans: spans.clone(), by: vec![], only: only.clone() };
-            let rows = rollups::timings(&database.store, &query).await.unwrap().unwrap();
-            assert!(rows.len() >= 5, "{rows:?}");
-            for row in rows {
-                let (since, until) = spans[row.span];
+            let query = TotalsQuery { spans: spans.clone(), only: only.clone(), ..TotalsQuery::default() };
+            let spreads = timed_by(database, &query, timing).await;
+            assert!(spreads.len() >= 5, "{spreads:?}");
+            // Tags are known to the rows alone.
+            let of_rows = TotalsQuery { by_tag: Some("none".to_owned()), ..query };
+            assert_eq!(timed_by(database, &of_rows, timing).await, spreads, "{timing:?}");
+            for (span, histogram) in spreads {
+                let (since, until) = spans[span];
                 let inside = calls.iter().filter(|call| (since..until).contains(&call.created_at()));
                 let inside = inside.filter(|call| only.is_empty() || call.attribution.app.as_deref() == Some("app-1"));
                 let mut values: Vec<i64> = inside.filter_map(|call| timing.of(call)).collect();
                 values.sort_unstable();
-                assert_eq!(row.histogram.values(), i64::try_from(values.len()).unwrap());
+                assert_eq!(histogram.values(), i64::try_from(values.len()).unwrap());
                 for percent in [50, 95, 99] {
                     let truth = values[(values.len() * percent).div_ceil(100) - 1];
-                    let told = row.histogram.percentile(u8::try_from(percent).unwrap()).unwrap();
+                    let told = histogram.percentile(u8::try_from(percent).unwrap()).unwrap();
                     assert!((told - truth).abs() * 20 <= truth, "p{percent} {timing:?}: {told} for {truth}");
                 }
             }
         }
     }
-    let spans = vec![always()];
-    let of_users = TimingsQuery { timing: Timing::Latency, spans, by: vec![Dimension::User], only: vec![] };
-    assert_eq!(rollups::timings(&database.store, &of_users).await.unwrap(), None);
 }
 
 async fn cells_follow_rows_that_move_and_settle(database: &Database) {

@@ -1,5 +1,5 @@
 -- $1: cells. What they hold, locked until the end of the transaction, in the order in which all writers lock them.
-SELECT c.whole, c.minutes, c.start_ms, c.series, c.latency, c.first_byte, c.generation, c.speed
+SELECT c.whole, c.minutes, c.start_ms, c.series, c.latency, c.first_byte, c.speed
 FROM json_each($1) AS wanted
 CROSS JOIN timing_cells AS c
 WHERE c.whole = CAST(wanted.value ->> 'whole' AS BIGINT)

@@ -2,7 +2,7 @@
 SELECT
     CAST(piece.key AS BIGINT) AS piece,
     c.series,
-    c.latency, c.first_byte, c.generation, c.speed
+    c.latency, c.first_byte, c.speed
 FROM json_each($1) AS piece
 CROSS JOIN timing_cells AS c
 WHERE c.whole = $2

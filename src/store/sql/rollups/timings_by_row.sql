@@ -1,16 +1,8 @@
--- How often each value was seen, near enough for percentiles: by a value in the middle of a twentieth of its magnitude or less.
--- $1 to $26: as in rollups/by_row. $27: which value, `latency`, `first_byte` or `speed` (thousandths of tokens a second).
+-- How often each value was measured. $1 to $26: as in rollups/by_row. $27: which value, `latency`, `first_byte` or `speed`
+-- (thousandths of tokens a second), as in `domain::rollup::Timing`.
 SELECT
     span, app, key_name, model, provider, endpoint, is_byok, end_user, session, requested_model, state, error_type, tag,
-    CASE
-        WHEN value < 100 THEN value
-        WHEN value < 1000 THEN value / 5 * 5 + 2
-        WHEN value < 10000 THEN value / 50 * 50 + 25
-        WHEN value < 100000 THEN value / 500 * 500 + 250
-        WHEN value < 1000000 THEN value / 5000 * 5000 + 2500
-        WHEN value < 10000000 THEN value / 50000 * 50000 + 25000
-        ELSE value / 500000 * 500000 + 250000
-    END AS near,
+    value,
     COUNT(*) AS count
 FROM (
     SELECT

@@ -15,13 +15,13 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow as _, Row as _};
 use tokio::sync::Semaphore;
 
-use super::batch::Json;
-use super::connect::Pools;
-use super::rollups::SumsRow;
-use super::statements::{self as sql, Statement};
-use super::{Store, StoreError};
+use super::SumsRow;
 use crate::domain::rollup::{Histogram, Piece, Sums, Timing, cover};
 use crate::domain::time::Timestamp;
+use crate::store::batch::Json;
+use crate::store::connect::Pools;
+use crate::store::statements::{self as sql, Statement};
+use crate::store::{Store, StoreError};
 
 /// Page cache of each connection, in KiB; given back when it is done.
 const CACHE_KIB: i64 = 4 * 1024;
@@ -175,7 +175,7 @@ pub(super) async fn fold<V: Folded>(
 
 /// Connections to a SQLite file that only read cells.
 #[derive(Debug)]
-pub(super) struct CellReaders {
+pub(in crate::store) struct CellReaders {
     path: PathBuf,
     busy_timeout: Duration,
     /// As many may read at once as there are readers.
@@ -184,7 +184,7 @@ pub(super) struct CellReaders {
 }
 
 impl CellReaders {
-    pub(super) fn new(path: &Path, readers: u32, busy_timeout: Duration) -> Self {
+    pub(in crate::store) fn new(path: &Path, readers: u32, busy_timeout: Duration) -> Self {
         let room = usize::try_from(readers.max(1)).unwrap_or(1);
         let path = path.to_owned();
         Self { path, busy_timeout, room: Arc::new(Semaphore::new(room)), idle: Mutex::new(Vec::new()) }
@@ -221,7 +221,7 @@ impl CellReaders {
     }
 
     /// Closes those that nobody uses; the others close when they are done.
-    pub(super) fn close(&self) {
+    pub(in crate::store) fn close(&self) {
         self.room.close();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
