@@ -21,8 +21,9 @@ const REQUESTS: usize = 20;
 /// Days of the past.
 const DAYS: u32 = 365;
 
-/// What is asked, by name.
-const ASKED: [(&str, &str); 22] = [
+/// What is asked, by name. What is summed already is to take no longer however many completions there are; the rest is read from
+/// the rows of its time.
+const ASKED: [(&str, &str); 32] = [
     ("Overview", "/"),
     ("Overview, 7 days", "/?range=7d"),
     ("Overview, 12 months", "/?range=12m"),
@@ -31,20 +32,30 @@ const ASKED: [(&str, &str); 22] = [
     ("Completions", "/completions"),
     ("Completions of an app", "/completions?app=code-review"),
     ("Failures", "/failures"),
-    ("spend by app", "/tally/v1/spend?since=365d&by=app"),
-    ("spend by key", "/tally/v1/spend?since=365d&by=key"),
-    ("spend by model", "/tally/v1/spend?since=365d&by=model"),
-    ("spend by provider", "/tally/v1/spend?since=365d&by=provider"),
-    ("spend by endpoint", "/tally/v1/spend?since=365d&by=endpoint"),
-    ("spend by model and provider", "/tally/v1/spend?since=365d&by=model,provider"),
-    ("spend by model and month", "/tally/v1/spend?since=365d&by=model,month"),
-    ("spend by model and day", "/tally/v1/spend?since=365d&by=model,day"),
-    ("spend by app, model and day", "/tally/v1/spend?since=365d&by=app,model,day"),
-    ("spend by model and hour, 30 days", "/tally/v1/spend?since=30d&by=model,hour"),
-    ("spend by user, 24 hours", "/tally/v1/spend?since=24h&by=user"),
-    ("spend by tag, 24 hours", "/tally/v1/spend?since=24h&by=tag.team"),
-    ("spend by session, 24 hours", "/tally/v1/spend?since=24h&by=session"),
-    ("spend by user, 30 days", "/tally/v1/spend?since=30d&by=user"),
+    ("Explore by model, 24 hours", "/explore?by=model&range=24h"),
+    ("Explore by model, 30 days", "/explore?by=model&range=30d"),
+    ("Explore by app, 12 months", "/explore?by=app&range=12m"),
+    ("Explore by key, 12 months", "/explore?by=key&range=12m"),
+    ("Explore by model, 12 months", "/explore?by=model&range=12m"),
+    ("Explore by provider, 12 months", "/explore?by=provider&range=12m"),
+    ("Explore by endpoint, 12 months", "/explore?by=endpoint&range=12m"),
+    ("Explore by app and model, 12 months", "/explore?by=app,model&range=12m"),
+    ("Explore by model and provider, days", "/explore?by=model,provider&range=12m&step=day"),
+    ("Explore by model in Los Angeles, days", "/explore?by=model&range=12m&step=day&zone=America/Los_Angeles"),
+    ("Explore by model in Kathmandu, days", "/explore?by=model&range=12m&step=day&zone=Asia/Kathmandu"),
+    ("Explore by model, 30 days by the hour", "/explore?by=model&range=30d&step=hour"),
+    ("Latency by model, 12 months", "/explore?measure=latency&by=model&range=12m"),
+    ("Latency by model and provider, days", "/explore?measure=latency&by=model,provider&range=12m&step=day"),
+    ("Speed by model, 30 days", "/explore?measure=speed&by=model&range=30d"),
+    ("Explore by user, 24 hours", "/explore?by=user&range=24h"),
+    ("Explore by session, 24 hours", "/explore?by=session&range=24h"),
+    ("Explore by tag, 24 hours", "/explore?by=tag.team&range=24h"),
+    ("Explore asked for → served, 24 hours", "/explore?by=route&range=24h"),
+    ("Explore by user, 30 days", "/explore?by=user&range=30d"),
+    ("Explore by session, 30 days", "/explore?by=session&range=30d"),
+    ("Explore by tag, 30 days", "/explore?by=tag.team&range=30d"),
+    ("Explore asked for → served, 30 days", "/explore?by=route&range=30d"),
+    ("Spend by model and day, 12 months", "/tally/v1/spend?since=365d&by=model,day"),
 ];
 
 fn main() -> anyhow::Result<()> {

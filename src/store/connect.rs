@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool, SqliteConnection, SqlitePool};
 
-use super::rollups::CellReaders;
+use super::rollups::DirectReaders;
 use super::tx::Inner;
 use super::{StoreError, Tx, fill, schema};
 
@@ -107,7 +107,7 @@ pub(super) enum Pools {
     Sqlite {
         write: Option<SqlitePool>,
         read: SqlitePool,
-        cells: Arc<CellReaders>,
+        direct: Arc<DirectReaders>,
     },
     Postgres(PgPool),
 }
@@ -134,8 +134,8 @@ impl Store {
                     .connect_with(sqlite(&path, options, WRITE_CACHE_KIB))
                     .await?;
                 schema::migrate_sqlite(&write).await?;
-                let (read, cells) = (readers(&path, options), cell_readers(&path, options));
-                let store = Self { pools: Pools::Sqlite { write: Some(write), read, cells } };
+                let (read, direct) = (readers(&path, options), direct_readers(&path, options));
+                let store = Self { pools: Pools::Sqlite { write: Some(write), read, direct } };
                 fill::run(&store).await?;
                 Ok(store)
             }
@@ -158,7 +158,7 @@ impl Store {
                 }
                 let read = readers(&path, options);
                 schema::check_sqlite(&read).await?;
-                let store = Self { pools: Pools::Sqlite { write: None, read, cells: cell_readers(&path, options) } };
+                let store = Self { pools: Pools::Sqlite { write: None, read, direct: direct_readers(&path, options) } };
                 fill::refuse_unfilled(&store).await?;
                 Ok(store)
             }
@@ -224,8 +224,8 @@ impl Store {
     /// Closes every connection; SQLite moves its write-ahead log into the file.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { write, read, cells } => {
-                cells.close();
+            Pools::Sqlite { write, read, direct } => {
+                direct.close();
                 read.close().await;
                 if let Some(write) = write {
                     write.close().await;
@@ -336,8 +336,8 @@ fn readers(path: &Path, options: &StoreOptions) -> SqlitePool {
         .connect_lazy_with(connect)
 }
 
-fn cell_readers(path: &Path, options: &StoreOptions) -> Arc<CellReaders> {
-    Arc::new(CellReaders::new(path, options.readers, options.busy_timeout))
+fn direct_readers(path: &Path, options: &StoreOptions) -> Arc<DirectReaders> {
+    Arc::new(DirectReaders::new(path, options.readers, options.busy_timeout))
 }
 
 async fn postgres(connect: PgConnectOptions, options: &StoreOptions) -> Result<PgPool, StoreError> {

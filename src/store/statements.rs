@@ -172,16 +172,15 @@ statements! {
     REPORTS_SAVE = both "reports/save";
     ROLLUPS_ADD = apart "rollups/add";
     ROLLUPS_ADD_SERIES = apart "rollups/add_series";
-    ROLLUPS_BY_ROW = both "rollups/by_row";
     ROLLUPS_EXTENT = both "rollups/extent";
     ROLLUPS_FIND_SERIES = both "rollups/find_series";
     ROLLUPS_FIND_TIMINGS = locked "rollups/find_timings";
     ROLLUPS_RESERVE_TIMINGS = apart "rollups/reserve_timings";
+    ROLLUPS_ROWS = both "rollups/rows";
     ROLLUPS_SAVE_TIMINGS = apart "rollups/save_timings";
     ROLLUPS_SERIES = both "rollups/series";
     ROLLUPS_SUMS = both "rollups/sums";
     ROLLUPS_TIMINGS = both "rollups/timings";
-    ROLLUPS_TIMINGS_BY_ROW = both "rollups/timings_by_row";
     SAVED_QUERIES_FIND = both "saved_queries/find";
     SAVED_QUERIES_LIST = both "saved_queries/list";
     SAVED_QUERIES_REMOVE = both "saved_queries/remove";

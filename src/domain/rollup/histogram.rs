@@ -59,18 +59,16 @@ impl Timing {
         let value = match self {
             Self::Latency => call.facts.latency_ms,
             Self::FirstByte => call.first_byte_ms,
-            Self::Speed => speed(call.facts.native_tokens_completion?, call.facts.generation_time_ms?),
+            Self::Speed => Self::speed(call.facts.native_tokens_completion, call.facts.generation_time_ms),
         };
         value.filter(|value| *value >= 0)
     }
-}
 
-/// Thousandths of a token a second; `None` where there were no tokens or no time.
-fn speed(tokens: i64, ms: i64) -> Option<i64> {
-    if tokens <= 0 || ms <= 0 {
-        return None;
+    /// Thousandths of a token a second; `None` where there were no tokens or no time, or neither is known.
+    pub fn speed(tokens: Option<i64>, ms: Option<i64>) -> Option<i64> {
+        let (tokens, ms) = (tokens.filter(|tokens| *tokens > 0)?, ms.filter(|ms| *ms > 0)?);
+        tokens.checked_mul(1_000_000).map(|scaled| scaled / ms)
     }
-    tokens.checked_mul(1_000_000).map(|scaled| scaled / ms)
 }
 
 /// How many calls fell into each bin: bins in order, none of them empty.
@@ -291,8 +289,10 @@ mod tests {
 
     #[test]
     fn a_speed_needs_tokens_and_time() {
+        let speed = |tokens, ms| Timing::speed(Some(tokens), Some(ms));
         assert_eq!(speed(300, 6_000), Some(50_000));
         assert_eq!((speed(0, 5), speed(5, 0), speed(i64::MAX, 1)), (None, None, None));
+        assert_eq!((Timing::speed(None, Some(5)), Timing::speed(Some(5), None)), (None, None));
     }
 
     #[test]

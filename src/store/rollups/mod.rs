@@ -1,6 +1,7 @@
 //! Sums of rows and how long their calls took: cells of several widths, changed with the rows, and what reports read of them.
 
 mod cells;
+mod direct;
 mod rows;
 mod write;
 
@@ -13,8 +14,8 @@ use super::statements as sql;
 use super::tx::reading;
 use super::{Store, StoreError};
 
-pub(super) use self::cells::CellReaders;
 use self::cells::Folded;
+pub(super) use self::direct::DirectReaders;
 pub(super) use self::rows::extent;
 pub use self::write::add;
 pub(super) use self::write::{CellKey, KnownSeries, SumsRow, TimingsRow};
@@ -150,7 +151,7 @@ pub(super) async fn each(
 ) -> Result<(), StoreError> {
     let (of_cells, of_rows) = query.parted();
     in_cells::<Sums>(store, query, &of_cells, (), |span, keys, sums| told(TotalsRow { span, keys, sums })).await?;
-    rows::sums(store, query, &of_rows, told).await
+    rows::each::<Sums>(store, query, &of_rows, (), |span, keys, sums| told(TotalsRow { span, keys, sums })).await
 }
 
 /// Tells how long the calls of each group took in each span, in no order; the same span and group may come several times, to be
@@ -162,13 +163,13 @@ pub(super) async fn each_timing(
     mut told: impl FnMut(TimedRow),
 ) -> Result<(), StoreError> {
     let (of_cells, of_rows) = query.parted();
-    in_cells::<Histogram>(store, query, &of_cells, timing, |span, keys, histogram| {
+    let mut told = |span, keys, histogram: Histogram| {
         if !histogram.is_empty() {
             told(TimedRow { span, keys, histogram });
         }
-    })
-    .await?;
-    rows::timings(store, query, &of_rows, timing, told).await
+    };
+    in_cells::<Histogram>(store, query, &of_cells, timing, &mut told).await?;
+    rows::each::<Histogram>(store, query, &of_rows, timing, told).await
 }
 
 async fn in_cells<V: Folded>(
@@ -193,11 +194,6 @@ async fn in_cells<V: Folded>(
 type Numbered = (usize, (Timestamp, Timestamp));
 
 impl TotalsQuery {
-    /// The value that a dimension must have; `None` for any.
-    fn value_of(&self, dimension: Dimension) -> Option<&str> {
-        self.only.iter().find(|(restricted, _)| *restricted == dimension).map(|(_, value)| value.as_str())
-    }
-
     /// What of its spans the cells answer, and what is left to the rows.
     fn parted(&self) -> (Vec<Numbered>, Vec<Numbered>) {
         let (mut of_cells, mut of_rows) = (Vec::new(), Vec::new());

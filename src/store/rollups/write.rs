@@ -15,6 +15,8 @@ use crate::store::statements as sql;
 use crate::store::tx::{in_tx, write_rows};
 use crate::store::{Engine, StoreError, Tx};
 
+use super::direct::Columns;
+
 /// Most cells that go to the database as one parameter.
 const CHUNK: usize = 2_000;
 
@@ -151,9 +153,9 @@ macro_rules! sums_row {
             }
 
             /// The columns from `at` on, in the order of `rollups/sums.sql`.
-            pub(super) fn of_columns(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Self> {
+            pub(super) fn of_columns(row: &impl Columns, at: usize) -> Result<Self, StoreError> {
                 let mut columns = at..;
-                let mut next = || columns.next().map_or(Ok(0), |column| row.get(column));
+                let mut next = || columns.next().map_or(Ok(0), |column| row.count(column));
                 $(let $column = next()?;)*
                 $(let ($usd, $picos) = (next()?, next()?);)*
                 Ok(Self { $($column,)* $($usd, $picos,)* })
