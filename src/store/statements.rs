@@ -130,7 +130,6 @@ statements! {
     COMPARISONS_SINCE = both "comparisons/since";
     DRIVERS_DEAREST = both "drivers/dearest";
     DRIVERS_GROUPS = both "drivers/groups";
-    EXPLORE_ROWS = both "explore/rows";
     EXPLORE_TAG_NAMES = both "explore/tag_names";
     FAILURES_ERRORS = both "failures/errors";
     FAILURES_FLAGGED = both "failures/flagged";
