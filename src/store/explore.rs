@@ -31,7 +31,9 @@ pub async fn sums(store: &Store, query: &TotalsQuery, told: impl FnMut(TotalsRow
 pub async fn rows(store: &Store, since: Timestamp, until: Timestamp) -> Result<i64, StoreError> {
     let spans = vec![(since.bucket(), until.plus_millis(BUCKET_MS - 1).bucket())];
     let totals = rollups::totals(store, &TotalsQuery { spans, ..TotalsQuery::default() }).await?;
-    Ok(totals.iter().fold(0, |rows, total| rows.saturating_add(total.sums.completions).saturating_add(total.sums.failures)))
+    Ok(totals
+        .iter()
+        .fold(0, |rows, total| rows.saturating_add(total.sums.completions).saturating_add(total.sums.failures)))
 }
 
 /// When the first call was made; `None` before there is one.
