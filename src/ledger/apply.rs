@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Work;
 use super::fold::{Fold, Move, Verdict};
 use super::tracking::Tracker;
+use crate::budget::sharing::held;
 use crate::budget::{Book, CallChange};
 use crate::catalogue::Shelf;
 use crate::domain::alert::Cause;
@@ -15,7 +16,7 @@ use crate::domain::observation::Observation;
 use crate::domain::rollup::Deltas;
 use crate::domain::time::Timestamp;
 use crate::journal::Position;
-use crate::store::calls::{CompletionFilter, Cursor};
+use crate::store::calls::CompletionFilter;
 use crate::store::progress::Drained;
 use crate::store::{self, Store, StoreError, Tx};
 
@@ -24,9 +25,6 @@ const CLOSE_AT_ONCE: u32 = 2_000;
 
 /// Rows of the past that calls are judged by after a start.
 const REMEMBERED: u32 = 2_000;
-
-/// Rows for which something is held back that are read at once.
-const HELD_PAGE: u32 = 2_000;
 
 /// Why a transaction did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -326,6 +324,8 @@ impl Applier {
             .iter()
             .filter_map(|change| CallChange::of(change.before.as_deref(), change.after.as_deref()))
             .collect();
+        // The rows hold it back from now on, for every daemon.
+        store::grants::shrink(tx, &self.journal_id, &self.book.first_written(&calls)).await?;
         let reserves = self.book.reserves_after(&calls);
         let mut alerts = tracker.count(tx, moves, &reserves, cause, now).await.map_err(ApplyError::Budgets)?;
         alerts += tracker.look_ahead(tx, now).await.map_err(ApplyError::Budgets)?;
@@ -337,17 +337,6 @@ impl Applier {
             }
         }
         Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered, calls, held }))
-    }
-}
-
-/// What is held back for rows whose cost is to become known.
-async fn held(tx: &mut Tx) -> Result<Vec<CallChange>, StoreError> {
-    let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = store::calls::held(tx, cursor, HELD_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(all) };
-        cursor = Some(Cursor::after(last));
-        all.extend(page.iter().filter_map(CallChange::found));
     }
 }
 

@@ -140,6 +140,14 @@ statements! {
     FORECASTS_CLEAR = both "forecasts/clear";
     FORECASTS_LIST = both "forecasts/list";
     FORECASTS_SAVE = both "forecasts/save";
+    GRANTS_ASKED_BACK = both "grants/asked_back";
+    GRANTS_CLEAR = both "grants/clear";
+    GRANTS_CLOCK = apart "grants/clock";
+    GRANTS_DROP = both "grants/drop";
+    GRANTS_OF = both "grants/of";
+    GRANTS_SET = both "grants/set";
+    GRANTS_SHRINK = both "grants/shrink";
+    GRANTS_SPENT = both "grants/spent";
     OUTBOX_ATTACH = both "outbox/attach";
     OUTBOX_COMPOSABLE = both "outbox/composable";
     OUTBOX_COUNTS = both "outbox/counts";
