@@ -257,12 +257,7 @@ impl State {
 
     /// Why a call that waited for a round is refused; `None`: it fits, or may yet. `asked` keeps when it first asked for
     /// what each account has.
-    fn refused(
-        &self,
-        lacking: &Lacking,
-        asked: &mut HashMap<Place, Timestamp>,
-        round: u64,
-    ) -> Option<Exceeded> {
+    fn refused(&self, lacking: &Lacking, asked: &mut HashMap<Place, Timestamp>, round: u64) -> Option<Exceeded> {
         let grants = self.grants.as_ref().filter(|grants| grants.rounds > round)?;
         let estimate = Total::from(lacking.estimate);
         let mut refusing: Option<Exceeded> = None;
@@ -377,7 +372,9 @@ impl Keeper {
         // Between the writer's commits and what the book knows of them.
         let turn = self.book.turn().await;
         if turn.is_unsure {
-            return Err(StoreError::ConnectionLost("whether the last transaction went through is not known".to_owned()));
+            return Err(StoreError::ConnectionLost(
+                "whether the last transaction went through is not known".to_owned(),
+            ));
         }
         let mut tx = self.store.write().await?;
         store::turns::take(&mut tx).await?;
@@ -407,7 +404,10 @@ impl Keeper {
                 }
             };
             let alive = |share: &&store::grants::Share| {
-                share.budget == budget.as_str() && *share.value == **value && share.daemon != self.daemon && share.expires > at
+                share.budget == budget.as_str()
+                    && *share.value == **value
+                    && share.daemon != self.daemon
+                    && share.expires > at
             };
             let others: Vec<&store::grants::Share> = shares.iter().filter(alive).collect();
             let having = others.iter().filter(|share| share.granted > Money::ZERO);
@@ -513,7 +513,10 @@ impl Book {
             }
         }
         grants.shares.retain(|_, share| {
-            share.granted > Total::ZERO || share.in_use > Total::ZERO || share.waiting > Total::ZERO || share.found.is_some_and(|found| found.round >= round.number)
+            share.granted > Total::ZERO
+                || share.in_use > Total::ZERO
+                || share.waiting > Total::ZERO
+                || share.found.is_some_and(|found| found.round >= round.number)
         });
     }
 

@@ -620,7 +620,10 @@ pub async fn stood(tx: &mut Tx) -> Result<BTreeMap<String, Stood>, StoreError> {
     let stood = rows.into_iter().map(|row| {
         let spent = (row.spent_usd, row.spent_picos, row.inline_usd, row.inline_picos, row.unknown_count);
         let (window_start, as_of) = (Timestamp(row.window_start_ms), Timestamp(row.as_of_ms));
-        (row.name, Stood { window_start, spent: Spent::of_row(spent), limit: Money::from_picos(row.limit_picos), as_of })
+        (
+            row.name,
+            Stood { window_start, spent: Spent::of_row(spent), limit: Money::from_picos(row.limit_picos), as_of },
+        )
     });
     Ok(stood.collect())
 }

@@ -75,8 +75,7 @@ fn keys<'a>(accounts: impl IntoIterator<Item = &'a AccountKey>) -> Result<Json, 
 
 /// The database's clock.
 pub async fn clock(tx: &mut Tx) -> Result<Timestamp, StoreError> {
-    let millis: i64 =
-        in_tx!(tx, sql::GRANTS_CLOCK, |text, conn| sqlx::query_scalar(text).fetch_one(conn).await?);
+    let millis: i64 = in_tx!(tx, sql::GRANTS_CLOCK, |text, conn| sqlx::query_scalar(text).fetch_one(conn).await?);
     Ok(Timestamp(millis))
 }
 

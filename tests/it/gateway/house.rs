@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
 use tallyd::budget::{Denied, Exceeded, Reservation, Wish};
