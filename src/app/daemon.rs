@@ -459,6 +459,7 @@ impl Parts<'_> {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             open: self.guard.is_open(),
+            webhooks: self.config.webhooks.keys().cloned().collect(),
             reload,
         }
     }
