@@ -397,6 +397,7 @@ impl Parts<'_> {
     fn jobs(&self, digests: &Digests, post: &Post) -> Board {
         let housekeeping = Housekeeping {
             digests: digests.clone(),
+            retention: self.config.retention,
             store: self.store.clone(),
             readings: self.ledger.readings(),
             tally_keys: Arc::clone(&self.tally_keys),

@@ -20,6 +20,7 @@ mod openrouter;
 mod quantity;
 mod reader;
 mod reports;
+mod retention;
 mod secret;
 mod settle;
 mod smtp;
@@ -52,6 +53,7 @@ pub use smtp::Smtp;
 pub use sources::{Flags, Sources};
 pub use spikes::Spikes;
 pub use sql::Sql;
+pub use retention::Retention;
 pub use webhooks::{Webhook, WebhookForm};
 
 pub use crate::domain::budget::OnLedgerFailure;
@@ -101,6 +103,8 @@ pub struct Config {
     pub sql: Sql,
     /// How mails leave.
     pub smtp: Smtp,
+    /// How long what is kept.
+    pub retention: Retention,
     /// The webhooks, by the names that `notify` calls them by.
     pub webhooks: BTreeMap<String, Webhook>,
     /// Where people find the pages.
@@ -242,6 +246,7 @@ impl Config {
         let smtp = Smtp::read(reader);
         let dashboard = Dashboard::read(reader);
         let log = Log::read(reader);
+        let retention = Retention::read(reader);
         let webhooks = webhooks::read(reader);
         let budgets = time_zone.and_then(|zone| budgets::read(reader, zone));
         let reports = time_zone.and_then(|zone| reports::read(reader, zone));
@@ -264,6 +269,7 @@ impl Config {
             smtp: smtp?,
             dashboard: dashboard?,
             log: log?,
+            retention: retention?,
             webhooks: webhooks?,
             budgets: budgets?,
             reports: reports?,

@@ -12,6 +12,7 @@ use crate::catalogue::Shelf;
 use crate::domain::alert::Cause;
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
+use crate::domain::money::Total;
 use crate::domain::observation::Observation;
 use crate::domain::rollup::Deltas;
 use crate::domain::time::Timestamp;
@@ -69,6 +70,8 @@ pub struct Applied {
     pub alerts: usize,
     /// Rows that entered each state.
     pub entered: BTreeMap<CallState, u64>,
+    /// Costs that became known, and what of earlier ones was taken back.
+    pub spent: (Total, Total),
     /// What became of calls that something is or was held back for.
     calls: Vec<CallChange>,
     /// All calls that something is held back for, as other daemons left them; `None`: they did nothing.
@@ -336,8 +339,21 @@ impl Applier {
                 *entered.entry(call.state).or_default() += 1;
             }
         }
-        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered, calls, held }))
+        let spent = spent(moves);
+        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered, spent, calls, held }))
     }
+}
+
+/// What the moved rows cost more than before, and less.
+fn spent(moves: &[Move]) -> (Total, Total) {
+    let cost = |call: Option<&Call>| {
+        let counted = call.filter(|call| call.state != CallState::Failed);
+        counted.and_then(Call::cost).map_or(Total::ZERO, Total::from)
+    };
+    moves.iter().fold((Total::ZERO, Total::ZERO), |(more, less), change| {
+        let by = cost(change.after.as_deref()) - cost(change.before.as_deref());
+        if by > Total::ZERO { (more + by, less) } else { (more, less - by) }
+    })
 }
 
 /// The rows that `work` may touch and that may already be in the database.

@@ -541,6 +541,8 @@ impl Writer {
         for (state, rows) in &applied.entered {
             self.options.metrics.recorded(*state, *rows);
         }
+        let (more, less) = applied.spent;
+        self.options.metrics.spent(more, less);
         let rows = before.rows + applied.rows as u64;
         self.health.store(Arc::new(Health {
             committed_at: Some(self.clock.now()),

@@ -209,13 +209,14 @@ impl Inner {
                            of [journal] or of a budget)";
             return refuse(OwnError::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", message));
         }
-        let now = self.clock.now();
+        let (now, began) = (self.clock.now(), self.clock.elapsed());
         let call_id = self.entropy.call_id(now);
         let wish = Wish { call_id, subject, size: asked.map(|asked| asked.size).unwrap_or_default() };
         let admitted = match self.admission.admit(&wish, now) {
             Err(Denied::Lacking) => self.admission.draw(&wish, on_ledger_failure).await,
             admitted => admitted,
         };
+        self.recorder.admitted(self.clock.elapsed().saturating_sub(began));
         match admitted {
             Ok(reservation) => Ok(Admitted { call_id, reservation, on_ledger_failure }),
             Err(Denied::Exceeded(exceeded)) => refuse(OwnError::from(*exceeded)),
