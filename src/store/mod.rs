@@ -19,6 +19,7 @@ mod error;
 pub mod explore;
 pub mod failures;
 pub mod forecasts;
+pub mod grants;
 pub mod outbox;
 pub mod progress;
 pub mod refusals;

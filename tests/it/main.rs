@@ -14,6 +14,7 @@ mod edges;
 mod exact;
 mod failures;
 mod gateway;
+mod grafana;
 mod hostile;
 mod import;
 mod journal;
