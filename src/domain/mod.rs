@@ -32,6 +32,7 @@ pub mod zone;
 pub mod alert;
 pub mod budget;
 pub mod forecast;
+pub mod grant;
 pub mod recipient;
 pub mod replay;
 pub mod scope;

@@ -20,6 +20,7 @@ pub mod explore;
 pub mod failures;
 mod fill;
 pub mod forecasts;
+pub mod grants;
 pub mod notes;
 pub mod outbox;
 pub mod progress;

@@ -65,6 +65,7 @@ statements! {
     ALERTS_TOLD_ALL = both "alerts/told_all";
     BUDGETS_ACCOUNTS = both "budgets/accounts";
     BUDGET_CHANGES_DEFINITION_AT = both "budget_changes/definition_at";
+    BUDGET_CHANGES_FORGET = both "budget_changes/forget";
     BUDGET_CHANGES_LAST = both "budget_changes/last";
     BUDGET_CHANGES_PAGE = both "budget_changes/page";
     BUDGET_CHANGES_RECORD = both "budget_changes/record";
@@ -136,6 +137,14 @@ statements! {
     FORECASTS_CLEAR = both "forecasts/clear";
     FORECASTS_LIST = both "forecasts/list";
     FORECASTS_SAVE = both "forecasts/save";
+    GRANTS_ASKED_BACK = both "grants/asked_back";
+    GRANTS_CLEAR = both "grants/clear";
+    GRANTS_CLOCK = apart "grants/clock";
+    GRANTS_DROP = both "grants/drop";
+    GRANTS_OF = both "grants/of";
+    GRANTS_SET = both "grants/set";
+    GRANTS_SHRINK = both "grants/shrink";
+    GRANTS_SPENT = both "grants/spent";
     NOTES_GET = both "notes/get";
     NOTES_HOLD = locked "notes/hold";
     NOTES_REMOVE = both "notes/remove";
@@ -147,6 +156,8 @@ statements! {
     OUTBOX_DUE = skipping "outbox/due";
     OUTBOX_FAILED = both "outbox/failed";
     OUTBOX_FIND = both "outbox/find";
+    OUTBOX_FORGET = both "outbox/forget";
+    OUTBOX_FORGET_PICTURES = both "outbox/forget_pictures";
     OUTBOX_LEASE = both "outbox/lease";
     OUTBOX_NEXT = both "outbox/next";
     OUTBOX_PAGE = both "outbox/page";

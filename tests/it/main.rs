@@ -15,6 +15,7 @@ mod edges;
 mod exact;
 mod failures;
 mod gateway;
+mod grafana;
 mod hostile;
 mod import;
 mod journal;
