@@ -5,8 +5,8 @@
 
 use std::io::IsTerminal as _;
 use std::panic::PanicHookInfo;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -227,7 +227,12 @@ impl Metrics {
                 reserved: add_in(to, usd(), "budget_reserved", "What is held back for calls of unknown cost"),
                 limit: add_in(to, usd(), "budget_limit", "The limit of the budget's window"),
                 remaining: add_in(to, usd(), "budget_remaining", "What of the limit is neither spent nor held back"),
-                reset: add_in(to, Unit::Seconds, "budget_reset_timestamp", "When the budget's window ends, in Unix time"),
+                reset: add_in(
+                    to,
+                    Unit::Seconds,
+                    "budget_reset_timestamp",
+                    "When the budget's window ends, in Unix time",
+                ),
             },
             telling: Arc::default(),
             readings: add(to, "settle_readings", "Readings of generation records"),
@@ -347,7 +352,9 @@ impl Metrics {
             limit.get_or_create(&label).set(printed(told.limit.into()));
             remaining.get_or_create(&label).set(printed(Total::from(told.limit) - told.spent - told.reserved));
             if let Some(at) = told.resets_at {
-                reset.get_or_create(&label).set(Duration::from_millis(u64::try_from(at.millis()).unwrap_or(0)).as_secs_f64());
+                reset
+                    .get_or_create(&label)
+                    .set(Duration::from_millis(u64::try_from(at.millis()).unwrap_or(0)).as_secs_f64());
             }
         }
         self.text()

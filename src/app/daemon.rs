@@ -14,7 +14,7 @@ use crate::alert::deliver::{Channels, Deliverer};
 use crate::alert::digest::Digests;
 use crate::alert::post::Post;
 use crate::alert::spikes::Lookout;
-use crate::budget::sharing::Keeper;
+use crate::budget::keeper::Keeper;
 use crate::budget::{Book, Denied, Reservation, Wish};
 use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;

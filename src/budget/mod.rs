@@ -3,11 +3,12 @@
 //! The ledger's writer publishes the standings after each commit, and with them which calls' costs they now hold, so that
 //! no cost is ever counted beside its estimate and none in between is missed; nobody else changes what is spent. Admission
 //! checks and reserves under one lock, over all budgets that a call may count in, and waits for nothing. Where several
-//! daemons share a database, each admits from its share of what is left, which a task of its own draws ([`sharing`]).
+//! daemons share a database, each admits from its share of what is left, which a task of its own draws ([`keeper`], [`sharing`]).
 
 mod asker;
 mod grants;
 mod index;
+pub mod keeper;
 mod recent;
 mod reserve;
 pub mod sharing;

@@ -47,13 +47,13 @@ pub use layers::EXAMPLE;
 pub use ledger::Ledger;
 pub use log::{Log, LogFormat};
 pub use openrouter::{BASE_PATH, DEFAULT_KEY_NAME, KEY_PREFIX, OpenRouter};
+pub use retention::Retention;
 pub use secret::SecretUrl;
 pub use settle::Settle;
 pub use smtp::Smtp;
 pub use sources::{Flags, Sources};
 pub use spikes::Spikes;
 pub use sql::Sql;
-pub use retention::Retention;
 pub use webhooks::{Webhook, WebhookForm};
 
 pub use crate::domain::budget::OnLedgerFailure;

@@ -89,7 +89,8 @@ async fn forget_old(with: Housekeeping) -> anyhow::Result<()> {
     let mut messages = 0;
     loop {
         let mut tx = with.store.write().await?;
-        let forgotten = outbox::forget(&mut tx, messages_before, FORGOTTEN_AT_ONCE).await.context("forgetting messages")?;
+        let forgotten =
+            outbox::forget(&mut tx, messages_before, FORGOTTEN_AT_ONCE).await.context("forgetting messages")?;
         tx.commit().await?;
         messages += forgotten;
         if forgotten < u64::from(FORGOTTEN_AT_ONCE) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tallyd::budget::sharing::Keeper;
+use tallyd::budget::keeper::Keeper;
 use tallyd::budget::{Denied, Wish};
 use tallyd::clock::{Clock, Entropy};
 use tallyd::domain::attribution::{Attribution, KeyRef};

@@ -288,7 +288,10 @@ async fn what_old_messages_said_is_forgotten_and_what_became_of_them_is_not(data
     assert_eq!(outbox::forget(&mut tx, at(MINUTE), 1).await.unwrap(), 1);
     assert_eq!(outbox::forget(&mut tx, at(MINUTE), 10).await.unwrap(), 1);
     assert_eq!(outbox::forget(&mut tx, at(MINUTE), 10).await.unwrap(), 0);
-    assert!(!outbox::requeue(&mut tx, "given-up", MessageState::Queued, at(MINUTE)).await.unwrap(), "there is nothing to send");
+    assert!(
+        !outbox::requeue(&mut tx, "given-up", MessageState::Queued, at(MINUTE)).await.unwrap(),
+        "there is nothing to send"
+    );
     tx.commit().await.unwrap();
     for (id, state, kept) in [
         ("sent", MessageState::Sent, false),
@@ -297,7 +300,11 @@ async fn what_old_messages_said_is_forgotten_and_what_became_of_them_is_not(data
         ("young", MessageState::Sent, true),
     ] {
         let found = outbox::find(&database.store, id).await.unwrap().unwrap();
-        assert_eq!((found.state, !found.text_body.is_empty(), !found.html_body.is_empty()), (state, kept, kept), "{id}");
+        assert_eq!(
+            (found.state, !found.text_body.is_empty(), !found.html_body.is_empty()),
+            (state, kept, kept),
+            "{id}"
+        );
         assert_eq!(outbox::pictures(&database.store, id).await.unwrap().len(), usize::from(kept), "{id}");
         assert_eq!(found.subject, "growth has reached 80 %");
     }
