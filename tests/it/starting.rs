@@ -1,13 +1,8 @@
-//! What the program says when it starts, what the demonstration needs and leaves, and the test mail of the doctor.
-
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Stdio;
+//! What the program says when it starts, and the test mail of the doctor.
 
 use serde_json::Value;
 use tallyd::clock::{Clock, Entropy};
 use tallyd::sim::{SimConfig, Simulator};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 
 use crate::support::caller::Caller;
@@ -15,7 +10,6 @@ use crate::support::installation::Installation;
 use crate::support::process::Process;
 use crate::support::smtp::{Answer, Server};
 use crate::support::terminal::on_a_terminal;
-use crate::support::until;
 
 const NOWHERE: &str = "http://127.0.0.1:9/api/v1";
 
@@ -87,61 +81,4 @@ async fn the_doctor_sends_a_test_mail_and_says_how_it_went() {
     let ended = at.run(&["check", "--send-test-mail", "lena@example.com"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.out.contains("WRONG  mail: ") && ended.out.contains("nobody of that name"), "{ended:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_demonstration_asks_for_nothing_shows_what_it_should_and_leaves_nothing() {
-    let at = Installation::new(NOWHERE, "");
-    // Neither the file nor the environment counts, and somebody else may have its port.
-    at.configure("listen = [nonsense");
-    let _taken = TcpListener::bind("127.0.0.1:7117").await;
-    let temporary = at.folder().join("temporary");
-    std::fs::create_dir(&temporary).unwrap();
-    let mut command = at.command(&["demo"]);
-    command
-        .env("TMPDIR", &temporary)
-        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none")
-        .env("TALLYD_LISTEN", "no");
-    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let (mut address, mut database): (Option<SocketAddr>, Option<PathBuf>) = (None, None);
-    while address.is_none() || database.is_none() {
-        let line = lines.next_line().await.unwrap().expect("the demonstration goes on");
-        if let Some(page) = line.strip_prefix("The dashboard:  http://") {
-            address = Some(page.trim_end_matches('/').parse().unwrap());
-        }
-        if let Some((_, rest)) = line.split_once("--database-url sqlite:") {
-            database = Some(rest.split(' ').next().unwrap().into());
-        }
-    }
-    let (caller, database) = (Caller::new(address.unwrap()), database.unwrap());
-    assert!(database.starts_with(&temporary), "{}", database.display());
-    assert_eq!(caller.get("/").await.status, 200);
-
-    // From here on commands read its database.
-    at.configure(&format!("database_url = \"sqlite:{}\"\n", database.display()));
-    at.verify().await;
-    until("the past and living calls", async || {
-        (at.number("SELECT COUNT(*) FROM usage").await > 200_000).then_some(())
-    })
-    .await;
-    at.verify().await;
-    for (what, least, query) in [
-        ("programs", 4, "SELECT COUNT(DISTINCT app) FROM usage"),
-        ("models", 4, "SELECT COUNT(DISTINCT model) FROM usage"),
-        ("keys", 3, "SELECT COUNT(DISTINCT key_name) FROM usage"),
-        ("days", 40, "SELECT COUNT(DISTINCT substr(created_at, 1, 10)) FROM usage"),
-        ("crossings", 1, "SELECT COUNT(*) FROM alert_history"),
-        ("fallbacks", 1, "SELECT COUNT(*) FROM usage WHERE flags LIKE '%fallback_%'"),
-        ("failures", 1, "SELECT COUNT(*) FROM usage WHERE state = 'failed'"),
-        ("streams that were cut", 1, "SELECT COUNT(*) FROM usage WHERE streamed AND cancelled"),
-    ] {
-        let there = at.number(query).await;
-        assert!(there >= least, "{there} {what}");
-    }
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert!(child.wait().await.unwrap().success());
-    let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
 }
