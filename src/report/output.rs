@@ -83,7 +83,7 @@ pub fn csv(table: &Table, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What the writer below said, with its kind: the library's own conversion forgets that.
-fn io_error(error: csv::Error) -> io::Error {
+pub fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),

@@ -24,6 +24,7 @@ mod mail;
 mod mistakes;
 mod openrouter;
 mod orders;
+mod out;
 mod pages;
 mod push;
 mod settle;

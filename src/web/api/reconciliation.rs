@@ -2,12 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::Value;
 
-use super::{ApiError, ApiState};
-use crate::report::reconciliation;
+use super::{ApiError, ApiState, Refused};
+use crate::report::reconciliation::{self, Told};
 
-pub(super) async fn json(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
+/// Reconciliation
+///
+/// What OpenRouter counted for each configured key beside the ledger, a UTC day each, and the balance.
+#[utoipa::path(
+    get, path = "/tally/v1/reconciliation", tag = "operations",
+    responses((status = 200, description = "The comparison", body = Told), Refused)
+)]
+pub(super) async fn json(State(state): State<ApiState>) -> Result<Json<Told>, ApiError> {
     let read = reconciliation::read(&state.store, state.management_key.as_deref(), state.clock.now()).await;
-    Ok(Json(read.map_err(|error| ApiError::unreadable(&error))?.json()))
+    Ok(Json(read.map_err(|error| ApiError::unreadable(&error))?.told()))
 }

@@ -12,7 +12,6 @@ use super::query::{link, segment};
 use super::respond::{PageError, html};
 use crate::domain::call::{Call, CallState};
 use crate::domain::catalogue::Catalogue;
-use crate::domain::ids::CallId;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 use crate::domain::window::WindowKind;
@@ -108,7 +107,7 @@ impl Asked {
         Self {
             filters: Filters::read(pairs, &FIELDS.map(|(field, _)| field)),
             size: value("n").and_then(|n| n.parse().ok()).filter(|n| SIZES.contains(n)).unwrap_or(SIZES[0]),
-            before: value("before").and_then(read_cursor),
+            before: value("before").and_then(|text| text.parse().ok()),
         }
     }
 
@@ -128,15 +127,6 @@ impl Asked {
 /// The rows that these filters leave.
 pub(super) fn rows(filters: &Filters) -> String {
     Asked::link(filters, SIZES[0], None)
-}
-
-fn read_cursor(text: &str) -> Option<Cursor> {
-    let (at, call) = text.split_once('_')?;
-    Some(Cursor { created_at: Timestamp(at.parse().ok()?), call_id: call.parse::<CallId>().ok()? })
-}
-
-fn write_cursor(call: &Call) -> String {
-    format!("{}_{}", call.created_at().millis(), call.call_id)
 }
 
 /// The page.
@@ -164,8 +154,10 @@ pub(super) async fn page(
     let size = usize::try_from(asked.size).unwrap_or(usize::MAX);
     let more = found.len() > size;
     found.truncate(size);
-    let older =
-        found.last().filter(|_| more).map(|last| Asked::link(&asked.filters, asked.size, Some(&write_cursor(last))));
+    let older = found
+        .last()
+        .filter(|_| more)
+        .map(|last| Asked::link(&asked.filters, asked.size, Some(&Cursor::after(last).to_string())));
     html(&CompletionsPage {
         frame: Frame::new(&state, "Completions", Page::Completions),
         summary: summary(&today),
@@ -339,13 +331,5 @@ mod tests {
             url::form_urlencoded::parse(b"app=b&model=a%2Fx&app=c&n=100&unknown=1&state=").into_owned().collect();
         let asked = Asked::read(&pairs);
         assert_eq!(Asked::link(&asked.filters, asked.size, None), "/completions?model=a%2Fx&app=c&n=100");
-    }
-
-    #[test]
-    fn a_place_in_the_list_reads_back() {
-        let call_id = CallId::new(Timestamp(7), 3);
-        let cursor = read_cursor(&format!("123_{call_id}"));
-        assert_eq!(cursor, Some(Cursor { created_at: Timestamp(123), call_id }));
-        assert_eq!(read_cursor("x_y"), None);
     }
 }
