@@ -11,6 +11,7 @@ mod import;
 mod key;
 mod record;
 mod report;
+mod screen;
 mod serve;
 mod sql;
 mod streaming;

@@ -321,7 +321,7 @@ pub struct Budget {
     #[schema(value_type = Option<String>, example = "tag.team")]
     pub each: Option<Each>,
     /// How long it counts before it begins anew.
-    #[schema(value_type = String, example = "month")]
+    #[schema(value_type = String, pattern = "^(hour|day|week|month|quarter|year|total|rolling (24h|7d|30d))$", example = "month")]
     pub window: WindowKind,
     /// The zone of its calendar.
     #[serde(rename = "time_zone", with = "zone")]
@@ -398,7 +398,7 @@ pub struct BudgetSpec {
     #[schema(value_type = Option<String>, example = "tag.team")]
     pub each: Option<Each>,
     /// How long it counts: hour, day, week, month, quarter, year, total, rolling 24h, rolling 7d or rolling 30d.
-    #[schema(value_type = String, example = "month")]
+    #[schema(value_type = String, pattern = "^(hour|day|week|month|quarter|year|total|rolling (24h|7d|30d))$", example = "month")]
     pub window: WindowKind,
     /// Its zone; `None`: the daemon's `time_zone`.
     #[serde(default, deserialize_with = "optional_zone")]
@@ -417,7 +417,7 @@ pub struct BudgetSpec {
     pub rollover: bool,
     /// The limit: a string such as "500.00", or whole dollars.
     #[serde(with = "limit")]
-    #[schema(value_type = String, example = "500.00")]
+    #[schema(value_type = String, pattern = r"^[0-9]{1,6}(\.[0-9]{1,12})?$", example = "500.00")]
     pub limit_usd: Money,
     /// Where it speaks up; [`Threshold::DEFAULT`] when left out, never when the list is empty.
     #[serde(default = "default_thresholds")]

@@ -6,6 +6,7 @@ mod blocking;
 mod catalogue;
 mod clients;
 mod config;
+mod conformance;
 mod crash;
 mod definitions;
 mod dialects;

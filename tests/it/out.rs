@@ -3,6 +3,7 @@
 mod described;
 mod exports;
 mod paged;
+mod watching;
 
 use std::collections::BTreeMap;
 

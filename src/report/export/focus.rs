@@ -63,38 +63,38 @@ macro_rules! is_text {
 }
 
 columns! {
-    "BilledCost" plain = |charge| amount(charge.cost);
+    "BilledCost" plain = |charge| Some(amount(charge.cost));
     "BillingAccountId" text = |charge| Some(charge.issuer());
     "BillingAccountName" plain = |_charge| None;
-    "BillingCurrency" plain = |_charge| fixed("USD");
+    "BillingCurrency" plain = |_charge| Some("USD".into());
     "BillingPeriodEnd" plain = |charge| month(charge, 1);
     "BillingPeriodStart" plain = |charge| month(charge, 0);
-    "ChargeCategory" plain = |_charge| fixed("Usage");
+    "ChargeCategory" plain = |_charge| Some("Usage".into());
     "ChargeClass" plain = |_charge| None;
     "ChargeDescription" text = |charge| Some(charge.description());
-    "ChargeFrequency" plain = |_charge| fixed("Usage-Based");
+    "ChargeFrequency" plain = |_charge| Some("Usage-Based".into());
     "ChargePeriodEnd" plain = |charge| Some(instant(second(charge.call, SECOND_MS)));
     "ChargePeriodStart" plain = |charge| Some(instant(second(charge.call, 0)));
     "ConsumedQuantity" plain = |charge| Some(quantity(charge.call).0);
-    "ConsumedUnit" plain = |charge| fixed(quantity(charge.call).1);
-    "ContractedCost" plain = |charge| amount(charge.cost);
-    "EffectiveCost" plain = |charge| amount(charge.cost);
+    "ConsumedUnit" plain = |charge| Some(quantity(charge.call).1.into());
+    "ContractedCost" plain = |charge| Some(amount(charge.cost));
+    "EffectiveCost" plain = |charge| Some(amount(charge.cost));
     "InvoiceIssuerName" text = |charge| Some(charge.issuer());
-    "ListCost" plain = |charge| amount(charge.cost);
+    "ListCost" plain = |charge| Some(amount(charge.cost));
     "PricingQuantity" plain = |charge| Some(quantity(charge.call).0);
-    "PricingUnit" plain = |charge| fixed(quantity(charge.call).1);
+    "PricingUnit" plain = |charge| Some(quantity(charge.call).1.into());
     "ProviderName" text = |charge| Some(charge.issuer());
     "PublisherName" text = |charge| Some(publisher(charge.call));
-    "ServiceCategory" plain = |_charge| fixed("AI and Machine Learning");
+    "ServiceCategory" plain = |_charge| Some("AI and Machine Learning".into());
     "ServiceName" text = |charge| Some(format!("{} API", charge.issuer()).into());
-    "ServiceSubcategory" plain = |_charge| fixed("Generative AI");
+    "ServiceSubcategory" plain = |_charge| Some("Generative AI".into());
     "SkuId" text = |charge| model(charge.call).map(Cow::from);
     "SkuMeter" text = |charge| charge.call.endpoint.as_deref().map(Cow::from);
     "SubAccountId" text = |charge| charge.call.key.as_ref().map(|key| key.name.as_str().into());
     "SubAccountName" text = |charge| charge.call.key.as_ref().map(|key| key.name.as_str().into());
     "Tags" text = |charge| tags(charge.call);
     "x_App" text = |charge| charge.call.attribution.app.as_deref().map(Cow::from);
-    "x_CacheDiscount" plain = |charge| charge.call.facts.cache_discount.and_then(amount);
+    "x_CacheDiscount" plain = |charge| charge.call.facts.cache_discount.map(amount);
     "x_CachedTokens" plain = |charge| number(charge.call.facts.native_tokens_cached);
     "x_CacheWriteTokens" plain = |charge| number(charge.call.facts.cache_write_tokens);
     "x_CallId" plain = |charge| Some(charge.call.call_id.to_string().into());
@@ -109,7 +109,7 @@ columns! {
     "x_ReasoningTokens" plain = |charge| number(charge.call.facts.native_tokens_reasoning);
     "x_RequestedModel" text = |charge| charge.call.requested_model.as_deref().map(Cow::from);
     "x_Session" text = |charge| charge.call.attribution.session.as_deref().map(Cow::from);
-    "x_State" plain = |charge| fixed(charge.call.state.as_str());
+    "x_State" plain = |charge| Some(charge.call.state.as_str().into());
     "x_User" text = |charge| charge.call.attribution.user.as_deref().map(Cow::from);
 }
 
@@ -128,13 +128,13 @@ pub(super) fn write<E>(
         return Ok(());
     };
     let mut tell = |charge: &Charge<'_>| {
-        let cell = |column: &Column| match (column.get)(charge) {
+        let shown = |column: &Column| match (column.get)(charge) {
             None => Cow::from(""),
             Some(text) if column.is_text => defused(&text).into(),
             // Ours, and free of what a spreadsheet would run: owned, as the charge goes.
             Some(text) => text.into_owned().into(),
         };
-        out(COLUMNS.iter().map(cell).collect())
+        out(COLUMNS.iter().map(shown).collect())
     };
     tell(&Charge { call, provider: None, cost: charged })?;
     if let Some(cost) = call.upstream() {
@@ -158,12 +158,8 @@ impl<'a> Charge<'a> {
     }
 }
 
-fn fixed<'a>(text: &'static str) -> Cell<'a> {
-    Some(text.into())
-}
-
-fn amount<'a>(amount: Money) -> Cell<'a> {
-    Some(amount.to_decimal().into())
+fn amount<'a>(amount: Money) -> Cow<'a, str> {
+    amount.to_decimal().into()
 }
 
 fn number<'a>(number: Option<i64>) -> Cell<'a> {

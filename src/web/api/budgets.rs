@@ -43,8 +43,10 @@ pub(super) struct Page {
 #[into_params(parameter_in = Query)]
 pub(super) struct Over {
     /// From when: a date, a local time, an instant, or a span back from now such as `7d`.
+    #[param(pattern = r"^([1-9][0-9]{0,2}[hdw]|[1-9][0-9]{3}-[01][0-9]-[0-3][0-9](T[0-9:.]+(Z|[+-][0-9:]+)?)?)$")]
     since: Option<String>,
     /// Until when.
+    #[param(pattern = r"^([1-9][0-9]{0,2}[hdw]|[1-9][0-9]{3}-[01][0-9]-[0-3][0-9](T[0-9:.]+(Z|[+-][0-9:]+)?)?)$")]
     until: Option<String>,
 }
 
@@ -150,7 +152,7 @@ async fn page(state: &ApiState, asked: &Page) -> Result<BudgetsPage, ApiError> {
 ///
 /// One budget, and where it stands.
 #[utoipa::path(
-    get, path = "/tally/v1/budgets/{name}", tag = "budgets", params(("name" = String, Path, description = "The budget's name")),
+    get, path = "/tally/v1/budgets/{name}", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")),
     responses((status = 200, description = "The budget", body = Listed), BadRequest, NotFound, Refused)
 )]
 pub(super) async fn show(State(state): State<ApiState>, Named(name): Named<String>) -> Result<Json<Listed>, ApiError> {
@@ -161,7 +163,7 @@ pub(super) async fn show(State(state): State<ApiState>, Named(name): Named<Strin
 ///
 /// Makes a budget of that name, or another one of it; those of the configuration file are not changed here.
 #[utoipa::path(
-    put, path = "/tally/v1/budgets/{name}", tag = "budgets", params(("name" = String, Path, description = "The budget's name")), request_body = BudgetSpec,
+    put, path = "/tally/v1/budgets/{name}", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")), request_body = BudgetSpec,
     responses((status = 200, description = "It was changed", body = Listed), (status = 201, description = "It was made", body = Listed), BadRequest, Conflict, Refused)
 )]
 pub(super) async fn put(
@@ -198,7 +200,7 @@ fn described(name: &BudgetName, body: Result<Json<Value>, JsonRejection>) -> Res
 ///
 /// What a budget would have told and refused over the past.
 #[utoipa::path(
-    get, path = "/tally/v1/budgets/{name}/replay", tag = "budgets", params(("name" = String, Path, description = "The budget's name"), Over),
+    get, path = "/tally/v1/budgets/{name}/replay", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$"), Over),
     responses((status = 200, description = "What it would have told and refused", body = ReplayTold), BadRequest, NotFound, Unprocessable, Refused)
 )]
 pub(super) async fn replay_known(
@@ -214,7 +216,7 @@ pub(super) async fn replay_known(
 ///
 /// The same for the budget that the body describes, which need not exist.
 #[utoipa::path(
-    post, path = "/tally/v1/budgets/{name}/replay", tag = "budgets", params(("name" = String, Path, description = "The budget's name"), Over), request_body = BudgetSpec,
+    post, path = "/tally/v1/budgets/{name}/replay", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$"), Over), request_body = BudgetSpec,
     responses((status = 200, description = "What it would have told and refused", body = ReplayTold), BadRequest, Unprocessable, Refused)
 )]
 pub(super) async fn replay_draft(
@@ -246,7 +248,7 @@ impl Over {
 ///
 /// Removes one that is not of the configuration file; answers with it as it stood.
 #[utoipa::path(
-    delete, path = "/tally/v1/budgets/{name}", tag = "budgets", params(("name" = String, Path, description = "The budget's name")),
+    delete, path = "/tally/v1/budgets/{name}", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")),
     responses((status = 200, description = "The budget", body = Listed), BadRequest, NotFound, Conflict, Refused)
 )]
 pub(super) async fn delete(
@@ -265,7 +267,7 @@ pub(super) async fn delete(
 ///
 /// Until it is resumed it tells and refuses nothing, and goes on counting.
 #[utoipa::path(
-    post, path = "/tally/v1/budgets/{name}/pause", tag = "budgets", params(("name" = String, Path, description = "The budget's name")),
+    post, path = "/tally/v1/budgets/{name}/pause", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")),
     responses((status = 200, description = "The budget", body = Listed), BadRequest, NotFound, Conflict, Refused)
 )]
 pub(super) async fn pause(
@@ -280,7 +282,7 @@ pub(super) async fn pause(
 ///
 /// Ends a pause.
 #[utoipa::path(
-    post, path = "/tally/v1/budgets/{name}/resume", tag = "budgets", params(("name" = String, Path, description = "The budget's name")),
+    post, path = "/tally/v1/budgets/{name}/resume", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")),
     responses((status = 200, description = "The budget", body = Listed), BadRequest, NotFound, Conflict, Refused)
 )]
 pub(super) async fn resume(
@@ -300,7 +302,7 @@ async fn set_paused(state: &ApiState, name: &str, headers: &HeaderMap, paused: b
 ///
 /// Another limit until an instant.
 #[utoipa::path(
-    post, path = "/tally/v1/budgets/{name}/override", tag = "budgets", params(("name" = String, Path, description = "The budget's name")), request_body = Override,
+    post, path = "/tally/v1/budgets/{name}/override", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")), request_body = Override,
     responses((status = 200, description = "The budget", body = Listed), BadRequest, NotFound, Conflict, Refused)
 )]
 pub(super) async fn override_limit(
@@ -324,7 +326,7 @@ pub(super) async fn override_limit(
 ///
 /// The budget's own limit holds again.
 #[utoipa::path(
-    delete, path = "/tally/v1/budgets/{name}/override", tag = "budgets", params(("name" = String, Path, description = "The budget's name")),
+    delete, path = "/tally/v1/budgets/{name}/override", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")),
     responses((status = 200, description = "The budget", body = Listed), BadRequest, NotFound, Conflict, Refused)
 )]
 pub(super) async fn end_override(
@@ -340,7 +342,7 @@ pub(super) async fn end_override(
 ///
 /// Adds to the limit of the window that is open.
 #[utoipa::path(
-    post, path = "/tally/v1/budgets/{name}/topup", tag = "budgets", params(("name" = String, Path, description = "The budget's name")), request_body = TopUp,
+    post, path = "/tally/v1/budgets/{name}/topup", tag = "budgets", params(("name" = String, Path, description = "The budget's name", pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")), request_body = TopUp,
     responses((status = 200, description = "The budget", body = Listed), BadRequest, NotFound, Conflict, Refused)
 )]
 pub(super) async fn top_up(

@@ -47,14 +47,17 @@ pub(super) struct Narrowed {
     /// The session.
     session: Option<String>,
     /// pending, settled, unsettled or failed.
+    #[param(pattern = "^(pending|settled|unsettled|failed)$")]
     state: Option<String>,
     /// The path below `/api/v1/`.
     endpoint: Option<String>,
     /// The error's type.
     error: Option<String>,
     /// A tag, as name=value.
+    #[param(pattern = "^[^=]+=.*$")]
     tag: Option<String>,
     /// Names the field of which rows have no value: model, requested, app, key, provider, user, session, endpoint or error.
+    #[param(pattern = "^(model|requested|app|key|provider|user|session|endpoint|error)$")]
     none: Option<String>,
 }
 
@@ -64,12 +67,15 @@ pub(super) struct Narrowed {
 #[expect(dead_code, reason = "the fields describe the pairs that Filters reads")]
 pub(super) struct RowsNarrowed {
     /// The reply's HTTP status.
+    #[param(pattern = "^[1-5][0-9]{2}$")]
     status: Option<String>,
     /// One of the row's flags.
     flag: Option<String>,
     /// Created from then on: a date, a local time, an instant, or a span back from now such as `7d`.
+    #[param(pattern = r"^([1-9][0-9]{0,2}[hdw]|[1-9][0-9]{3}-[01][0-9]-[0-3][0-9](T[0-9:.]+(Z|[+-][0-9:]+)?)?)$")]
     since: Option<String>,
     /// Created before.
+    #[param(pattern = r"^([1-9][0-9]{0,2}[hdw]|[1-9][0-9]{3}-[01][0-9]-[0-3][0-9](T[0-9:.]+(Z|[+-][0-9:]+)?)?)$")]
     until: Option<String>,
 }
 
@@ -251,11 +257,11 @@ impl Export {
         while let Some(mut encoder) = self.encoder.take() {
             let rows = self.rows.next().await.map_err(io::Error::other)?;
             // Thousands of rows take milliseconds, which no call on this thread shall wait for.
-            let encoded = tokio::task::spawn_blocking(move || match rows {
+            let working = tokio::task::spawn_blocking(move || match rows {
                 Some(rows) => encoder.write(&rows).map(|bytes| (bytes, Some(encoder))),
                 None => encoder.finish().map(|bytes| (bytes, None)),
             });
-            let (bytes, encoder) = encoded.await.map_err(io::Error::other)??;
+            let (bytes, encoder) = working.await.map_err(io::Error::other)??;
             self.encoder = encoder;
             if !bytes.is_empty() {
                 return Ok(Some(bytes.into()));

@@ -79,16 +79,16 @@ fn build() -> OpenApi {
         .description(Some(ABOUT))
         .license(Some(License::new("MIT OR Apache-2.0")))
         .build();
-    let guarded = [
-        admin().into_openapi(),
-        tellers().into_openapi(),
-        dashboard::described().into_openapi(),
-        measured().into_openapi(),
-    ];
+    let guarded = [admin().into_openapi(), tellers().into_openapi(), dashboard::described().into_openapi()];
+    let token = || SecurityRequirement::new::<_, [&str; 0], &str>(TOKEN, []);
     for mut part in guarded {
-        part.paths.paths.values_mut().for_each(needs_token);
+        secure(&mut part, &[token()]);
         document.merge(part);
     }
+    // On loopback it is free.
+    let mut measured = measured().into_openapi();
+    secure(&mut measured, &[SecurityRequirement::default(), token()]);
+    document.merge(measured);
     document.merge(everybody().into_openapi());
     document.merge(traces::described().into_openapi());
     let scheme = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some("`admin_token` of the configuration"));
@@ -107,10 +107,12 @@ fn build() -> OpenApi {
     document
 }
 
-/// Marks every operation of a path as one that needs the token.
-fn needs_token(item: &mut PathItem) {
-    for (_, operation) in operations(item) {
-        operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(TOKEN, [])]);
+/// Says of every operation of a part what it needs: one of these.
+fn secure(part: &mut OpenApi, needs: &[SecurityRequirement]) {
+    for item in part.paths.paths.values_mut() {
+        for (_, operation) in operations(item) {
+            operation.security = Some(needs.to_vec());
+        }
     }
 }
 

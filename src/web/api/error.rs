@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 /// After how many seconds what was too busy is worth another try.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// An error: `{"error":{"code":400,"message":"…"}}`.
 #[derive(Debug)]

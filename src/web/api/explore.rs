@@ -31,8 +31,10 @@ pub(super) struct QuestionParams {
     /// How far back, such as 24h or 30d; or since and until.
     range: Option<String>,
     /// From when: a date, a local time, an instant, or a span back from now.
+    #[param(pattern = r"^([1-9][0-9]{0,2}[hdw]|[1-9][0-9]{3}-[01][0-9]-[0-3][0-9](T[0-9:.]+(Z|[+-][0-9:]+)?)?)$")]
     since: Option<String>,
     /// Until when.
+    #[param(pattern = r"^([1-9][0-9]{0,2}[hdw]|[1-9][0-9]{3}-[01][0-9]-[0-3][0-9](T[0-9:.]+(Z|[+-][0-9:]+)?)?)$")]
     until: Option<String>,
     /// The time zone of steps and dates.
     zone: Option<String>,

@@ -22,8 +22,10 @@ use crate::report::spend::{Question, SpendError};
 pub(super) struct Span {
     /// From when, inclusive: a date, a local time, an instant, or a span back from now such as `7d`; the first of the month
     /// unless said otherwise.
+    #[param(pattern = r"^([1-9][0-9]{0,2}[hdw]|[1-9][0-9]{3}-[01][0-9]-[0-3][0-9](T[0-9:.]+(Z|[+-][0-9:]+)?)?)$")]
     since: Option<String>,
     /// Until when, exclusive; now unless said otherwise.
+    #[param(pattern = r"^([1-9][0-9]{0,2}[hdw]|[1-9][0-9]{3}-[01][0-9]-[0-3][0-9](T[0-9:.]+(Z|[+-][0-9:]+)?)?)$")]
     until: Option<String>,
 }
 

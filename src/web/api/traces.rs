@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use utoipa::ToSchema;
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Broadcast;
@@ -146,9 +146,9 @@ pub fn router(state: TracesState) -> Router {
     described().split_for_parts().0.with_state(state)
 }
 
-/// The same with its description, which is of POST alone: a push by PUT is taken too, as some senders are set so.
+/// The same with its description.
 pub(super) fn described() -> OpenApiRouter<TracesState> {
-    OpenApiRouter::default().routes(routes!(traces).map(|router| router.put(traces)))
+    OpenApiRouter::default().routes(routes!(traces))
 }
 
 /// An error in OTLP's form.
@@ -166,7 +166,7 @@ struct Status<'a> {
 /// OpenRouter's Broadcast: OTLP/HTTP traces in JSON, as they are or gzipped. With `broadcast.token` set it must be carried, in
 /// `Authorization: Bearer` or the configured header; without, it is taken from this machine alone.
 #[utoipa::path(
-    post, path = "/v1/traces", tag = "telling",
+    method(post, put), path = "/v1/traces", tag = "telling",
     request_body(content = Object, description = "An ExportTraceServiceRequest of OTLP"),
     responses(
         (status = 200, description = "It is committed; `partialSuccess` tells of spans that were not taken", body = Object),

@@ -87,6 +87,8 @@ struct CompletionsPage {
     known: String,
     shown: String,
     span: String,
+    /// Files of every row that these filters leave, not of this page alone.
+    exports: Vec<(&'static str, String)>,
     newest: Option<String>,
     older: Option<String>,
     sizes: Vec<Choice>,
@@ -171,6 +173,7 @@ pub(super) async fn page(
         shown: words::counted(i64::try_from(found.len()).unwrap_or(i64::MAX), "row", "rows"),
         span: span_of(&found, now, zone),
         rows: table(&found, &state.catalogue.load(), now, zone),
+        exports: if filter.is_some() { exports(&asked.filters) } else { Vec::new() },
         newest: asked.before.is_some().then(|| Asked::link(&asked.filters, asked.size, None)),
         older,
         sizes: SIZES
@@ -183,6 +186,19 @@ pub(super) async fn page(
             .collect(),
         clear: Asked::link(&Filters::default(), asked.size, None),
     })
+}
+
+/// What these filters leave, as files.
+fn exports(filters: &Filters) -> Vec<(&'static str, String)> {
+    let pairs = filters.pairs();
+    [
+        ("CSV", "/tally/v1/completions.csv"),
+        ("NDJSON", "/tally/v1/completions.ndjson"),
+        ("Parquet", "/tally/v1/completions.parquet"),
+        ("FOCUS", "/tally/v1/completions.focus.csv"),
+    ]
+    .map(|(name, path)| (name, link(path, pairs.iter().map(|(field, value)| (*field, value.as_str())))))
+    .to_vec()
 }
 
 async fn today(state: &DashboardState, now: Timestamp) -> Result<Sums, PageError> {
