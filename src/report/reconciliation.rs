@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::domain::comparison::{Balance, KeyDay, Verdict, day_of};
 use crate::domain::money::Money;
 use crate::domain::money::Total;
+use crate::domain::table::{Cell, Table};
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::store::{Store, StoreError, comparisons};
 
@@ -68,6 +69,45 @@ pub struct Told {
     pub balance: Option<BalanceTold>,
     /// Keys' UTC days, today first.
     pub days: Vec<DayTold>,
+}
+
+impl Told {
+    /// The days as rows and columns.
+    pub fn table(&self) -> Table {
+        const COLUMNS: [&str; 12] = [
+            "key_name",
+            "key_sha256",
+            "day",
+            "ours_usd",
+            "theirs_usd",
+            "unknown",
+            "estimate_usd",
+            "waiting",
+            "over_midnight_usd",
+            "verdict",
+            "used_elsewhere_usd",
+            "as_of",
+        ];
+        let text = |text: &str| Cell::Text(text.to_owned());
+        let usd = |amount: &str| Cell::Decimal(amount.to_owned());
+        let row = |day: &DayTold| {
+            vec![
+                text(&day.key_name),
+                text(&day.key_sha256),
+                text(&day.day),
+                usd(&day.ours_usd),
+                usd(&day.theirs_usd),
+                day.unknown.into(),
+                usd(&day.estimate_usd),
+                day.waiting.into(),
+                usd(&day.over_midnight_usd),
+                text(day.verdict),
+                day.used_elsewhere_usd.as_deref().map_or(Cell::Null, usd),
+                text(&day.as_of),
+            ]
+        };
+        Table { columns: COLUMNS.map(str::to_owned).to_vec(), rows: self.days.iter().map(row).collect(), cut: None }
+    }
 }
 
 /// The account's balance.

@@ -167,8 +167,10 @@ fn admin() -> OpenApiRouter<ApiState> {
         .routes(routes!(keys::revoke))
         .routes(routes!(import::import))
         .routes(routes!(outbox::list))
+        .routes(routes!(outbox::csv))
         .routes(routes!(outbox::resend))
         .routes(routes!(reconciliation::json))
+        .routes(routes!(reconciliation::csv))
         .routes(routes!(budgets::reload))
         .routes(routes!(document::openapi))
 }

@@ -3,12 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::asked::{Asked, Named};
-use super::{ApiError, ApiState, BadRequest, Conflict, NotFound, Refused, wanted};
+use super::{ApiError, ApiState, BadRequest, Conflict, NotFound, Refused, attached, wanted};
 use crate::alert::post::Resent;
+use crate::domain::table::Table;
 use crate::domain::time::Timestamp;
 use crate::store::outbox::{self, Message, MessageState};
 
@@ -88,6 +90,49 @@ pub(super) async fn list(
     State(state): State<ApiState>,
     Asked(asked): Asked<Page>,
 ) -> Result<Json<MessagesPage>, ApiError> {
+    page(&state, &asked).await.map(Json)
+}
+
+/// Messages as CSV
+///
+/// The same page as CSV.
+#[utoipa::path(
+    get, path = "/tally/v1/outbox.csv", tag = "operations", params(Page),
+    responses((status = 200, description = "The same as CSV", body = String, content_type = "text/csv"), BadRequest, Refused)
+)]
+pub(super) async fn csv(State(state): State<ApiState>, Asked(asked): Asked<Page>) -> Result<Response, ApiError> {
+    attached("tallyd-outbox.csv", &table(&page(&state, &asked).await?.rows))
+}
+
+fn table(rows: &[Listed]) -> Table {
+    const COLUMNS: [&str; 9] = [
+        "message_id",
+        "recipient",
+        "subject",
+        "state",
+        "attempts",
+        "next_attempt_at",
+        "last_error",
+        "created_at",
+        "sent_at",
+    ];
+    let row = |row: &Listed| {
+        vec![
+            Some(row.message_id.as_str()).into(),
+            Some(row.recipient.as_str()).into(),
+            Some(row.subject.as_str()).into(),
+            Some(row.state).into(),
+            row.attempts.into(),
+            row.next_attempt_at.as_deref().into(),
+            row.last_error.as_deref().into(),
+            Some(row.created_at.as_str()).into(),
+            row.sent_at.as_deref().into(),
+        ]
+    };
+    Table { columns: COLUMNS.map(str::to_owned).to_vec(), rows: rows.iter().map(row).collect(), cut: None }
+}
+
+async fn page(state: &ApiState, asked: &Page) -> Result<MessagesPage, ApiError> {
     let limit = wanted(asked.limit)?;
     let before = match asked.before.as_deref() {
         None => None,
@@ -103,7 +148,7 @@ pub(super) async fn list(
     messages.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next = messages.last().filter(|_| more).map(|last| outbox::write_place(last.created_at, &last.message_id));
     let rows: Vec<Listed> = messages.into_iter().map(Listed::from).collect();
-    Ok(Json(MessagesPage { rows, next }))
+    Ok(MessagesPage { rows, next })
 }
 
 /// Send a message again
