@@ -81,6 +81,11 @@ pub enum BudgetError {
         "notify: \"{0}\" is not a mail address; write name@example.com, or webhook:NAME for a webhook of [webhooks.NAME]"
     )]
     Address(String),
+    /// The webhook of this name is not configured.
+    #[error(
+        "notify: there is no [webhooks.{0}] in the configuration; write it there first, or correct \"webhook:{0}\""
+    )]
+    NoSuchWebhook(String),
     /// The same address stands twice.
     #[error("notify names \"{0}\" twice; remove one")]
     AddressTwice(String),
@@ -139,7 +144,7 @@ impl BudgetError {
             | Self::ThresholdTwice(_)
             | Self::ForecastWithoutEnd(..)
             | Self::TooManyThresholds => "alert_at",
-            Self::Address(_) | Self::AddressTwice(_) | Self::TooManyAddresses => "notify",
+            Self::Address(_) | Self::NoSuchWebhook(_) | Self::AddressTwice(_) | Self::TooManyAddresses => "notify",
             Self::Each(_) | Self::EachRollsOver | Self::EachForecast(_) => "each",
             Self::WhenExceeded(_) => "when_exceeded",
             Self::OnLedgerFailure(_) => "on_ledger_failure",

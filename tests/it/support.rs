@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod caller;
 pub mod installation;
+pub mod line;
 pub mod mixture;
 pub mod pacer;
 pub mod process;

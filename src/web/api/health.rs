@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use super::ApiState;
 use super::error::ErrorBody;
 use crate::report::reconciliation;
-use crate::telemetry::METRICS_CONTENT_TYPE;
+use crate::store::budgets::{BudgetStatus, StoredBudget};
+use crate::telemetry::{BudgetTold, METRICS_CONTENT_TYPE};
 
 /// Whether calls are taken and kept.
 #[derive(Debug, Serialize, ToSchema)]
@@ -107,5 +108,21 @@ pub(super) async fn metrics(State(state): State<ApiState>) -> impl IntoResponse 
         metrics.set_balance(read.balance.map(|balance| balance.left()));
     }
     metrics.set_catalogue_age(state.catalogue.load().fetched_at.map(|at| at.age(now)));
-    ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], state.metrics.text())
+    let text = match crate::store::budgets::list(&state.store).await {
+        Ok(budgets) => state.metrics.text_with(budgets.into_iter().filter_map(told).collect()),
+        Err(_) => state.metrics.text(),
+    };
+    ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], text)
+}
+
+/// Where a budget stands; `None`: it was never turned yet.
+fn told((stored, status): (StoredBudget, Option<BudgetStatus>)) -> Option<BudgetTold> {
+    let status = status?;
+    Some(BudgetTold {
+        name: stored.budget.name.to_string(),
+        spent: status.spent.cost,
+        reserved: status.reserved,
+        limit: status.limit.limit(),
+        resets_at: status.window.end.filter(|_| !stored.budget.window.is_rolling()),
+    })
 }

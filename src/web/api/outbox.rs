@@ -173,6 +173,10 @@ pub(super) async fn resend(State(state): State<ApiState>, Named(id): Named<Strin
             StatusCode::CONFLICT,
             format!("only a message that was given up is sent again; this one is {}", now.as_str()),
         )),
+        Resent::Forgotten => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "what this message said is kept no longer (retention.messages), so it can not be sent again",
+        )),
         Resent::Unknown => Err(unknown()),
     }
 }
