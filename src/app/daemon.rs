@@ -478,6 +478,7 @@ impl Parts<'_> {
             post: post.clone(),
             management_key: super::management_key(self.config),
             imports: Arc::new(Semaphore::new(api::IMPORTS_AT_ONCE)),
+            exports: Arc::new(Semaphore::new(api::EXPORTS_AT_ONCE)),
             replays: Arc::clone(replays),
             console: self.console.clone(),
             zone: self.config.time_zone,

@@ -163,7 +163,6 @@ impl Book {
         }
         written.into_iter().map(|(place, sum)| (state.key(place), sum)).collect()
     }
-
 }
 
 impl State {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 pub use self::pieces::Kind;
 use crate::clock::{Clock, Entropy};
@@ -46,8 +47,9 @@ pub struct Teller {
 }
 
 /// What became of a piece of text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = ImportSummary)]
 pub struct Summary {
     /// Generations that are new in the ledger.
     pub new: u64,
@@ -64,8 +66,9 @@ pub struct Summary {
 }
 
 /// Lines by what they hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = ImportCounts)]
 pub struct Counts {
     /// Lines of the log export.
     pub export_lines: u64,
@@ -78,7 +81,8 @@ pub struct Counts {
 }
 
 /// A line that was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ImportRejected)]
 pub struct Rejected {
     /// Its number in the text, from 1; of a line that is several, the first.
     pub line: u64,

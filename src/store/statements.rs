@@ -102,6 +102,7 @@ statements! {
     BUDGETS_SPENT_BY_VALUE = both "budgets/spent_by_value";
     BUDGETS_SPENT_OF = both "budgets/spent_of";
     BUDGETS_STOOD = both "budgets/stood";
+    CALLS_BOUNDS = both "calls/bounds";
     CALLS_DELETE = both "calls/delete";
     CALLS_DELETE_RECORDS = both "calls/delete_records";
     CALLS_FIND = both "calls/find";

@@ -5,10 +5,17 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, BadRequest, Refused, TooLarge};
 use crate::import::pieces::MAX_PIECE;
 use crate::import::{self, ImportError, Kind, Summary, Teller};
 
+/// Import
+///
+/// A piece of an import: OpenRouter's log export (text/csv), or NDJSON of generation IDs, replies or generation records.
+#[utoipa::path(
+    post, path = "/tally/v1/import", tag = "telling", request_body(content((String = "application/x-ndjson"), (String = "text/csv")), description = "Whole lines"),
+    responses((status = 200, description = "What became of its lines", body = Summary), BadRequest, TooLarge, Refused)
+)]
 pub(super) async fn import(
     State(state): State<ApiState>,
     headers: HeaderMap,

@@ -14,14 +14,12 @@ use crate::domain::call::{Call, CallState};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::flags;
 use crate::domain::money::{Money, Total};
-use crate::domain::routing::{self, Effect, Served};
+use crate::domain::routing::Effect;
 use crate::domain::time::Timestamp;
+use crate::report::completion;
 use crate::report::format::{self, MINUS};
 use crate::report::scale::{Hundredths, along};
 use crate::store::calls;
-
-/// Most attempts at providers that are listed.
-const MAX_ATTEMPTS: usize = 20;
 
 /// A line of "what it cost": a badge or a word, the amount, its bar, where it comes from.
 struct Cost {
@@ -114,13 +112,13 @@ struct CompletionPage {
 /// The page.
 pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<String>) -> Result<Response, PageError> {
     let found = calls::find(&state.store, &id).await.map_err(state.unreadable())?;
-    let Some((call, record)) = found.filter(|(call, _)| call.state != CallState::Open) else {
+    let Some((call, record)) = found.filter(|(call, _)| completion::is_told(call)) else {
         return Err(PageError::NotFound(
             Box::new(state),
             "The ledger has no completion with this ID. A call under way is shown once its ID is known.",
         ));
     };
-    let record: Option<Value> = record.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let record = completion::record(record.as_deref());
     let now = state.clock.now();
     html(&CompletionPage {
         frame: Frame::new(&state, "Completion", Page::Completions),
@@ -246,22 +244,19 @@ fn costs(call: &Call, state: &DashboardState) -> Vec<Cost> {
 
 /// The record's attempts at providers, drawn end to end, as only lengths are reported.
 fn attempts(record: Option<&Value>) -> Vec<Attempt> {
-    let listed = record.and_then(|record| record.get("provider_responses")).and_then(Value::as_array);
-    let listed: Vec<&Value> = listed.map(|listed| listed.iter().take(MAX_ATTEMPTS).collect()).unwrap_or_default();
-    let latency = |attempt: &Value| attempt.get("latency").and_then(Value::as_i64).unwrap_or(0).max(0);
-    let all: i64 = listed.iter().map(|attempt| latency(attempt)).sum();
-    let text = |attempt: &Value, key: &str| attempt.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let listed = completion::attempts(record);
+    let all: i64 = listed.iter().filter_map(|attempt| attempt.latency_ms).sum();
     let mut gone = 0;
     listed
         .into_iter()
         .map(|attempt| {
-            let (ms, status) = (latency(attempt), attempt.get("status").and_then(Value::as_i64));
+            let ms = attempt.latency_ms.unwrap_or(0);
             let part = |ms: i64| Hundredths(if all > 0 { ms * 10_000 / all } else { 0 });
             let drawn = Attempt {
-                provider: text(attempt, "provider_name"),
-                model: text(attempt, "model_permaslug"),
-                status: status.map(|status| status.to_string()).unwrap_or_default(),
-                failed: status.is_some_and(|status| status >= 400),
+                provider: attempt.provider.unwrap_or_default(),
+                model: attempt.model.unwrap_or_default(),
+                status: attempt.status.map(|status| status.to_string()).unwrap_or_default(),
+                failed: attempt.status.is_some_and(|status| status >= 400),
                 duration: format::duration(ms),
                 left: part(gone),
                 width: part(ms),
@@ -274,20 +269,7 @@ fn attempts(record: Option<&Value>) -> Vec<Attempt> {
 
 /// Each preference of the request against the provider that served.
 fn routing(call: &Call, record: Option<&Value>) -> Vec<Asking> {
-    let tried: Option<Vec<Option<String>>> =
-        record.and_then(|record| record.get("provider_responses")).and_then(Value::as_array).map(|list| {
-            let name = |attempt: &Value| attempt.get("provider_name").and_then(Value::as_str).map(str::to_owned);
-            list.iter().take(MAX_ATTEMPTS).map(name).collect()
-        });
-    let served = Served {
-        provider: call.facts.provider.as_deref(),
-        latency_ms: call.facts.latency_ms,
-        tokens: call.facts.native_tokens_completion,
-        generation_time_ms: call.facts.generation_time_ms,
-        tried: tried.as_deref(),
-    };
-    let asked = call.routing.as_deref().map(|asked| routing::judge(asked, &served)).unwrap_or_default();
-    asked
+    completion::preferences(call, record)
         .into_iter()
         .map(|preference| {
             let (class, word) = match preference.effect {
