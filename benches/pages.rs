@@ -103,12 +103,17 @@ fn measure(folder: &Path, completions: u32) -> anyhow::Result<Vec<Duration>> {
     let medians: Result<_, _> = ASKED
         .iter()
         .map(|(name, path)| {
+            // A question that is asked in some other way than its own is sent there.
+            let warm = daemon.get(path);
+            let head = |line: &str| line.get(..10).is_some_and(|name| name.eq_ignore_ascii_case("location: "));
+            let moved = warm.lines().find(|line| head(line)).map(|line| &line[10..]);
+            let path = moved.filter(|_| warm.starts_with("HTTP/1.1 303")).unwrap_or(path);
             let mut took: Vec<Duration> = (0..=REQUESTS)
                 .map(|_| {
                     let began = Instant::now();
                     let answer = daemon.get(path);
                     anyhow::ensure!(
-                        answer.starts_with("HTTP/1.1 200"),
+                        answer.starts_with("HTTP/1.1 200") && !answer.contains("That takes more than"),
                         "{name}: {}",
                         answer.lines().next().unwrap_or("")
                     );
