@@ -230,12 +230,12 @@ struct Drawn {
 }
 
 impl Book {
-    /// What rows hold back, as it stands in `held`.
-    fn reserves_of(&self, held: &[CallChange]) -> Reserves {
+    /// What these rows hold back.
+    fn reserves_of(&self, rows: &[CallChange]) -> Reserves {
         let board = self.board.load();
         let state = self.state();
         let mut reserves = Reserves::of(state.budgets.len());
-        for change in held {
+        for change in rows {
             let Some(hold) = &change.held else { continue };
             let mut places = board.places(&change.asker.subject());
             places.retain(|(budget, _)| *budget < state.budgets.len());
