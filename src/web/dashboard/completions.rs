@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use super::DashboardState;
 use super::chips::{self, Chip};
+use super::explore;
 use super::frame::{Frame, Page};
 use super::query::{link, segment};
 use super::respond::{PageError, html};
@@ -16,9 +17,9 @@ use crate::domain::ids::CallId;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 use crate::domain::window::WindowKind;
-use crate::report::filters::{FIELDS, Filters};
+use crate::report::filters::{FIELDS, Filters, NONE, OF_SUMS};
 use crate::report::{format, words};
-use crate::store::calls::{self, Cursor};
+use crate::store::calls::{self, Cursor, MAX_LOOKED, Searched};
 use crate::store::rollups::{self, Sums, TotalsQuery};
 
 /// The path of the page.
@@ -90,8 +91,14 @@ struct CompletionsPage {
     span: String,
     newest: Option<String>,
     older: Option<String>,
+    /// How far a search came that found too little.
+    looked: Option<String>,
     sizes: Vec<Choice>,
     clear: String,
+    /// The same calls in Explore.
+    explore: String,
+    /// Rows of a page to which new ones come, which script can stop; 0 where none come.
+    tail: u32,
 }
 
 /// What the URL asks for.
@@ -130,13 +137,13 @@ pub(super) fn rows(filters: &Filters) -> String {
     Asked::link(filters, SIZES[0], None)
 }
 
-fn read_cursor(text: &str) -> Option<Cursor> {
+pub(super) fn read_cursor(text: &str) -> Option<Cursor> {
     let (at, call) = text.split_once('_')?;
     Some(Cursor { created_at: Timestamp(at.parse().ok()?), call_id: call.parse::<CallId>().ok()? })
 }
 
-fn write_cursor(call: &Call) -> String {
-    format!("{}_{}", call.created_at().millis(), call.call_id)
+pub(super) fn write_cursor(at: Cursor) -> String {
+    format!("{}_{}", at.created_at.millis(), at.call_id)
 }
 
 /// The page.
@@ -155,17 +162,21 @@ pub(super) async fn page(
         Ok(filter) => (Some(filter), None),
         Err(problem) => (None, Some(problem)),
     };
-    let mut found = match &filter {
+    let searched = match &filter {
         Some(filter) => {
-            calls::page(&state.store, filter, asked.before, asked.size + 1).await.map_err(state.unreadable())?
+            calls::search(&state.store, filter, asked.before, asked.size + 1).await.map_err(state.unreadable())?
         }
-        None => Vec::new(),
+        None => Searched::default(),
     };
+    let mut found = searched.calls;
     let size = usize::try_from(asked.size).unwrap_or(usize::MAX);
     let more = found.len() > size;
     found.truncate(size);
-    let older =
-        found.last().filter(|_| more).map(|last| Asked::link(&asked.filters, asked.size, Some(&write_cursor(last))));
+    let next = match searched.looked_to {
+        Some(at) => Some(Cursor::before(at)),
+        None => found.last().filter(|_| more).map(Cursor::after),
+    };
+    let older = next.map(|next| Asked::link(&asked.filters, asked.size, Some(&write_cursor(next))));
     html(&CompletionsPage {
         frame: Frame::new(&state, "Completions", Page::Completions),
         summary: summary(&today),
@@ -181,6 +192,13 @@ pub(super) async fn page(
         rows: table(&found, &state.catalogue.load(), now, zone),
         newest: asked.before.is_some().then(|| Asked::link(&asked.filters, asked.size, None)),
         older,
+        looked: searched.looked_to.map(|at| {
+            format!(
+                "{} were looked through, back to {}.",
+                words::counted(MAX_LOOKED, "row", "rows"),
+                format::moment(at, now, zone)
+            )
+        }),
         sizes: SIZES
             .iter()
             .map(|size| Choice {
@@ -190,7 +208,19 @@ pub(super) async fn page(
             })
             .collect(),
         clear: Asked::link(&Filters::default(), asked.size, None),
+        explore: in_explore(&asked.filters),
+        tail: if asked.before.is_none() && asked.filters.value("until").is_none() { asked.size } else { 0 },
     })
+}
+
+/// The calls that these filters leave, as far as Explore narrows down to them.
+fn in_explore(filters: &Filters) -> String {
+    let known = |name: &str, value: &str| {
+        OF_SUMS.contains(&name) || ["since", "until"].contains(&name) || (name == NONE && OF_SUMS.contains(&value))
+    };
+    let pairs = filters.pairs();
+    let pairs = pairs.iter().map(|(name, value)| (*name, value.as_str()));
+    link(explore::PATH, pairs.filter(|(name, value)| known(name, value)))
 }
 
 async fn today(state: &DashboardState, now: Timestamp) -> Result<Sums, PageError> {
@@ -277,9 +307,14 @@ fn table(found: &[Call], catalogue: &Catalogue, now: Timestamp, zone: Tz) -> Vec
         .collect()
 }
 
+/// The page of one row.
+pub(super) fn link_to_row(call: &Call) -> String {
+    let id = call.generation_id.as_ref().map_or_else(|| call.call_id.to_string(), ToString::to_string);
+    format!("{PATH}/{}", segment(&id))
+}
+
 /// One row.
 pub(super) fn line(call: &Call, catalogue: &Catalogue, now: Timestamp, zone: Tz) -> Line {
-    let id = call.generation_id.as_ref().map_or_else(|| call.call_id.to_string(), ToString::to_string);
     let at = call.created_at();
     let count = |tokens: Option<i64>| tokens.map(format::count).unwrap_or_default();
     let duration = |ms: Option<i64>| ms.map(format::duration).unwrap_or_default();
@@ -287,7 +322,7 @@ pub(super) fn line(call: &Call, catalogue: &Catalogue, now: Timestamp, zone: Tz)
     let requested = call.requested_model.as_deref();
     let failed = call.state == CallState::Failed;
     Line {
-        link: format!("{PATH}/{}", segment(&id)),
+        link: link_to_row(call),
         id: call.call_id.to_string(),
         time: format::moment(at, now, zone),
         time_iso: at.to_iso(),
