@@ -8,6 +8,7 @@ pub mod failures;
 pub mod filters;
 pub mod format;
 pub mod manual;
+pub mod movers;
 pub mod outlook;
 pub mod output;
 pub mod overview;

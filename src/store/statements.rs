@@ -113,6 +113,7 @@ statements! {
     CALLS_RECORD = both "calls/record";
     CALLS_SAVE_RECORDS = apart "calls/save_records";
     CALLS_SCAN = both "calls/scan";
+    CALLS_UNSETTLED = both "calls/unsettled";
     CALLS_UNDER_WAY = both "calls/under_way";
     CALLS_UNKNOWN = both "calls/unknown";
     CALLS_UNNAMED = both "calls/unnamed";

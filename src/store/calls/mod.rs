@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
+use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 
 use super::batch::{Json, SqliteQuery, SqliteRow, storable};
@@ -276,6 +277,28 @@ pub async fn search(
         piece.until = boundary.map(Timestamp);
     }
     Ok(found)
+}
+
+/// Rows that were given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsettled {
+    /// How many there are; at most [`MAX_UNSETTLED`].
+    pub calls: i64,
+    /// Of how many the reply told the cost.
+    pub told: i64,
+    /// What those cost, by their replies.
+    pub cost: Total,
+}
+
+/// Most rows that are counted as given up.
+pub const MAX_UNSETTLED: i64 = 1_000;
+
+/// The rows that were made since `since` and given up.
+pub async fn unsettled(store: &Store, since: Timestamp) -> Result<Unsettled, StoreError> {
+    let (calls, told, usd, picos): (i64, i64, i64, i64) = reading!(store, sql::CALLS_UNSETTLED, |text, conn| {
+        sqlx::query_as(text).bind(since.millis()).bind(MAX_UNSETTLED).fetch_one(conn).await?
+    });
+    Ok(Unsettled { calls, told, cost: Total::from_parts(usd, picos) })
 }
 
 /// The last rows that carry `flag`, created from `since` until before `until`, at most `limit`.

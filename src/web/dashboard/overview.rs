@@ -18,17 +18,18 @@ use super::frame::{Frame, Page};
 use super::query::link;
 use super::respond::{PageError, html};
 use crate::domain::money::Total;
-use crate::domain::time::Timestamp;
-use crate::report::attention::{self, Check, Level, Seen};
+use crate::domain::time::{DAY_MS, Timestamp};
+use crate::report::attention::{self, Check, Level, Seen, UNSETTLED_DAYS};
 use crate::report::estimates::{self, Estimates};
 use crate::report::explore::{By, Question, TOPS, Time};
 use crate::report::format;
+use crate::report::movers::{Moved, Mover, Movers};
 use crate::report::overview::{self, Overview, Running, TOP_NAMES};
 use crate::report::range::Range;
-use crate::report::scale::Unit;
+use crate::report::scale::{Hundredths, Unit, portion};
 use crate::report::series::{self, Series, Stack};
 use crate::report::span::Step;
-use crate::report::{outlook, reconciliation, standing, timeline, words};
+use crate::report::{movers, outlook, reconciliation, standing, timeline, words};
 use crate::store::calls::{self, CompletionFilter};
 use crate::store::rollups::Sums;
 use crate::store::{outbox, settlements};
@@ -76,6 +77,20 @@ pub(super) struct NameRow {
     change: String,
 }
 
+/// A line of what moved.
+struct MoverLine {
+    model: String,
+    app: String,
+    link: Option<String>,
+    change: String,
+    rises: bool,
+    /// Where nothing has moved, and the bar from there; in percent.
+    zero: Hundredths,
+    left: Hundredths,
+    width: Hundredths,
+    then: String,
+}
+
 struct Names {
     id: &'static str,
     title: &'static str,
@@ -103,8 +118,15 @@ struct OverviewPage {
     /// The link that opens or closes the stack, and its words.
     toggle: Option<(String, &'static str)>,
     names: Vec<Names>,
+    movers: Vec<MoverLine>,
+    /// The others together, and all.
+    movers_rest: Vec<MoverLine>,
+    movers_about: String,
+    /// What needs somebody, and what does not.
     checks: Vec<Check>,
-    calm: usize,
+    calm: Vec<Check>,
+    /// What caches did to the spend shown.
+    caches: String,
     latest: Vec<Line>,
     today_count: String,
 }
@@ -136,9 +158,14 @@ pub(super) async fn page(
     let range = asked.range.as_deref().and_then(|text| Range::parse(text, &Range::OF_PAGES)).unwrap_or_default();
     let open = asked.open.is_some();
     let seen = overview::read(store, range, open, now, zone).await.map_err(|error| state.no_overview(error))?;
-    let (standings, backlog, outbox) =
-        tokio::try_join!(standing::read(store, now), settlements::backlog(store, now), outbox::counts(store))
-            .map_err(state.unreadable())?;
+    let (standings, backlog, outbox, unsettled, moved) = tokio::try_join!(
+        standing::read(store, now),
+        settlements::backlog(store, now),
+        outbox::counts(store),
+        calls::unsettled(store, now.plus_millis(-UNSETTLED_DAYS * DAY_MS)),
+        movers::movers(store, now, zone),
+    )
+    .map_err(state.unreadable())?;
     let today = seen.today.sums;
     let unknown = about_unknown(&state, &seen, now).await?;
     let reconciliation = reconciliation::read(store, state.management_key.as_deref(), now);
@@ -149,10 +176,12 @@ pub(super) async fn page(
         reconciliation: &reconciliation,
         has_management_key: state.management_key.is_some(),
         backlog,
+        unsettled,
         outbox,
         has_mail_server: state.has_mail_server,
         now,
     });
+    let (calm, checks) = checks.into_iter().partition(|check| check.level == Level::Calm);
     let toggle = toggle(&seen.models, range, open);
     html(&OverviewPage {
         frame: Frame::new(&state, "Overview", Page::Overview),
@@ -183,7 +212,14 @@ pub(super) async fn page(
                 explore: in_explore(range, TOP_NAMES, "key"),
             },
         ],
-        calm: checks.iter().filter(|check| check.level == Level::Calm).count(),
+        movers_about: format!(
+            "24 hours to {}, against the same a week before",
+            format::minute(moved.until.min(now), zone)
+        ),
+        movers: moved.movers.iter().map(|mover| mover_line(mover, &moved)).collect(),
+        movers_rest: movers_rest(&moved),
+        caches: caches(&seen.models.total),
+        calm,
         checks,
         latest: latest.iter().map(|call| line(call, &state.catalogue.load(), now, zone)).collect(),
         today_count: format::count(today.completions),
@@ -251,8 +287,12 @@ fn figures(seen: &Overview, unknown: &About, now: Timestamp, state: &DashboardSt
             whole: today_whole,
             cents: today_cents,
             text: format!(
-                "{}.{}",
+                "{}.{}{}",
                 compared(&seen.today, &format!("last {weekday} by {}", format::minute(now, zone))),
+                seen.today.outlook.map_or_else(
+                    |_| String::new(),
+                    |told| format!(" At this pace {} by midnight.", format::usd_rough(told.projected))
+                ),
                 not_settled(&seen.today, &unknown.today)
             ),
             picture: growth(&seen.today, &format!("Spend today by the hour, over that of last {weekday}")),
@@ -447,6 +487,59 @@ fn total_row(stack: &Stack<Sums, Total>) -> NameRow {
 
 fn names(stack: &Stack<Sums, Total>, one: &str, many: &str) -> Vec<NameRow> {
     stack.series.iter().map(|series| row(series, stack, one, many)).collect()
+}
+
+fn mover_line(mover: &Mover, all: &Movers) -> MoverLine {
+    let change = mover.moved.change();
+    let changes = || all.movers.iter().map(|mover| mover.moved.change().picos());
+    let (low, high) = (changes().min().unwrap_or(0).min(0), changes().max().unwrap_or(0).max(0));
+    let along = |picos: i128| portion(picos, high - low, 10_000);
+    let (zero, at) = (along(-low), along(change.picos() - low));
+    let names = [("model", mover.model.as_deref()), ("app", mover.app.as_deref())];
+    let pairs = names.map(|(field, name)| name.map_or(("none", field), |name| (field, name)));
+    MoverLine {
+        model: mover.model.clone().unwrap_or_else(|| "model not known".to_owned()),
+        app: mover.app.clone().unwrap_or_else(|| "no app named".to_owned()),
+        link: Some(link(explore::PATH, [("range", Range::Week.as_str())].into_iter().chain(pairs))),
+        change: format::usd_change(change),
+        rises: change > Total::ZERO,
+        zero: Hundredths(zero),
+        left: Hundredths(zero.min(at)),
+        width: Hundredths((at - zero).abs().max(40)),
+        then: then(&mover.moved),
+    }
+}
+
+fn then(moved: &Moved) -> String {
+    format!("{} → {}", format::usd(moved.before), format::usd(moved.now))
+}
+
+fn movers_rest(all: &Movers) -> Vec<MoverLine> {
+    let line = |model: String, moved: &Moved| MoverLine {
+        model,
+        app: String::new(),
+        link: None,
+        change: format::usd_change(moved.change()),
+        rises: false,
+        zero: Hundredths(0),
+        left: Hundredths(0),
+        width: Hundredths(0),
+        then: then(moved),
+    };
+    let others = (all.others > 0).then(|| line(format!("{} others", all.others), &all.of_others));
+    others.into_iter().chain([line("All spend".to_owned(), &all.total)]).collect()
+}
+
+/// What prompt caches did, in dollars.
+fn caches(total: &Sums) -> String {
+    let tokens = |tokens: i64| Total::from_picos(tokens.into());
+    let share = format::share_of(tokens(total.native_tokens_cached), tokens(total.native_tokens_prompt));
+    let share = share.unwrap_or_else(|| format!("0.0{}%", format::NBSP));
+    if total.cache_discount < Total::ZERO {
+        let cost = format::usd(-total.cache_discount);
+        return format!("Writing prompt caches cost {cost} more than reading them saved; {share} of the prompt tokens came from one.");
+    }
+    format!("Prompt caches saved {} of this; {share} of the prompt tokens came from one.", format::usd(total.cache_discount))
 }
 
 /// The price of 1,000 completions; nothing where none has a known cost.

@@ -65,8 +65,8 @@ const WATCH: &str = "(() => { window.seen = new Set(); window.unseen = []; \
         if (style.outlineStyle === 'none' || parseFloat(style.outlineWidth) < 1) window.unseen.push(event.target.outerHTML.slice(0, 120)); }); })()";
 
 /// What can be used, and is shown.
-const USABLE: &str = "[...document.querySelectorAll('a[href], button, select, textarea, summary, input:not([type=hidden]), [tabindex], iframe')] \
-    .filter((element) => element.checkVisibility({ visibilityProperty: true }) && element.tagName !== 'IFRAME' && !element.disabled)";
+const USABLE: &str = "[...document.querySelectorAll(`a[href], button, select, textarea, summary, input:not([type=hidden]), [tabindex]:not([tabindex^='-'])`)] \
+    .filter((element) => element.checkVisibility({ visibilityProperty: true }) && !element.disabled)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_browser_the_keyboard_alone_reaches_everything() {
