@@ -2,7 +2,9 @@
 
 mod explore;
 mod fixture;
+mod live;
 mod looked_at;
+mod sessions;
 
 use std::collections::BTreeSet;
 
@@ -225,11 +227,12 @@ async fn before_the_first_call_the_page_says_how_to_make_one_and_turns_when_it_c
     assert_eq!(news.headers()["content-type"], "text/event-stream");
     scene.submit(scene.odd_ones()).await;
     let mut heard = String::new();
-    while !heard.contains("changed") {
+    while !heard.ends_with("\n\n") || !heard.contains("changed") {
         let frame = news.body_mut().frame().await.unwrap().unwrap();
         heard.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
     }
     drop(news);
+    assert!(heard.contains("event: changed\ndata: "), "browsers drop an event without data: {heard:?}");
     assert!(scene.caller.get("/").await.text().contains("<h1>Overview</h1>"));
     scene.running.stop().await;
 }

@@ -333,15 +333,22 @@ fn figures(seen: &Overview, unknown: &About, now: Timestamp, state: &DashboardSt
             picture: String::new(),
         },
     });
+    let of_unknown = &unknown.month;
     figures.push(Figure {
         label: "Not yet settled".to_owned(),
         whole: open_whole,
         cents: open_cents,
         text: format!(
-            "of {month_name} is the replies’ own figure, in {}. {} unknown{} and in no sum.",
+            "of {month_name} is the replies’ own figure, in {}.{}",
             words::counted(seen.month.sums.inline, "completion", "completions"),
-            words::counted(seen.month.sums.unknown, "cost is", "costs are"),
-            unknown.month.about(seen.month.sums.unknown),
+            match seen.month.sums.unknown {
+                0 => String::new(),
+                unknown => format!(
+                    " {} unknown{} and in no sum.",
+                    words::counted(unknown, "cost is", "costs are"),
+                    of_unknown.about(unknown)
+                ),
+            },
         ),
         picture: String::new(),
     });

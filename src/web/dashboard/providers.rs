@@ -11,6 +11,7 @@ use super::explore;
 use super::frame::{Frame, Page};
 use super::query::link;
 use super::respond::{PageError, html};
+use crate::domain::flags;
 use crate::domain::money::Total;
 use crate::report::format::{self, MINUS, NBSP};
 use crate::report::providers::{self, Economics, Fallback, LEAST_COMPLETIONS, Market, Offer};
@@ -85,7 +86,8 @@ struct ProvidersPage {
     markets: Vec<Table>,
     more: usize,
     alone: Vec<Line>,
-    fallbacks: Vec<(&'static str, String, String)>,
+    /// What happened, in a sentence, and the rows if there are any.
+    fallbacks: Vec<(&'static str, String, Option<String>)>,
     least: String,
     without_times: bool,
 }
@@ -103,7 +105,9 @@ pub(super) async fn page(
         providers::economics(&state.store, &catalogue, since, until, now).await.map_err(state.unreadable())?;
     let (several, alone): (Vec<&Market>, Vec<&Market>) =
         found.markets.iter().partition(|market| market.offers.len() > 1);
-    let flagged = |flag: &str| link("/completions", [("flag", flag), ("since", since.to_iso().as_str())]);
+    let flagged = |flag: &str, found: &Fallback| {
+        (found.calls > 0).then(|| link("/completions", [("flag", flag), ("since", since.to_iso().as_str())]))
+    };
     html(&ProvidersPage {
         frame: Frame::new(&state, "Providers", Page::Overview),
         ranges: RANGES
@@ -122,11 +126,11 @@ pub(super) async fn page(
             .flat_map(|market| market.offers.iter().map(|offer| line(offer, market, range)))
             .collect(),
         fallbacks: vec![
-            ("Another model answered", of_models(&found.models), flagged(crate::domain::flags::FALLBACK_MODEL)),
+            ("Another model answered", of_models(&found.models), flagged(flags::FALLBACK_MODEL, &found.models)),
             (
                 "A provider failed first",
                 of_providers(&found.providers),
-                flagged(crate::domain::flags::FALLBACK_PROVIDER),
+                flagged(flags::FALLBACK_PROVIDER, &found.providers),
             ),
         ],
         least: format::count(LEAST_COMPLETIONS),
@@ -183,10 +187,10 @@ fn table(id: usize, market: &Market, range: Range) -> Table {
     let pinned = |place: Option<usize>, to: &str| {
         let change = market.offers.get(place?)?;
         let (name, amount) = (change.provider.as_deref()?, change.pinned?);
-        let amount = if amount < Total::ZERO {
-            format!("{} less", format::usd(-amount))
-        } else {
-            format!("{} more", format::usd(amount))
+        let amount = match amount.cmp(&Total::ZERO) {
+            std::cmp::Ordering::Less => format!("{} less", format::usd(-amount)),
+            std::cmp::Ordering::Equal => "no change".to_owned(),
+            std::cmp::Ordering::Greater => format!("{} more", format::usd(amount)),
         };
         Some(format!("{name}, the {to}: {amount}"))
     };

@@ -259,7 +259,8 @@ fn marks(start: Timestamp, end: Timestamp, now: Timestamp, zone: Tz) -> Vec<Mark
             } else {
                 format::date(at, now, zone)
             },
-            minor: place % 2 == 1,
+            // The last may stand too near to that before it where there is little room.
+            minor: place % 2 == 1 || between(at, start, end, 10_000) >= run::LABEL_LEFT_FROM,
         })
         .collect()
 }
@@ -338,7 +339,7 @@ mod tests {
             marks(start, end, end, chrono_tz::Asia::Kolkata).into_iter().map(|mark| mark.text).collect();
         assert_eq!(texts, ["20:05", "20:10", "20:15", "20:20"]);
         let days = marks(start, at("2026-11-22T09:00:00Z"), end, Tz::UTC);
-        assert_eq!((days[0].text.as_str(), days.len()), ("Fri 20 Nov", 6), "{days:?}");
+        assert_eq!((days[0].text.as_str(), days.len()), ("Fri 20 Nov", 5), "{days:?}");
         assert!(marks(start, start.plus_millis(1), end, Tz::UTC).len() < 2);
     }
 }

@@ -109,6 +109,18 @@ impl Scene {
         self.running.ledger().submit(work, Duration::from_mins(1)).await.unwrap();
     }
 
+    /// Calls that come after all others: those of a higher `turn` later.
+    pub fn fresh(&self, turn: u8, calls: u32) -> Work {
+        let mut work = Work { as_of: Some(self.now), ..Work::default() };
+        let from = self.now.plus_millis(-DAY_MS);
+        for (place, mut call) in (0_i64..).zip(traffic::history(90 + u64::from(turn), from, self.now, calls)) {
+            call.created_at = self.now.plus_millis(i64::from(turn) * 5_000 + place * 100);
+            call.first_byte_ms = 1;
+            self.tell(&mut work, &call);
+        }
+        work
+    }
+
     /// One call as a hostile caller labels it, and one that tallyd refused.
     pub fn odd_ones(&self) -> Work {
         let at = self.now.plus_millis(-1_000);

@@ -11,7 +11,7 @@ const LEAST_HEIGHT: i64 = 200;
 const LEAST_WIDTH: i64 = 25;
 
 /// Labels from here on stand to their left, in hundredths of a percent.
-const LABEL_LEFT_FROM: i64 = 8_800;
+pub(crate) const LABEL_LEFT_FROM: i64 = 8_800;
 
 /// One call; places in hundredths of a percent, amounts in pico-dollars.
 #[derive(Clone, Debug)]

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::super::DashboardState;
-use super::super::completions::{Badge, estimated};
 use crate::domain::call::Call;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 use crate::report::format::{self, MINUS};
 use crate::report::scale::{Hundredths, along, portion};
+use crate::web::dashboard::DashboardState;
+use crate::web::dashboard::completions::{Badge, estimated};
 
 /// Most attempts at providers that are listed.
 pub(super) const MAX_ATTEMPTS: usize = 20;
