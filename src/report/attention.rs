@@ -149,7 +149,11 @@ fn unsettled(seen: &Seen<'_>) -> Check {
     let detail = match (calls, told) {
         (0, _) => String::new(),
         (_, 0) => "what they cost is unknown and in no sum".to_owned(),
-        _ => format!("their replies’ own {} counts for {}", format::usd(cost), words::counted(told, "of them", "of them")),
+        _ => format!(
+            "their replies’ own {} counts for {}",
+            format::usd(cost),
+            words::counted(told, "of them", "of them")
+        ),
     };
     Check {
         what: "unsettled",

@@ -176,8 +176,7 @@ pub async fn economics(
 fn price(market: &mut Market, list: Option<&Pricing>) {
     // Conditions hold for calls, not for their sums.
     let list = list.map(|list| Pricing { overrides: Vec::new(), ..list.clone() });
-    let by_list: Vec<Option<Total>> =
-        market.offers.iter().map(|offer| by_list(&offer.sums, list.as_ref()?)).collect();
+    let by_list: Vec<Option<Total>> = market.offers.iter().map(|offer| by_list(&offer.sums, list.as_ref()?)).collect();
     let tokens = |sums: &Sums| i128::from(sums.native_tokens_prompt) + i128::from(sums.native_tokens_completion);
     let all_listed = by_list.iter().all(Option::is_some);
     for (offer, listed) in market.offers.iter_mut().zip(&by_list) {

@@ -147,12 +147,7 @@ pub async fn sums(store: &Store, sessions: &[&str]) -> Result<Vec<SessionSums>, 
 }
 
 /// The last calls of a session that were made before `cursor`, the latest first, at most `limit`.
-pub async fn calls(
-    store: &Store,
-    session: &str,
-    cursor: Option<Cursor>,
-    limit: u32,
-) -> Result<Vec<Call>, StoreError> {
+pub async fn calls(store: &Store, session: &str, cursor: Option<Cursor>, limit: u32) -> Result<Vec<Call>, StoreError> {
     let (before, before_id) = Cursor::parts(cursor);
     let rows: Vec<CallRow> = reading!(store, sql::SESSIONS_CALLS, |text, conn| {
         sqlx::query_as(text).bind(session).bind(before).bind(before_id).bind(i64::from(limit)).fetch_all(conn).await?

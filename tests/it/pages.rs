@@ -302,9 +302,7 @@ async fn mail_of(scene: &Scene) -> String {
 
 /// A session of several calls, by its page.
 async fn session_of(scene: &Scene) -> String {
-    let session = scene
-        .at
-        .sql("SELECT session FROM usage WHERE app = 'code-review' GROUP BY session ORDER BY COUNT(*) DESC, session LIMIT 1")
-        .await;
+    let most = "SELECT session FROM usage WHERE session LIKE 'chat-%' GROUP BY session ORDER BY COUNT(*) DESC, session LIMIT 1";
+    let session = scene.at.sql(most).await;
     format!("/sessions/{}", crate::support::installation::text(&session[0][0]).unwrap())
 }

@@ -14,8 +14,8 @@ use super::DashboardState;
 use super::completions::{self, Badge, badge};
 use super::frame::{Frame, Page};
 use super::query::link;
-use super::sessions::link_to;
 use super::respond::{PageError, html};
+use super::sessions::link_to;
 use crate::domain::call::{Call, CallState};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::routing::{self, Effect, Served};
@@ -148,12 +148,7 @@ async fn neighbours(call: &Call, state: &DashboardState) -> Result<Option<Neighb
     )
     .map_err(state.unreadable())?;
     let link = |calls: &[Call]| calls.first().map(completions::link_to_row);
-    Ok(Some(Neighbours {
-        name: session.clone(),
-        link: link_to(session),
-        previous: link(&previous),
-        next: link(&next),
-    }))
+    Ok(Some(Neighbours { name: session.clone(), link: link_to(session), previous: link(&previous), next: link(&next) }))
 }
 
 fn sentence(call: &Call, catalogue: &Catalogue) -> String {

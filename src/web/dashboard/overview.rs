@@ -544,9 +544,14 @@ fn caches(total: &Sums) -> String {
     let share = share.unwrap_or_else(|| format!("0.0{}%", format::NBSP));
     if total.cache_discount < Total::ZERO {
         let cost = format::usd(-total.cache_discount);
-        return format!("Writing prompt caches cost {cost} more than reading them saved; {share} of the prompt tokens came from one.");
+        return format!(
+            "Writing prompt caches cost {cost} more than reading them saved; {share} of the prompt tokens came from one."
+        );
     }
-    format!("Prompt caches saved {} of this; {share} of the prompt tokens came from one.", format::usd(total.cache_discount))
+    format!(
+        "Prompt caches saved {} of this; {share} of the prompt tokens came from one.",
+        format::usd(total.cache_discount)
+    )
 }
 
 /// The price of 1,000 completions; nothing where none has a known cost.

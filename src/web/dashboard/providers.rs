@@ -101,8 +101,7 @@ pub(super) async fn page(
     let range = asked.range.as_deref().and_then(|text| Range::parse(text, &RANGES)).unwrap_or(USUAL);
     let (since, until) = range.bounds(now, zone);
     let catalogue = state.catalogue.load();
-    let found =
-        providers::economics(&state.store, &catalogue, since, until, now).await.map_err(state.unreadable())?;
+    let found = providers::economics(&state.store, &catalogue, since, until, now).await.map_err(state.unreadable())?;
     let (several, alone): (Vec<&Market>, Vec<&Market>) =
         found.markets.iter().partition(|market| market.offers.len() > 1);
     let flagged = |flag: &str, found: &Fallback| {
@@ -148,7 +147,9 @@ fn figures(found: &Economics) -> Vec<Figure> {
         let share = format::share_of(change, found.total.cost).unwrap_or_default();
         let share = share.trim_start_matches(MINUS).to_owned();
         match change.cmp(&Total::ZERO) {
-            std::cmp::Ordering::Less => format!("would have been saved ({share}) with each model pinned to its {to} provider."),
+            std::cmp::Ordering::Less => {
+                format!("would have been saved ({share}) with each model pinned to its {to} provider.")
+            }
             std::cmp::Ordering::Equal => format!("is what pinning each model to its {to} provider would have changed."),
             std::cmp::Ordering::Greater => {
                 format!("more ({share}) would have been paid with each model pinned to its {to} provider.")
@@ -175,7 +176,9 @@ fn figures(found: &Economics) -> Vec<Figure> {
             "Caches",
             found.total.cache_discount,
             match cached {
-                Some(share) => format!("saved by prompt caches, what writing them cost taken off; {share} of the prompt tokens came from one."),
+                Some(share) => format!(
+                    "saved by prompt caches, what writing them cost taken off; {share} of the prompt tokens came from one."
+                ),
                 None => "saved by prompt caches.".to_owned(),
             },
         ),
@@ -201,11 +204,7 @@ fn table(id: usize, market: &Market, range: Range) -> Table {
         id,
         model: market.model.clone(),
         link: in_explore(&market.model, range),
-        about: format!(
-            "{}, {}{rest}",
-            format::usd(market.sums.cost),
-            words::counted(served, "provider", "providers")
-        ),
+        about: format!("{}, {}{rest}", format::usd(market.sums.cost), words::counted(served, "provider", "providers")),
         rows: market.offers.iter().map(|offer| line(offer, market, range)).collect(),
     }
 }

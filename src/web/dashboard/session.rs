@@ -128,23 +128,38 @@ pub(super) async fn page(
         when: format!("{} to {}", format::moment(run.start(), now, zone), format::moment(run.end, now, zone)),
         figures: figures(&run),
         chart: chart(&run, now, zone),
-        chart_about: format!("US$ together, {}; each block is a call, as wide as it took and as high as it cost", zone.name()),
+        chart_about: format!(
+            "US$ together, {}; each block is a call, as wide as it took and as high as it cost",
+            zone.name()
+        ),
         models: models(&run),
         named: named(&run),
-        rows: run.turns[from..until].iter().zip(from..).map(|(turn, place)| line(turn, place, &run, now, zone)).collect(),
-        shown: format!("{} to {} of {}", number(from + 1), number(until), words::counted(number(count), "call", "calls")),
+        rows: run.turns[from..until]
+            .iter()
+            .zip(from..)
+            .map(|(turn, place)| line(turn, place, &run, now, zone))
+            .collect(),
+        shown: format!(
+            "{} to {} of {}",
+            number(from + 1),
+            number(until),
+            words::counted(number(count), "call", "calls")
+        ),
         earlier: (from > 0).then(|| at(from.saturating_sub(SIZE))),
         later: (until < count).then(|| at(until)),
-        cut: run.is_cut.then(|| {
-            format!("It has more calls: the last {} are told here.", format::count(i64::from(MAX_CALLS)))
-        }),
+        cut: run
+            .is_cut
+            .then(|| format!("It has more calls: the last {} are told here.", format::count(i64::from(MAX_CALLS)))),
         completions: link("/completions", [("session", session.as_str())]),
         explore: link(
             explore::PATH,
             [
                 ("by", "model"),
                 ("since", run.start().bucket().to_iso().as_str()),
-                ("until", run.end.plus_millis(1).bucket().plus_millis(crate::domain::time::BUCKET_MS).to_iso().as_str()),
+                (
+                    "until",
+                    run.end.plus_millis(1).bucket().plus_millis(crate::domain::time::BUCKET_MS).to_iso().as_str(),
+                ),
                 ("session", session.as_str()),
             ],
         ),
@@ -158,7 +173,8 @@ fn figures(run: &Run) -> Vec<Figure> {
     let calls = total.completions + total.failures;
     let cost = |turn: &Turn| turn.call.cost().filter(|_| turn.call.state != CallState::Failed);
     let dearest = run.turns.iter().filter_map(cost).max();
-    let mut about = dearest.map_or_else(String::new, |cost| format!("The dearest call cost {}.", format::call_usd(cost)));
+    let mut about =
+        dearest.map_or_else(String::new, |cost| format!("The dearest call cost {}.", format::call_usd(cost)));
     if total.unknown > 0 {
         about.push_str(&format!(
             " {} and in no sum.",
@@ -181,7 +197,10 @@ fn figures(run: &Run) -> Vec<Figure> {
             label: "Lasted",
             whole: format::duration(lasted),
             cents: String::new(),
-            text: format!("{} of it in calls, those at the same time counted each.", format::duration(run.in_calls_ms())),
+            text: format!(
+                "{} of it in calls, those at the same time counted each.",
+                format::duration(run.in_calls_ms())
+            ),
         },
         Figure {
             label: "Tokens in",

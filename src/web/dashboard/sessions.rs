@@ -144,4 +144,3 @@ fn several(names: &[String]) -> String {
         [first, rest @ ..] => format!("{first} and {} more", rest.len()),
     }
 }
-

@@ -91,8 +91,13 @@ async fn in_a_browser_the_overview_follows_without_a_shift() {
     changed(&mut browser, figure, &before).await;
     assert_eq!(browser.evaluate("window.shifts").await, serde_json::json!([]));
     assert_eq!(browser.evaluate("window.head.isConnected").await, true);
-    assert_eq!(browser.evaluate("document.querySelector('details.calm').open").await, true, "what was opened stays open");
-    let tops = |stands: &Value| stands.as_str().unwrap().split(' ').skip(1).take(8).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        browser.evaluate("document.querySelector('details.calm').open").await,
+        true,
+        "what was opened stays open"
+    );
+    let tops =
+        |stands: &Value| stands.as_str().unwrap().split(' ').skip(1).take(8).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(tops(&browser.evaluate(STANDS).await), tops(&stood));
     scene.running.stop().await;
 }

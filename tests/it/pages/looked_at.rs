@@ -58,6 +58,27 @@ async fn in_a_browser_no_page_scrolls_sideways_or_breaks_its_own_policy_and_all_
     scene.running.stop().await;
 }
 
+/// What these tests look for is seen where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_browser_what_is_wrong_with_a_page_is_seen() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let scene = Scene::full().await;
+    let url = format!("http://{}/explore", scene.running.address());
+    assert!(browser.open(&url, View { width: 1440, dark: false }).await.is_empty());
+    assert!(browser.inaccessible().await.is_empty());
+    browser.evaluate("document.querySelectorAll('main label').forEach((label) => label.remove())").await;
+    browser.evaluate("document.querySelector('h1').setAttribute('style', 'color: #eee')").await;
+    let found = browser.inaccessible().await.join(" ");
+    assert!(found.contains("select-name"), "{found}");
+    let said = browser.complaints().await.join(" ");
+    assert!(said.contains("inline style"), "{said}");
+    browser.evaluate("fetch('http://127.0.0.2:9/').catch(() => 0)").await;
+    browser.evaluate("console.error('told')").await;
+    let said = browser.complaints().await.join(" ");
+    assert!(said.contains("told") && said.contains("Security Policy"), "{said}");
+    scene.running.stop().await;
+}
+
 /// Notes in the page what gets the focus, and whether it shows.
 const WATCH: &str = "(() => { window.seen = new Set(); window.unseen = []; \
     document.addEventListener('focusin', (event) => { window.seen.add(event.target); \
@@ -115,13 +136,16 @@ async fn in_a_browser_without_scripts_every_page_reads_and_filters() {
         assert!(complaints.is_empty(), "{path}: {complaints:?}");
         let words = browser.evaluate("document.querySelector('main').innerText.length").await;
         assert!(words.as_u64().unwrap() > 100, "{path} reads as {words} characters");
-        let dead = "[...document.querySelectorAll('button[type=button]')].filter((button) => button.checkVisibility()).length";
+        let dead =
+            "[...document.querySelectorAll('button[type=button]')].filter((button) => button.checkVisibility()).length";
         assert_eq!(browser.evaluate(dead).await, 0, "{path} shows buttons that do nothing");
     }
     // A filter, by the keyboard: its form is sent as any form is.
-    for (page, field, shown) in
-        [("/completions", "app", "app=support-bot"), ("/explore?by=model", "app", "app=support-bot"), ("/sessions", "app", "app=support-bot")]
-    {
+    for (page, field, shown) in [
+        ("/completions", "app", "app=support-bot"),
+        ("/explore?by=model", "app", "app=support-bot"),
+        ("/sessions", "app", "app=support-bot"),
+    ] {
         browser.open(&format!("{origin}{page}"), view).await;
         browser.evaluate(&format!("document.getElementById('filter').value = '{field}'")).await;
         browser.evaluate("document.getElementById('is').focus()").await;

@@ -70,7 +70,10 @@ async fn a_session_is_summed_by_what_its_calls_name(database: &Database) {
     // Calls 1, 5, … 37, of which the fifth failed and the ninth has no known cost: in cents.
     let cents: i128 = (1..=39).filter(|n| n % 4 == 1 && *n != 5 && *n != 9).sum();
     assert_eq!(found.iter().map(sessions::SessionSums::cost).sum::<Total>(), Total::from_picos(cents * 10_000_000_000));
-    assert_eq!((of(&found, |row| row.completions), of(&found, |row| row.failures), of(&found, |row| row.unknown)), (9, 1, 1));
+    assert_eq!(
+        (of(&found, |row| row.completions), of(&found, |row| row.failures), of(&found, |row| row.unknown)),
+        (9, 1, 1)
+    );
     let early: Vec<_> = found.into_iter().filter(|row| row.app.as_deref() == Some("early")).collect();
     assert_eq!(of(&early, |row| row.completions + row.failures), 5);
     assert_eq!(early.iter().map(sessions::SessionSums::first).min(), Some(NOON.plus_millis(1_000)));

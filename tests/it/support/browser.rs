@@ -183,8 +183,11 @@ impl Browser {
         self.ask("Input.dispatchKeyEvent", event.clone()).await;
         event["type"] = "keyUp".into();
         event["text"] = Value::Null;
-        self.ask("Input.dispatchKeyEvent", json!({ "type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code }))
-            .await;
+        self.ask(
+            "Input.dispatchKeyEvent",
+            json!({ "type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code }),
+        )
+        .await;
     }
 
     /// Types a text into what has the focus.
@@ -224,7 +227,11 @@ impl Browser {
         loop {
             let message = self.read(method).await;
             if message["id"] == self.next {
-                return if message["error"].is_null() { Ok(message["result"].clone()) } else { Err(message["error"].clone()) };
+                return if message["error"].is_null() {
+                    Ok(message["result"].clone())
+                } else {
+                    Err(message["error"].clone())
+                };
             }
             self.events.push_back(message);
         }
@@ -243,11 +250,15 @@ impl Browser {
     fn note(&mut self, event: &Value) {
         let params = &event["params"];
         let complaint = match event["method"].as_str() {
-            Some("Log.entryAdded") if params["entry"]["level"] == "error" || params["entry"]["source"] == "security" => {
+            Some("Log.entryAdded")
+                if params["entry"]["level"] == "error" || params["entry"]["source"] == "security" =>
+            {
                 Some(params["entry"]["text"].to_string())
             }
             Some("Runtime.exceptionThrown") => Some(params["exceptionDetails"].to_string()),
-            Some("Runtime.consoleAPICalled") if ["error", "warning", "assert"].iter().any(|kind| params["type"] == *kind) => {
+            Some("Runtime.consoleAPICalled")
+                if ["error", "warning", "assert"].iter().any(|kind| params["type"] == *kind) =>
+            {
                 Some(params["args"].to_string())
             }
             Some("Network.requestWillBeSent") => {
