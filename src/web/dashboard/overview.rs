@@ -1,6 +1,8 @@
 //! `/`: today and the month, budgets, spend over time, what drives it, what needs somebody. Before the first
 //! completion, how to make one.
 
+mod movers;
+
 use std::fmt::Write as _;
 
 use askama::Template;
@@ -9,6 +11,7 @@ use axum::response::Response;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
+use self::movers::MoverLine;
 use super::DashboardState;
 use super::budgets::{BudgetLine, lines};
 use super::chart::{plot, spark, stack};
@@ -23,13 +26,12 @@ use crate::report::attention::{self, Check, Level, Seen, UNSETTLED_DAYS};
 use crate::report::estimates::{self, Estimates};
 use crate::report::explore::{By, Question, TOPS, Time};
 use crate::report::format;
-use crate::report::movers::{Moved, Mover, Movers};
 use crate::report::overview::{self, Overview, Running, TOP_NAMES};
 use crate::report::range::Range;
-use crate::report::scale::{Hundredths, Unit, portion};
+use crate::report::scale::Unit;
 use crate::report::series::{self, Series, Stack};
 use crate::report::span::Step;
-use crate::report::{movers, outlook, reconciliation, standing, timeline, words};
+use crate::report::{self, outlook, reconciliation, standing, timeline, words};
 use crate::store::calls::{self, CompletionFilter};
 use crate::store::rollups::Sums;
 use crate::store::{outbox, settlements};
@@ -75,20 +77,6 @@ pub(super) struct NameRow {
     per_thousand: String,
     before: String,
     change: String,
-}
-
-/// A line of what moved.
-struct MoverLine {
-    model: String,
-    app: String,
-    link: Option<String>,
-    change: String,
-    rises: bool,
-    /// Where nothing has moved, and the bar from there; in percent.
-    zero: Hundredths,
-    left: Hundredths,
-    width: Hundredths,
-    then: String,
 }
 
 struct Names {
@@ -163,7 +151,7 @@ pub(super) async fn page(
         settlements::backlog(store, now),
         outbox::counts(store),
         calls::unsettled(store, now.plus_millis(-UNSETTLED_DAYS * DAY_MS)),
-        movers::movers(store, now, zone),
+        report::movers::movers(store, now, zone),
     )
     .map_err(state.unreadable())?;
     let today = seen.today.sums;
@@ -216,8 +204,8 @@ pub(super) async fn page(
             "24 hours to {}, against the same a week before",
             format::minute(moved.until.min(now), zone)
         ),
-        movers: moved.movers.iter().map(|mover| mover_line(mover, &moved)).collect(),
-        movers_rest: movers_rest(&moved),
+        movers: moved.movers.iter().map(|mover| self::movers::line(mover, &moved)).collect(),
+        movers_rest: self::movers::rest(&moved),
         caches: caches(&seen.models.total),
         calm,
         checks,
@@ -494,47 +482,6 @@ fn total_row(stack: &Stack<Sums, Total>) -> NameRow {
 
 fn names(stack: &Stack<Sums, Total>, one: &str, many: &str) -> Vec<NameRow> {
     stack.series.iter().map(|series| row(series, stack, one, many)).collect()
-}
-
-fn mover_line(mover: &Mover, all: &Movers) -> MoverLine {
-    let change = mover.moved.change();
-    let changes = || all.movers.iter().map(|mover| mover.moved.change().picos());
-    let (low, high) = (changes().min().unwrap_or(0).min(0), changes().max().unwrap_or(0).max(0));
-    let along = |picos: i128| portion(picos, high - low, 10_000);
-    let (zero, at) = (along(-low), along(change.picos() - low));
-    let names = [("model", mover.model.as_deref()), ("app", mover.app.as_deref())];
-    let pairs = names.map(|(field, name)| name.map_or(("none", field), |name| (field, name)));
-    MoverLine {
-        model: mover.model.clone().unwrap_or_else(|| "model not known".to_owned()),
-        app: mover.app.clone().unwrap_or_else(|| "no app named".to_owned()),
-        link: Some(link(explore::PATH, [("range", Range::Week.as_str())].into_iter().chain(pairs))),
-        change: format::usd_change(change),
-        rises: change > Total::ZERO,
-        zero: Hundredths(zero),
-        left: Hundredths(zero.min(at)),
-        width: Hundredths((at - zero).abs().max(40)),
-        then: then(&mover.moved),
-    }
-}
-
-fn then(moved: &Moved) -> String {
-    format!("{} → {}", format::usd(moved.before), format::usd(moved.now))
-}
-
-fn movers_rest(all: &Movers) -> Vec<MoverLine> {
-    let line = |model: String, moved: &Moved| MoverLine {
-        model,
-        app: String::new(),
-        link: None,
-        change: format::usd_change(moved.change()),
-        rises: false,
-        zero: Hundredths(0),
-        left: Hundredths(0),
-        width: Hundredths(0),
-        then: then(moved),
-    };
-    let others = (all.others > 0).then(|| line(format!("{} others", all.others), &all.of_others));
-    others.into_iter().chain([line("All spend".to_owned(), &all.total)]).collect()
 }
 
 /// What prompt caches did, in dollars.

@@ -118,7 +118,8 @@ impl Drop for Running {
         self.tasks.stop();
         self.tasks.drain_token().cancel();
         let Ok(handle) = Handle::try_current() else { return };
-        if std::thread::panicking() && handle.runtime_flavor() == RuntimeFlavor::MultiThread {
+        let is_left = std::thread::panicking() && !self.ending.is_finished();
+        if is_left && handle.runtime_flavor() == RuntimeFlavor::MultiThread {
             block_in_place(|| handle.block_on(Clock::system().timeout(LAST_WAIT, &mut self.ending)));
         }
     }
