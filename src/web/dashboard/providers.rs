@@ -1,6 +1,8 @@
 //! `/providers`: the same model by provider: what was paid, how fast it came, what pinning it would have saved or cost; and
 //! what caches and fallbacks did to the bill.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -266,10 +268,11 @@ fn of_models(found: &Fallback) -> String {
         } else {
             format!("{} more", format::usd(found.more))
         };
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             " That is {more} than the model asked for would have cost by the list, for the {} whose prices and tokens are known.",
             format::count(found.compared)
-        ));
+        );
     }
     text
 }

@@ -1,5 +1,7 @@
 //! `/sessions/{id}`: one agent run, call by call, with what it had cost by then.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -176,10 +178,8 @@ fn figures(run: &Run) -> Vec<Figure> {
     let mut about =
         dearest.map_or_else(String::new, |cost| format!("The dearest call cost {}.", format::call_usd(cost)));
     if total.unknown > 0 {
-        about.push_str(&format!(
-            " {} and in no sum.",
-            words::counted(total.unknown, "cost is unknown", "costs are unknown")
-        ));
+        let _ =
+            write!(about, " {} and in no sum.", words::counted(total.unknown, "cost is unknown", "costs are unknown"));
     }
     let failures = match total.failures {
         0 => "None failed.".to_owned(),
