@@ -203,6 +203,10 @@ fn price(market: &mut Market, list: Option<&Pricing>) {
     }
     market.offers.sort_by(|a, b| (b.sums.cost, &a.provider).cmp(&(a.sums.cost, &b.provider)));
     let enough = || market.offers.iter().enumerate().filter(|(_, offer)| offer.pinned.is_some());
+    // One alone is no choice.
+    if enough().count() < 2 {
+        return;
+    }
     market.cheapest = enough().min_by_key(|(_, offer)| offer.pinned).map(|(place, _)| place);
     let measured = enough().filter(|(_, offer)| offer.speed.count() >= LEAST_COMPLETIONS);
     market.fastest = measured.max_by_key(|(_, offer)| offer.usual_speed()).map(|(place, _)| place);
