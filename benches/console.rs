@@ -48,7 +48,7 @@ async fn run() {
     let simulator = simulator.await.expect("the simulator starts");
     let upstream = simulator.base_url().trim_start_matches("http://").trim_end_matches("/api/v1").to_owned();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let daemon = Daemon::start(folder.path(), &upstream);
+    let daemon = Daemon::start(folder.path(), &upstream, "");
     calls(daemon.port, TURN).await;
     let (mut calm, mut pressed) = (Vec::new(), Vec::new());
     let mut answered = 0;

@@ -51,7 +51,7 @@ fn main() {
     let script = folder.path().join("post.lua");
     let lua = "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.headers['Authorization'] = 'Bearer sk-or-v1-bench'\nwrk.headers['X-Title'] = 'bench'\nwrk.body = '{\"model\":\"openai/gpt-4o-mini\",\"user\":\"u-17\",\"messages\":[{\"role\":\"user\",\"content\":\"Say when budget alerts fire.\"}]}'\n";
     std::fs::write(&script, lua).expect("the folder can be written");
-    let daemon = Daemon::start(folder.path(), &format!("127.0.0.1:{upstream}"));
+    let daemon = Daemon::start(folder.path(), &format!("127.0.0.1:{upstream}"), "");
     println!("idle: {} MiB resident", daemon.memory().0);
     let (sync_p50, sync_p99) = bare_sync(folder.path());
     println!("bare fdatasync on this disk: median {:.3} ms, p99 {:.3} ms", ms(sync_p50), ms(sync_p99));

@@ -33,7 +33,7 @@ fn main() {
     let file = folder.path().join("history.csv");
     write_export(&file, rows);
     let upstream = upstream();
-    let daemon = Daemon::start(folder.path(), &upstream);
+    let daemon = Daemon::start(folder.path(), &upstream, "");
     println!("idle: {} MiB resident", daemon.memory().0);
 
     let alone = calls(daemon.port, || std::thread::sleep(ALONE));

@@ -43,7 +43,7 @@ async fn run() {
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let daemon = Daemon::start(folder.path(), &upstream);
+    let daemon = Daemon::start(folder.path(), &upstream, "");
     println!("idle: {} MiB resident", daemon.memory().0);
     for (name, port) in [
         ("directly", upstream.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0)),

@@ -1,12 +1,12 @@
 //! Logs and metrics: how the daemon tells of itself.
 //!
 //! A log line never holds a key, a prompt, a completion or a mail address, and metrics never a label of a
-//! caller's making: label values are words of this program.
+//! caller's making: label values are words of this program, and names of budgets.
 
 use std::io::IsTerminal as _;
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -26,13 +26,23 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::config::{Log, LogFormat};
 use crate::domain::call::CallState;
 use crate::domain::money::{Money, Total};
-use crate::domain::observation::Reading;
+use crate::domain::observation::{Outcome, Reading};
+use crate::domain::time::Timestamp;
 
 /// What [`Metrics::text`] is served as.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Upper ends of the buckets for the time of an import's transactions, in seconds; they are to take 0.02.
 const IMPORT_BUCKETS: [f64; 12] = [0.005, 0.01, 0.015, 0.0175, 0.02, 0.0225, 0.025, 0.03, 0.05, 0.1, 0.5, 2.0];
+
+/// Upper ends of the buckets for the time of calls, in seconds.
+const CALL_BUCKETS: [f64; 13] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 600.0];
+
+/// Upper ends of the buckets for the time until a call is admitted, in seconds.
+const ADMISSION_BUCKETS: [f64; 9] = [0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0];
+
+/// Budgets told one by one; of more, those that are nearest to their limits.
+pub const BUDGETS_TOLD: usize = 100;
 
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +110,15 @@ pub struct Metrics {
     recorded: Family<StateLabel, Counter>,
     refused: Family<CauseLabel, Counter>,
     readings: Family<OutcomeLabel, Counter>,
+    spent: Counter<f64, AtomicU64>,
+    corrected: Counter<f64, AtomicU64>,
+    first_byte: Histogram,
+    duration: Histogram,
+    admission: Histogram,
+    budgets: Gauge,
+    of_budgets: OfBudgets,
+    /// One telling of the budgets at a time.
+    telling: Arc<Mutex<()>>,
     /// Calls admitted and not yet over.
     pub calls_in_flight: Gauge,
     /// Bytes of journal records not yet in the ledger.
@@ -144,9 +163,51 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BudgetLabel {
+    budget: String,
+}
+
+type OfBudget = Family<BudgetLabel, Gauge<f64, AtomicU64>>;
+
+/// What is told of each budget.
+#[derive(Clone, Debug)]
+struct OfBudgets {
+    spend: OfBudget,
+    reserved: OfBudget,
+    limit: OfBudget,
+    remaining: OfBudget,
+    reset: OfBudget,
+}
+
+/// Where a budget stands, to be told.
+#[derive(Clone, Debug)]
+pub struct BudgetTold {
+    /// Its name, which its owner chose.
+    pub name: String,
+    /// What was spent in its window; of a budget of each value, by its dearest.
+    pub spent: Total,
+    /// What is held back.
+    pub reserved: Total,
+    /// The limit of its window.
+    pub limit: Money,
+    /// When its window ends; `None` where it does not, or rolls.
+    pub resets_at: Option<Timestamp>,
+}
+
 impl Metrics {
     /// Registers every family with `registry`, under the prefix it was made with.
     pub fn new(mut registry: Registry) -> Self {
+        let call_times = || Histogram::new(CALL_BUCKETS);
+        let (first_byte, duration, admission) = (call_times(), call_times(), Histogram::new(ADMISSION_BUCKETS));
+        let times = [
+            ("call_first_byte", "Time from a call's sending to the first byte of its reply", &first_byte),
+            ("call_duration", "Time from a call's sending to its end", &duration),
+            ("call_admission", "Time in which it was decided whether a call may go", &admission),
+        ];
+        for (name, help, histogram) in times {
+            registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        }
         let import_transactions = Histogram::new(IMPORT_BUCKETS);
         let help = "Time of an import's transactions, between which live traffic is written";
         registry.register_with_unit("import_transaction", help, Unit::Seconds, import_transactions.clone());
@@ -155,6 +216,25 @@ impl Metrics {
         Self {
             recorded: add(to, "completions_recorded", "Rows of the ledger that entered a state"),
             refused: add(to, "calls_refused", "Calls that tallyd itself refused"),
+            spent: add_in(to, usd(), "spend", "Costs that became known since the start"),
+            corrected: add_in(to, usd(), "spend_corrected", "What of them was taken back by later records"),
+            first_byte,
+            duration,
+            admission,
+            budgets: add(to, "budgets", "Budgets in force"),
+            of_budgets: OfBudgets {
+                spend: add_in(to, usd(), "budget_spend", "What was spent in the budget's window"),
+                reserved: add_in(to, usd(), "budget_reserved", "What is held back for calls of unknown cost"),
+                limit: add_in(to, usd(), "budget_limit", "The limit of the budget's window"),
+                remaining: add_in(to, usd(), "budget_remaining", "What of the limit is neither spent nor held back"),
+                reset: add_in(
+                    to,
+                    Unit::Seconds,
+                    "budget_reset_timestamp",
+                    "When the budget's window ends, in Unix time",
+                ),
+            },
+            telling: Arc::default(),
             readings: add(to, "settle_readings", "Readings of generation records"),
             calls_in_flight: add(to, "calls_in_flight", "Calls admitted and not yet over"),
             journal_size: add_in(to, Unit::Bytes, "journal_size", "Journal records not yet in the ledger"),
@@ -189,6 +269,29 @@ impl Metrics {
     /// Notes a call that tallyd itself refused; `cause` is the error type its caller saw.
     pub fn refused(&self, cause: &'static str) {
         self.refused.get_or_create(&CauseLabel { cause }).inc();
+    }
+
+    /// Notes that a call is over.
+    pub fn call_over(&self, outcome: &Outcome) {
+        let seconds = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64();
+        self.duration.observe(seconds(outcome.duration_ms));
+        if let Some(first_byte) = outcome.first_byte_ms {
+            self.first_byte.observe(seconds(first_byte));
+        }
+    }
+
+    /// Notes how long it took to decide whether a call may go.
+    pub fn call_admitted(&self, took: Duration) {
+        self.admission.observe(took.as_secs_f64());
+    }
+
+    /// Notes costs that became known, and what of earlier ones was taken back.
+    pub fn spent(&self, more: Total, less: Total) {
+        for (counter, amount) in [(&self.spent, more), (&self.corrected, less)] {
+            if amount > Total::ZERO {
+                counter.inc_by(printed(amount));
+            }
+        }
     }
 
     /// Notes what reading a generation record gave.
@@ -230,6 +333,31 @@ impl Metrics {
     /// Notes how old the list of models is.
     pub fn set_catalogue_age(&self, age: Option<Duration>) {
         self.catalogue_age.set(age.map_or(f64::NAN, |age| age.as_secs_f64()));
+    }
+
+    /// All of them with where budgets stand, see [`Metrics::text`]. Each is told under its name, [`BUDGETS_TOLD`] of them.
+    pub fn text_with(&self, mut budgets: Vec<BudgetTold>) -> String {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        self.budgets.set(i64::try_from(budgets.len()).unwrap_or(i64::MAX));
+        let share = |told: &BudgetTold| told.spent.basis_points_of(told.limit).unwrap_or(i64::MAX);
+        budgets.sort_by(|a, b| (share(b), &a.name).cmp(&(share(a), &b.name)));
+        let OfBudgets { spend, reserved, limit, remaining, reset } = &self.of_budgets;
+        for family in [spend, reserved, limit, remaining, reset] {
+            family.clear();
+        }
+        for told in budgets.into_iter().take(BUDGETS_TOLD) {
+            let label = BudgetLabel { budget: told.name };
+            spend.get_or_create(&label).set(printed(told.spent));
+            reserved.get_or_create(&label).set(printed(told.reserved));
+            limit.get_or_create(&label).set(printed(told.limit.into()));
+            remaining.get_or_create(&label).set(printed(Total::from(told.limit) - told.spent - told.reserved));
+            if let Some(at) = told.resets_at {
+                reset
+                    .get_or_create(&label)
+                    .set(Duration::from_millis(u64::try_from(at.millis()).unwrap_or(0)).as_secs_f64());
+            }
+        }
+        self.text()
     }
 
     /// All of them in the `OpenMetrics` text format, see [`METRICS_CONTENT_TYPE`].
@@ -320,7 +448,20 @@ mod tests {
         metrics.read(&Reading::NotYet);
         metrics.journal_size.set(5);
         metrics.set_drain_lag(Duration::from_millis(1500));
-        let text = metrics.text();
+        metrics.spent(Total::from(Money::parse("1.5").unwrap()), Total::ZERO);
+        metrics.call_admitted(Duration::from_micros(20));
+        let budgets = (0..150).map(|number| BudgetTold {
+            name: format!("b{number}"),
+            spent: Money::from_usd(number).unwrap().into(),
+            reserved: Money::parse("0.5").unwrap().into(),
+            limit: Money::from_usd(200).unwrap(),
+            resets_at: Some(Timestamp(1_795_125_600_000)),
+        });
+        let budgets: Vec<BudgetTold> = budgets.collect();
+        metrics.text_with(budgets.clone());
+        let text = metrics.text_with(budgets);
+        assert_eq!(text.matches("tallyd_budget_limit_usd{").count(), BUDGETS_TOLD);
+        assert!(!text.contains("{budget=\"b0\"}"), "those that are farthest from their limits are left out");
         for line in [
             concat!("tallyd_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "tallyd_completions_recorded_total{state=\"settled\"} 2",
@@ -329,6 +470,12 @@ mod tests {
             "tallyd_journal_size_bytes 5",
             "tallyd_ledger_drain_lag_seconds 1.5",
             "tallyd_calls_in_flight 0",
+            "tallyd_spend_usd_total 1.5",
+            "tallyd_budgets 150",
+            "tallyd_budget_spend_usd{budget=\"b149\"} 149.0",
+            "tallyd_budget_remaining_usd{budget=\"b149\"} 50.5",
+            "tallyd_budget_reset_timestamp_seconds{budget=\"b149\"} 1795125600.0",
+            "tallyd_call_admission_seconds_count 1",
             "# EOF",
         ] {
             assert!(text.lines().any(|told| told == line), "{line} is missing from\n{text}");

@@ -13,11 +13,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it in front of `upstream` (`host:port`) and waits until it is ready.
-    pub fn start(folder: &Path, upstream: &str) -> Self {
+    /// Starts it in front of `upstream` (`host:port`), with further settings of no section, and waits until it is ready.
+    pub fn start(folder: &Path, upstream: &str, settings: &str) -> Self {
         let port = free_port();
         let config = format!(
-            "listen = \"127.0.0.1:{port}\"\ndatabase_url = \"sqlite:tallyd.db\"\n\n[openrouter]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = \"sk-or-v1-bench\"\n\n\
+            "listen = \"127.0.0.1:{port}\"\ndatabase_url = \"sqlite:tallyd.db\"\n{settings}\n[openrouter]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = \"sk-or-v1-bench\"\n\n\
              [[budgets]]\nname = \"everything\"\nwindow = \"month\"\nlimit_usd = 100000\nalert_at = [\"50%\", \"100%\"]\n\n\
              [[budgets]]\nname = \"rolling\"\nwindow = \"rolling 24h\"\nlimit_usd = 100000\nalert_at = [\"100%\"]\nwhen_exceeded = \"block\"\n\n\
              [log]\nlevel = \"warn\"\n"

@@ -24,6 +24,8 @@ pub enum Resent {
     Queued,
     /// It was neither given up nor waits: it is on its way, or was taken.
     NotGivenUp(MessageState),
+    /// What it said is kept no longer (`retention.messages`).
+    Forgotten,
     /// There is no message of this ID.
     Unknown,
 }
@@ -31,7 +33,7 @@ pub enum Resent {
 impl Post {
     /// Sends again a message that was given up, under the same ID.
     pub async fn resend(&self, store: &Store, clock: &Clock, message_id: &str) -> Result<Resent, StoreError> {
-        let Some(Message { recipient, state, .. }) = outbox::find(store, message_id).await? else {
+        let Some(Message { recipient, state, html_body, payload, .. }) = outbox::find(store, message_id).await? else {
             return Ok(Resent::Unknown);
         };
         let channel = recipient::channel(&recipient);
@@ -39,6 +41,9 @@ impl Post {
         let next = if reachable { MessageState::Queued } else { MessageState::Waiting };
         if state != MessageState::Failed {
             return Ok(Resent::NotGivenUp(state));
+        }
+        if html_body.is_empty() && payload.is_none() {
+            return Ok(Resent::Forgotten);
         }
         let mut tx = store.write().await?;
         let taken = outbox::requeue(&mut tx, message_id, next, clock.now()).await?;

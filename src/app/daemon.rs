@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -13,7 +14,8 @@ use crate::alert::deliver::{Channels, Deliverer};
 use crate::alert::digest::Digests;
 use crate::alert::post::Post;
 use crate::alert::spikes::Lookout;
-use crate::budget::{Book, Exceeded, Reservation, Wish};
+use crate::budget::keeper::Keeper;
+use crate::budget::{Book, Denied, Reservation, Wish};
 use crate::capture::keys::Keyring;
 use crate::capture::recorder::Recorder;
 use crate::catalogue::Shelf;
@@ -73,6 +75,8 @@ pub struct Daemon {
     catalogue: Shelf,
     tally_keys: Arc<TallyKeys>,
     definitions: Definitions,
+    /// Draws shares of budgets; `None` where no other daemon spends them.
+    keeper: Option<Arc<Keeper>>,
     is_loopback: bool,
     /// Given back when the daemon is gone.
     _lock: Option<OwnerLock>,
@@ -93,6 +97,10 @@ impl Daemon {
         let tasks = Tasks::new();
         tasks.spawn_sink_thread("ledger writer", writer.run(tasks.drain_token()));
         tasks.spawn_sink("journal watch", watch.run());
+        let keeper = keeper(&store, &book, &journal, &clock).await?;
+        if let Some(keeper) = &keeper {
+            tasks.spawn_sink("budget shares", Arc::clone(keeper).run(tasks.drain_token()));
+        }
         let tally_keys = Arc::new(super::tally_keys(config, &store, &clock, &entropy).await?);
         let parts = Parts {
             config,
@@ -142,6 +150,7 @@ impl Daemon {
             catalogue,
             tally_keys,
             definitions,
+            keeper,
             is_loopback: guard.is_loopback(),
             _lock: lock,
         })
@@ -229,9 +238,30 @@ impl Daemon {
         if let Err(error) = self.tally_keys.note_uses().await {
             tracing::warn!(%error, "when tally keys were last used could not be noted; nothing else is lost");
         }
+        if let Some(keeper) = &self.keeper
+            && let Err(error) = keeper.clear().await
+        {
+            tracing::debug!(%error, "shares of budgets were not given back; they lapse by themselves");
+        }
         self.store.close().await;
         ending
     }
+}
+
+/// What draws shares of budgets; `None` where this daemon is the only one on its database.
+async fn keeper(
+    store: &Store,
+    book: &Arc<Book>,
+    journal: &Journal,
+    clock: &Clock,
+) -> Result<Option<Arc<Keeper>>, StartError> {
+    if !store.is_shared() {
+        return Ok(None);
+    }
+    let (store, book, clock) = (store.clone(), Arc::clone(book), clock.clone());
+    let keeper = Keeper { store, book, daemon: journal.id().to_string(), clock };
+    keeper.begin().await?;
+    Ok(Some(Arc::new(keeper)))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -242,11 +272,29 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 struct Budgets {
     book: Arc<Book>,
     catalogue: Shelf,
+    clock: Clock,
 }
 
 impl Admission for Budgets {
-    fn admit(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Option<Reservation>, Box<Exceeded>> {
-        self.book.admit(wish, &self.catalogue.load(), now)
+    fn admit(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Option<Reservation>, Denied> {
+        self.book.admit_from_share(wish, &self.catalogue.load(), now, self.clock.elapsed())
+    }
+
+    fn draw<'a>(
+        &'a self,
+        wish: &'a Wish<'a>,
+        on_ledger_failure: OnLedgerFailure,
+    ) -> BoxFuture<'a, Result<Option<Reservation>, Denied>> {
+        Box::pin(async move {
+            let catalogue = self.catalogue.load();
+            match self.book.draw(wish, &catalogue, &self.clock).await {
+                // What is known here is what there is to go by.
+                Err(Denied::CutOff) if on_ledger_failure == OnLedgerFailure::Forward => {
+                    self.book.admit(wish, &catalogue, self.clock.now()).map_err(Denied::Exceeded)
+                }
+                drawn => drawn,
+            }
+        })
     }
 
     fn on_ledger_failure(&self, call: &AdmissionSubject<'_>) -> Option<OnLedgerFailure> {
@@ -349,6 +397,7 @@ impl Parts<'_> {
     fn jobs(&self, digests: &Digests, post: &Post) -> Board {
         let housekeeping = Housekeeping {
             digests: digests.clone(),
+            retention: self.config.retention,
             store: self.store.clone(),
             readings: self.ledger.readings(),
             tally_keys: Arc::clone(&self.tally_keys),
@@ -396,7 +445,7 @@ impl Parts<'_> {
             guard: Arc::clone(&self.guard),
             keyring: Arc::clone(&self.keyring),
             recorder: self.recorder.clone(),
-            admission: Arc::new(Budgets { book, catalogue: self.catalogue.clone() }),
+            admission: Arc::new(Budgets { book, catalogue: self.catalogue.clone(), clock: self.clock.clone() }),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             tasks: self.tasks.clone(),
@@ -411,6 +460,7 @@ impl Parts<'_> {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             open: self.guard.is_open(),
+            webhooks: self.config.webhooks.keys().cloned().collect(),
             reload,
         }
     }
@@ -428,6 +478,7 @@ impl Parts<'_> {
             post: post.clone(),
             management_key: super::management_key(self.config),
             imports: Arc::new(Semaphore::new(api::IMPORTS_AT_ONCE)),
+            exports: Arc::new(Semaphore::new(api::EXPORTS_AT_ONCE)),
             replays: Arc::clone(replays),
             console: self.console.clone(),
             zone: self.config.time_zone,

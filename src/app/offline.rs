@@ -85,6 +85,7 @@ pub async fn changing_budgets<T>(
         clock: clock.clone(),
         entropy: entropy.clone(),
         open: true,
+        webhooks: config.webhooks.keys().cloned().collect(),
         reload: None,
     };
     running(opened, async |_| work(&definitions).await).await

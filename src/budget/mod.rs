@@ -2,25 +2,34 @@
 //!
 //! The ledger's writer publishes the standings after each commit, and with them which calls' costs they now hold, so that
 //! no cost is ever counted beside its estimate and none in between is missed; nobody else changes what is spent. Admission
-//! checks and reserves under one lock, over all budgets that a call may count in. Nothing here opens the database or
-//! writes.
+//! checks and reserves under one lock, over all budgets that a call may count in, and waits for nothing. Where several
+//! daemons share a database, each admits from its share of what is left, which a task of its own draws ([`keeper`], [`sharing`]).
 
 mod asker;
+mod grants;
 mod index;
+pub mod keeper;
 mod recent;
 mod reserve;
+pub mod sharing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
 
 use self::asker::Asker;
 pub use self::asker::CallChange;
+use self::grants::Grants;
 use self::index::Index;
 use self::recent::{Costs, Recent};
 use self::reserve::Place;
 pub use self::reserve::{Hold, Reserved, Reserves, WHOLE};
+pub use self::sharing::Denied;
+use self::sharing::{Lacking, Turn};
 use crate::domain::budget::{Budget, BudgetName, MAX_VALUES, OTHER, OnLedgerFailure, WhenExceeded};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::estimate::{self, Size};
@@ -74,6 +83,11 @@ impl Standing {
     /// When the window that holds `now` began.
     fn start_at(&self, now: Timestamp) -> Timestamp {
         self.window.end.filter(|_| self.is_over(now)).unwrap_or(self.window.start)
+    }
+
+    /// When the window that holds `now` ends.
+    fn end_at(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.is_over(now) { self.budget.window_at(now).end } else { self.window.end }
     }
 
     /// When it begins anew: at its window's end, or when enough has left a rolling one.
@@ -141,6 +155,22 @@ pub struct Exceeded {
     /// When its window ends (a rolling one: when enough has left it), as RFC 3339 in the budget's zone; `None`: never, or
     /// when calls under way turn out to cost less.
     pub resets_at: Option<String>,
+}
+
+impl Exceeded {
+    /// It does not fit into this account, of which the limit, what is spent and what is held back are `stands`.
+    fn of(standing: &Standing, value: &str, stands: (Money, Total, Total), estimate: Money) -> Self {
+        let (limit, spent, reserved) = stands;
+        Self {
+            budget: standing.budget.name.to_string(),
+            value: (*value != *WHOLE).then(|| value.to_owned()),
+            limit: limit.into(),
+            spent,
+            reserved,
+            estimate,
+            resets_at: standing.resets_at().map(|at| zone::to_rfc3339(standing.budget.zone, at)),
+        }
+    }
 }
 
 /// What is held back for a call that may be sent. Let go when it is dropped, unless [`Reservation::keep`] is called.
@@ -234,6 +264,8 @@ struct State {
     /// What the last calls of each budget cost.
     costs: Vec<Costs>,
     recent: Recent,
+    /// This daemon's shares; `None`: it is the only one, and admits from all that is left.
+    grants: Option<Grants>,
 }
 
 /// The standings of all budgets, and what is held back of each.
@@ -241,6 +273,13 @@ struct State {
 pub struct Book {
     board: ArcSwap<Board>,
     state: Mutex<State>,
+    /// Wakes who draws shares.
+    asked: Notify,
+    /// The last round that ended.
+    rounds: watch::Sender<u64>,
+    /// Whether it has shares, so that asking takes no lock.
+    shared: AtomicBool,
+    turn: tokio::sync::Mutex<Turn>,
 }
 
 impl Book {
@@ -254,6 +293,49 @@ impl Book {
         catalogue: &Catalogue,
         now: Timestamp,
     ) -> Result<Option<Reservation>, Box<Exceeded>> {
+        self.take(wish, catalogue, now, |state, _, places, estimate| match state.refusing(estimate, places, now) {
+            Some(refusing) => Err(Box::new(refusing)),
+            None => Ok(()),
+        })
+    }
+
+    /// As [`Book::admit`], from this daemon's share of what is left where it has one; what does not fit into that is
+    /// [`Denied::Lacking`].
+    pub fn admit_from_share(
+        self: &Arc<Self>,
+        wish: &Wish<'_>,
+        catalogue: &Catalogue,
+        now: Timestamp,
+        elapsed: Duration,
+    ) -> Result<Option<Reservation>, Denied> {
+        if self.shared.load(Ordering::Relaxed) {
+            return self.take_from_share(wish, catalogue, now, elapsed).map_err(|_| Denied::Lacking);
+        }
+        self.admit(wish, catalogue, now).map_err(Denied::Exceeded)
+    }
+
+    fn take_from_share(
+        self: &Arc<Self>,
+        wish: &Wish<'_>,
+        catalogue: &Catalogue,
+        now: Timestamp,
+        elapsed: Duration,
+    ) -> Result<Option<Reservation>, Lacking> {
+        self.take(wish, catalogue, now, |state, board, places, estimate| {
+            let lacks = |place: &&Place| state.lacks(place, estimate, now, elapsed);
+            let lacking: Vec<Place> = places.iter().filter(lacks).cloned().collect();
+            if lacking.is_empty() { Ok(()) } else { Err(Lacking { board: board.number, places: lacking, estimate }) }
+        })
+    }
+
+    /// Holds back what a call may cost if `judge` lets it.
+    fn take<E>(
+        self: &Arc<Self>,
+        wish: &Wish<'_>,
+        catalogue: &Catalogue,
+        now: Timestamp,
+        judge: impl Fn(&State, &Board, &[Place], Money) -> Result<(), E>,
+    ) -> Result<Option<Reservation>, E> {
         let Wish { call_id, subject, size } = wish;
         loop {
             let board = self.board.load();
@@ -271,10 +353,10 @@ impl Book {
             }
             resolve(&state.budgets, &mut places);
             let Some(estimate) = state.estimate(listed, &asker, &places) else { return Ok(None) };
-            if let Some(refusing) = state.refusing(estimate, &places, now) {
-                return Err(Box::new(refusing));
+            judge(&state, &board, &places, estimate)?;
+            if state.hold(*call_id, Hold { estimate, at: None }, places, asker, false) {
+                self.asked.notify_one();
             }
-            state.hold(*call_id, Hold { estimate, at: None }, places, asker);
             return Ok(Some(Reservation { book: Some(Arc::clone(self)), call_id: *call_id, estimate }));
         }
     }
@@ -316,6 +398,7 @@ impl Book {
         for change in calls {
             state.change(&board, change);
         }
+        state.look_at_shares();
     }
 
     /// Where every account stands, with its value ([`WHOLE`] for that of a whole budget), and what is held back of it.
@@ -398,26 +481,53 @@ impl State {
         });
         let (standing, value, reserved) =
             room.max_by_key(|(standing, ..)| standing.resets_at().map_or(i64::MAX, Timestamp::millis))?;
-        Some(Exceeded {
-            budget: standing.budget.name.to_string(),
-            value: (**value != *WHOLE).then(|| value.to_string()),
-            limit: standing.limit_at(now).into(),
-            spent: standing.spent_at(now),
-            reserved,
-            estimate,
-            resets_at: standing.resets_at().map(|at| zone::to_rfc3339(standing.budget.zone, at)),
-        })
+        let stands = (standing.limit_at(now), standing.spent_at(now), reserved);
+        Some(Exceeded::of(standing, value, stands, estimate))
     }
 
-    fn hold(&mut self, call: CallId, hold: Hold, places: Vec<Place>, asker: Asker) {
+    /// Whether this daemon's share of an account has no room for a call of this estimate.
+    fn lacks(&self, place: &Place, estimate: Money, now: Timestamp, elapsed: Duration) -> bool {
+        let standing = self.budgets[place.0].standing(&place.1);
+        let share = self.grants.as_ref().and_then(|grants| grants.shares.get(place));
+        !standing.paused && !share.is_some_and(|share| share.fits(estimate.into(), standing.start_at(now), elapsed))
+    }
+
+    /// A share that is more than what is left, as far as that is known here, is to be measured before the next call.
+    fn look_at_shares(&mut self) {
+        let Some(grants) = &mut self.grants else { return };
+        for ((budget, value), share) in grants.shares.iter_mut().filter(|(_, share)| share.idle() > Total::ZERO) {
+            let Some(accounts) = self.budgets.get(*budget) else { continue };
+            let standing = accounts.standing(value);
+            let reserved = self.reserves.since(*budget, value, standing.window.start);
+            share.stale |= standing.spent + reserved + share.idle() > standing.limit.into();
+        }
+    }
+
+    /// Holds back what a call may cost; `written`: a row says so. Returns whether a share is soon used up by it.
+    fn hold(&mut self, call: CallId, hold: Hold, places: Vec<Place>, asker: Asker, written: bool) -> bool {
         self.let_go(call);
         self.reserves.add(&places, &hold);
-        self.held.insert(call, Held { hold, places, asker, written: false });
+        let grants = self.grants.as_mut().filter(|_| !written);
+        let short = grants.is_some_and(|grants| grants.hold(&places, hold.estimate.into()));
+        self.held.insert(call, Held { hold, places, asker, written });
+        short
     }
 
     fn let_go(&mut self, call: CallId) {
         if let Some(held) = self.held.remove(&call) {
             self.reserves.take(&held.places, &held.hold);
+            if let Some(grants) = self.grants.as_mut().filter(|_| !held.written) {
+                grants.release(&held.places, held.hold.estimate.into());
+            }
+        }
+    }
+
+    /// A row tells of the call from now on, so that its part of the share is no longer needed.
+    fn note_written(&mut self, call: CallId) {
+        let Some(held) = self.held.get_mut(&call).filter(|held| !held.written) else { return };
+        held.written = true;
+        if let Some(grants) = &mut self.grants {
+            grants.written(&held.places, held.hold.estimate.into());
         }
     }
 
@@ -431,20 +541,18 @@ impl State {
                 self.costs[budget].add(cost);
             }
         }
+        self.note_written(change.call_id);
         match (change.held, self.held.get_mut(&change.call_id)) {
             (None, _) => self.let_go(change.call_id),
             (Some(hold), Some(known)) => {
                 self.reserves.take(&known.places, &known.hold);
-                (known.hold, known.written) = (hold, true);
+                known.hold = hold;
                 self.reserves.add(&known.places, &known.hold);
             }
             (Some(hold), None) => {
                 let mut places = board.places(&change.asker.subject());
                 resolve(&self.budgets, &mut places);
-                self.hold(change.call_id, hold, places, change.asker.clone());
-                if let Some(held) = self.held.get_mut(&change.call_id) {
-                    held.written = true;
-                }
+                self.hold(change.call_id, hold, places, change.asker.clone(), true);
             }
         }
     }
@@ -472,10 +580,19 @@ impl State {
         self.costs = new.budgets.iter().map(|budget| costs.remove(&budget.name).unwrap_or_default()).collect();
         self.board = new.number;
         self.reserves = Reserves::of(new.budgets.len());
+        if let Some(grants) = &mut self.grants {
+            let places: BTreeMap<&BudgetName, usize> =
+                new.budgets.iter().enumerate().map(|(place, budget)| (&budget.name, place)).collect();
+            let name = |place: usize| old.budgets.get(place).map(|budget| &budget.name);
+            grants.move_to(|(place, value)| Some((*places.get(name(*place)?)?, Arc::clone(value))));
+        }
         for held in self.held.values_mut() {
             held.places = new.places(&held.asker.subject());
             resolve(&self.budgets, &mut held.places);
             self.reserves.add(&held.places, &held.hold);
+            if let Some(grants) = self.grants.as_mut().filter(|_| !held.written) {
+                grants.hold(&held.places, held.hold.estimate.into());
+            }
         }
     }
 }

@@ -84,6 +84,11 @@ impl Recorder {
         }
     }
 
+    /// It was decided, in so long, whether a call may go.
+    pub fn admitted(&self, took: std::time::Duration) {
+        self.0.metrics.call_admitted(took);
+    }
+
     /// The request is about to go upstream. Its call is under way until its outcome. False when the journal does not take
     /// it: then the ledger never hears of the call.
     pub fn sent(&self, sent: Sent) -> bool {
@@ -99,6 +104,7 @@ impl Recorder {
     /// The call is over.
     pub fn outcome(&self, outcome: Outcome) -> Written {
         self.0.metrics.calls_in_flight.dec();
+        self.0.metrics.call_over(&outcome);
         let call_id = outcome.call_id;
         self.append_synced(&Observation::Outcome(Box::new(outcome)), Some(call_id))
     }

@@ -17,7 +17,7 @@ use crate::domain::budget::change::{Actor, Door};
 use crate::domain::budget::{BudgetName, BudgetSpec, Origin};
 use crate::report::output::{self, Format};
 use crate::report::replay;
-use crate::web::api::{BudgetsPage, MAX_BUDGETS_PAGE};
+use crate::web::api::{BudgetsPage, MAX_PAGE};
 
 /// Budgets: listed, made, changed and removed.
 #[derive(Debug, Args)]
@@ -410,7 +410,7 @@ impl Replay {
         let mut out = std::io::stdout().lock();
         match self.format {
             Format::Json => {
-                serde_json::to_writer_pretty(&mut out, &replay::as_json(&course))?;
+                serde_json::to_writer_pretty(&mut out, &replay::told(&course))?;
                 writeln!(out)?;
             }
             Format::Csv => output::write(&replay::windows(&course), self.format, &mut out)?,
@@ -430,7 +430,7 @@ impl Replay {
 /// All budgets, as the running daemon has them; `None` where none runs.
 async fn of_daemon(config: &Config) -> anyhow::Result<Option<Vec<Listed>>> {
     let mut rows: Vec<Listed> = Vec::new();
-    let mut path = format!("/tally/v1/budgets?limit={MAX_BUDGETS_PAGE}");
+    let mut path = format!("/tally/v1/budgets?limit={MAX_PAGE}");
     loop {
         let page = match daemon::ask(config, reqwest::Method::GET, &path, None).await? {
             Asked::Answered(answer) => understood::<BudgetsPage>(answer)?,
@@ -438,7 +438,7 @@ async fn of_daemon(config: &Config) -> anyhow::Result<Option<Vec<Listed>>> {
         };
         rows.extend(page.rows);
         let Some(next) = page.next else { return Ok(Some(rows)) };
-        path = format!("/tally/v1/budgets?limit={MAX_BUDGETS_PAGE}&after={next}");
+        path = format!("/tally/v1/budgets?limit={MAX_PAGE}&after={next}");
     }
 }
 

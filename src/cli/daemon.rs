@@ -23,6 +23,15 @@ pub(super) async fn open_read_only(config: &Config) -> anyhow::Result<Store> {
     Ok(Store::open_read_only(&StoreOptions::new(config.database.url())).await?)
 }
 
+/// Where this machine reaches the daemon.
+pub(super) fn reachable(config: &Config) -> SocketAddr {
+    let mut address = config.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}
+
 /// What came of asking the daemon.
 pub(super) enum Asked {
     /// It answered.
@@ -63,11 +72,7 @@ impl<'a> Daemon<'a> {
             .no_proxy()
             .timeout(timeout)
             .build()?;
-        let mut address = config.listen;
-        if address.ip().is_unspecified() {
-            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        Ok(Self { client, address, config })
+        Ok(Self { client, address: reachable(config), config })
     }
 
     /// Asks at `path`; `body` is its type and its bytes.

@@ -82,8 +82,7 @@ impl Sink<'_> {
                 }
             }
             Self::Here { ledger, teller } => {
-                let teller = teller.clone();
-                let parsed = tokio::task::spawn_blocking(move || teller.read(kind, &text)).await??;
+                let parsed = teller.clone().read_aside(kind, text).await?;
                 Ok(import::write(ledger, parsed).await?)
             }
         }
@@ -109,6 +108,7 @@ impl Import {
         if let Asked::Answered(_) =
             daemon.ask(Method::POST, PATH, Some((Kind::Lines.content_type(), bytes::Bytes::new()))).await?
         {
+            import::stand_back();
             return self.import(&config, clock, since, &Sink::Daemon(daemon)).await;
         }
         let entropy = &surroundings.entropy;

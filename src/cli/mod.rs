@@ -6,10 +6,12 @@ mod budget;
 mod check;
 mod daemon;
 mod demo;
+mod export;
 mod import;
 mod key;
 mod record;
 mod report;
+mod screen;
 mod serve;
 mod sql;
 mod streaming;
@@ -76,6 +78,8 @@ enum Command {
     Key(key::Key),
     /// Show spend as a table
     Report(report::Report),
+    /// Take completions away as CSV, NDJSON, Parquet or FOCUS
+    Export(export::Export),
     /// Ask the ledger in SQL, read-only
     Sql(sql::Sql),
     /// One query, for a daemon that asks on standard input
@@ -165,6 +169,7 @@ fn execute(command: Command, flags: Flags) -> Outcome {
             Command::Reload => budget::reload(surroundings).await,
             Command::Key(key) => key.run(surroundings).await,
             Command::Report(report) => report.run(surroundings).await,
+            Command::Export(export) => export.run(surroundings).await,
             Command::Sql(sql) => sql.run(surroundings).await,
             Command::SqlWorker => sql::work(),
             Command::Check(check) => check.run(surroundings).await,

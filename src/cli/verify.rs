@@ -31,7 +31,7 @@ pub(super) async fn run(surroundings: Surroundings) -> Outcome {
         out,
         "{verdict}: {}, {}, {}; the snapshot was held for {} ms",
         counted(found.rows, "row"),
-        counted(found.buckets, "roll-up bucket"),
+        counted(found.cells, "roll-up"),
         counted(found.counters, "budget counter"),
         found.held.as_millis()
     )?;

@@ -101,7 +101,7 @@ impl Entry<'_, '_> {
         let rollover = self.switch(table, "rollover");
         let limit_usd = self.limit(element, table);
         let alert_at = self.list(table, "alert_at", str::parse);
-        let notify = self.list(table, "notify", parse_recipient);
+        let notify = self.recipients(table);
         let when_exceeded = self.optional(table, "when_exceeded", str::parse);
         let on_ledger_failure = self.optional(table, "on_ledger_failure", str::parse);
         known?;
@@ -222,6 +222,12 @@ impl Entry<'_, '_> {
         }
     }
 
+    /// Those of `notify`.
+    pub(super) fn recipients(&mut self, table: &Table) -> Read<Option<Vec<String>>> {
+        let webhooks = self.reader.webhooks();
+        self.list(table, "notify", |text| parse_recipient(text, &webhooks))
+    }
+
     pub(super) fn list<T, E: Display>(
         &mut self,
         table: &Table,
@@ -289,9 +295,11 @@ impl Entry<'_, '_> {
     }
 }
 
-/// One entry of `notify`.
-pub(super) fn parse_recipient(text: &str) -> Result<String, BudgetError> {
-    recipient::check(text).map(|()| text.to_owned())
+/// One entry of `notify`, where these webhooks are configured.
+pub(super) fn parse_recipient(text: &str, webhooks: &[String]) -> Result<String, BudgetError> {
+    recipient::check(text)?;
+    recipient::check_configured(text, webhooks)?;
+    Ok(text.to_owned())
 }
 
 /// What a required field looks like, for messages.

@@ -20,6 +20,7 @@ mod openrouter;
 mod quantity;
 mod reader;
 mod reports;
+mod retention;
 mod secret;
 mod settle;
 mod smtp;
@@ -46,6 +47,7 @@ pub use layers::EXAMPLE;
 pub use ledger::Ledger;
 pub use log::{Log, LogFormat};
 pub use openrouter::{BASE_PATH, DEFAULT_KEY_NAME, KEY_PREFIX, OpenRouter};
+pub use retention::Retention;
 pub use secret::SecretUrl;
 pub use settle::Settle;
 pub use smtp::Smtp;
@@ -101,6 +103,8 @@ pub struct Config {
     pub sql: Sql,
     /// How mails leave.
     pub smtp: Smtp,
+    /// How long what is kept.
+    pub retention: Retention,
     /// The webhooks, by the names that `notify` calls them by.
     pub webhooks: BTreeMap<String, Webhook>,
     /// Where people find the pages.
@@ -195,34 +199,15 @@ impl Config {
         budgets.chain(reports).chain(spikes)
     }
 
-    /// The webhooks that somebody is told by, whether they are configured or not.
-    pub fn told_webhooks(&self) -> impl Iterator<Item = &str> {
-        self.telling().flat_map(|(_, notify)| notify).filter_map(|one| recipient::webhook(one))
-    }
-
-    /// The warnings that budgets and reports would tell people, and that there is nothing to tell them by.
-    fn unsendable(&self) -> Vec<String> {
-        let telling: Vec<_> = self.telling().collect();
-        let mut warnings = Vec::new();
-        let mailing: Vec<&str> = telling
-            .iter()
-            .filter(|(_, notify)| notify.iter().any(|one| recipient::webhook(one).is_none()))
-            .map(|(name, _)| *name)
-            .collect();
-        if self.smtp.url.is_none() && !mailing.is_empty() {
+    /// The warning that budgets and reports would mail people, and that there is no server to do it by.
+    fn unsendable(&self) -> Option<String> {
+        let mails = |notify: &Vec<String>| notify.iter().any(|one| recipient::webhook(one).is_none());
+        let mailing: Vec<&str> = self.telling().filter(|(_, notify)| mails(notify)).map(|(name, _)| name).collect();
+        let waits = self.smtp.url.is_none() && !mailing.is_empty();
+        waits.then(|| {
             let names = mailing.join(", ");
-            warnings.push(format!("smtp.url (SMTP_URL) is not set: the mails of {names} wait in the outbox"));
-        }
-        for (name, notify) in telling {
-            for webhook in notify.iter().filter_map(|one| recipient::webhook(one)) {
-                if !self.webhooks.contains_key(webhook) {
-                    warnings.push(format!(
-                        "{name} tells webhook:{webhook} and there is no [webhooks.{webhook}]: what it is told waits in the outbox"
-                    ));
-                }
-            }
-        }
-        warnings
+            format!("smtp.url (SMTP_URL) is not set: the mails of {names} wait in the outbox")
+        })
     }
 
     /// The warning that a proxy may stand before a listener that spends for whoever brings no key.
@@ -261,6 +246,7 @@ impl Config {
         let smtp = Smtp::read(reader);
         let dashboard = Dashboard::read(reader);
         let log = Log::read(reader);
+        let retention = Retention::read(reader);
         let webhooks = webhooks::read(reader);
         let budgets = time_zone.and_then(|zone| budgets::read(reader, zone));
         let reports = time_zone.and_then(|zone| reports::read(reader, zone));
@@ -283,6 +269,7 @@ impl Config {
             smtp: smtp?,
             dashboard: dashboard?,
             log: log?,
+            retention: retention?,
             webhooks: webhooks?,
             budgets: budgets?,
             reports: reports?,

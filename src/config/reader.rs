@@ -226,6 +226,11 @@ impl<'a> Reader<'a> {
         names.map(|name| (name.clone(), format!("{section}.{name}"))).collect()
     }
 
+    /// The names of the webhooks, whatever is wrong with them.
+    pub(super) fn webhooks(&self) -> Vec<String> {
+        self.layers.named("webhooks")
+    }
+
     /// What stands at `key` as it was written.
     pub(super) fn written(&self, key: &str) -> Option<&'a Value> {
         self.layers.get(key)

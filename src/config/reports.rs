@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 
-use super::budgets::{Entry, parse_recipient};
+use super::budgets::Entry;
 use super::document::{Kind, Value};
 use super::error::Origin;
 use super::reader::{Noted, Read, Reader};
@@ -57,7 +57,7 @@ fn read_one(mut entry: Entry<'_, '_>, element: &Value, default_zone: Tz) -> Read
     let zone = entry.optional(table, "time_zone", zone::parse);
     let in_zone = zone.as_ref().ok().copied().flatten().unwrap_or(default_zone);
     let schedule = entry.optional(table, "schedule", |text| Schedule::parse(text, in_zone));
-    let notify = entry.list(table, "notify", parse_recipient);
+    let notify = entry.recipients(table);
     known?;
     zone?;
     let (name, schedule, notify) = (name?, schedule?, notify?.unwrap_or_default());

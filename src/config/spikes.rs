@@ -1,8 +1,8 @@
 //! `[spikes]`: when spend is called unusual, without any budget.
 
+use super::budgets::parse_recipient;
 use super::reader::{Read, Reader};
 use crate::domain::budget::parse_limit;
-use crate::domain::recipient;
 use crate::domain::spike::{Rule, Sensitivity};
 
 /// The settings of `[spikes]`.
@@ -19,7 +19,8 @@ pub struct Spikes {
 impl Spikes {
     pub(super) fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let words = [("low", Sensitivity::Low), ("normal", Sensitivity::Normal), ("high", Sensitivity::High)];
-        let mut notify = reader.list("spikes.notify", |text| recipient::check(text).map(|()| text.to_owned()))?;
+        let webhooks = reader.webhooks();
+        let mut notify = reader.list("spikes.notify", |text| parse_recipient(text, &webhooks))?;
         notify.sort();
         notify.dedup();
         Ok(Self {

@@ -1,6 +1,7 @@
 //! Budgets, what became of them and what they told, as the API and the shell list them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::budget::Budget;
 use crate::domain::forecast::{NoForecast, Outlook};
@@ -12,7 +13,7 @@ use crate::store::alerts::PastAlert;
 use crate::store::budget_changes::Numbered;
 
 /// An override as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OverrideRow {
     /// The limit while it holds, in dollars.
     pub limit_usd: String,
@@ -25,7 +26,8 @@ pub struct OverrideRow {
 }
 
 /// A budget and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BudgetListed)]
 pub struct Listed {
     /// The definition, in the words of the configuration; its `limit_usd` is the budget's own limit.
     #[serde(flatten)]
@@ -72,7 +74,7 @@ pub struct Listed {
 }
 
 /// Where a budget is heading, with what `budget_forecast` shows of it; all but the reason are `None` without a forecast.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ForecastRow {
     /// From when: the start of a 15-minute step.
     pub as_of: Option<String>,
@@ -271,7 +273,7 @@ pub fn short_table(budgets: &[Listed]) -> Table {
 }
 
 /// An entry of the audit trail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeRow {
     /// Its number; higher for later ones.
     pub change_id: i64,
@@ -355,7 +357,7 @@ pub fn changes_table(rows: &[ChangeRow]) -> Table {
 }
 
 /// A crossing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AlertRow {
     /// Ours, unique.
     pub alert_id: String,

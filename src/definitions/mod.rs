@@ -19,6 +19,7 @@ use crate::clock::{Clock, Entropy};
 use crate::domain::budget::change::{Actor, Change, Door};
 use crate::domain::budget::terms::{parse_reason, parse_top_up};
 use crate::domain::budget::{Budget, BudgetError, BudgetName, BudgetSpec, Origin, parse_limit};
+use crate::domain::recipient;
 use crate::ledger::{ChangeError, Changed, Ledger};
 use crate::report::standing;
 use crate::store::{Store, StoreError};
@@ -72,6 +73,8 @@ pub struct Definitions {
     pub entropy: Entropy,
     /// Whether pages and API are open to whoever reaches them: no admin token is set.
     pub open: bool,
+    /// The webhooks that are configured, by name.
+    pub webhooks: std::sync::Arc<[String]>,
     /// The configuration to be read anew; `None`: there is none (the demo).
     pub reload: Option<std::sync::Arc<Reload>>,
 }
@@ -116,6 +119,7 @@ impl Definitions {
     /// Makes a budget of our own, or another one of it. Says what changed, which may be nothing.
     pub async fn set(&self, spec: BudgetSpec, by: Actor) -> Result<Changed, DefinitionError> {
         let budget = spec.into_budget(Origin::Own, self.zone)?;
+        budget.notify.iter().try_for_each(|one| recipient::check_configured(one, &self.webhooks))?;
         self.change(Change::Set(Box::new(budget)), by).await
     }
 

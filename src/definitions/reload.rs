@@ -1,6 +1,7 @@
 //! The configuration read anew while the daemon runs: its budgets hold from then on, or none of it does.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::config::{Config, ConfigError, Loaded, Sources, Written};
 use crate::domain::budget::Budget;
@@ -28,7 +29,7 @@ pub struct Reload {
 }
 
 /// Budgets that a reload changed, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangedBudgets {
     /// In force from now on.
     pub made: Vec<String>,
@@ -39,7 +40,7 @@ pub struct ChangedBudgets {
 }
 
 /// What a reload did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// The file; `None`: there is none.
     pub file: Option<String>,

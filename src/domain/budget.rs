@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::money::{Money, Total};
 use super::recipient;
@@ -80,6 +81,11 @@ pub enum BudgetError {
         "notify: \"{0}\" is not a mail address; write name@example.com, or webhook:NAME for a webhook of [webhooks.NAME]"
     )]
     Address(String),
+    /// The webhook of this name is not configured.
+    #[error(
+        "notify: there is no [webhooks.{0}] in the configuration; write it there first, or correct \"webhook:{0}\""
+    )]
+    NoSuchWebhook(String),
     /// The same address stands twice.
     #[error("notify names \"{0}\" twice; remove one")]
     AddressTwice(String),
@@ -138,7 +144,7 @@ impl BudgetError {
             | Self::ThresholdTwice(_)
             | Self::ForecastWithoutEnd(..)
             | Self::TooManyThresholds => "alert_at",
-            Self::Address(_) | Self::AddressTwice(_) | Self::TooManyAddresses => "notify",
+            Self::Address(_) | Self::NoSuchWebhook(_) | Self::AddressTwice(_) | Self::TooManyAddresses => "notify",
             Self::Each(_) | Self::EachRollsOver | Self::EachForecast(_) => "each",
             Self::WhenExceeded(_) => "when_exceeded",
             Self::OnLedgerFailure(_) => "on_ledger_failure",
@@ -153,8 +159,9 @@ impl BudgetError {
 }
 
 /// A budget's name, unique among those in force: `[a-z0-9][a-z0-9._-]{0,63}`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
 pub struct BudgetName(String);
 
 impl BudgetName {
@@ -195,7 +202,7 @@ impl fmt::Display for BudgetName {
 }
 
 /// Who owns a budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The configuration file: read-only elsewhere.
@@ -215,8 +222,9 @@ impl Origin {
 }
 
 /// What happens to calls once the limit is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(rename_all = "lowercase")]
 pub enum WhenExceeded {
     /// They go on; people are told.
     #[default]
@@ -260,8 +268,9 @@ impl From<WhenExceeded> for String {
 }
 
 /// What becomes of new calls when the journal is full or can not be written; the later one is the stricter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(rename_all = "lowercase")]
 pub enum OnLedgerFailure {
     /// They pass, uncounted; pages and metrics say how many.
     Forward,
@@ -304,7 +313,7 @@ impl From<OnLedgerFailure> for String {
 }
 
 /// A budget in force, checked. As JSON it is what the store keeps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Budget {
     /// Its name.
     pub name: BudgetName,
@@ -314,25 +323,32 @@ pub struct Budget {
     pub scope: Scope,
     /// The field each of whose values has the whole limit to itself; `None`: all calls share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "tag.team")]
     pub each: Option<Each>,
     /// How long it counts before it begins anew.
+    #[schema(value_type = String, pattern = "^(hour|day|week|month|quarter|year|total|rolling (24h|7d|30d))$", example = "month")]
     pub window: WindowKind,
     /// The zone of its calendar.
     #[serde(rename = "time_zone", with = "zone")]
+    #[schema(value_type = String, example = "Europe/Berlin")]
     pub zone: Tz,
     /// Where its weeks begin; looked at by `week` alone.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schema(value_type = String, example = "monday")]
     pub week_starts: WeekStart,
     /// Where its months begin; looked at by `month` alone.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schema(value_type = i64, minimum = 1, maximum = 31)]
     pub billing_day: BillingDay,
     /// Whether what a window leaves unspent is added to the limit of the next one, and of that one alone.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rollover: bool,
     /// The most that shall be spent in one window.
     #[serde(rename = "limit_usd", with = "limit")]
+    #[schema(value_type = String, example = "500.00")]
     pub limit: Money,
     /// Where it speaks up, lowest first as far as the limit tells.
+    #[schema(value_type = Vec<String>)]
     pub alert_at: Vec<Threshold>,
     /// Whom it tells ([`recipient`]); may be nobody.
     pub notify: Vec<String>,
@@ -373,36 +389,44 @@ impl Budget {
 }
 
 /// A budget as people write it in the file, on a form or to the API.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetSpec {
-    /// Its name.
+    /// Its name; in a request's body it may be left out, as the path names it.
+    #[schema(required = false)]
     pub name: BudgetName,
     /// Which calls it counts; all, when left out.
     #[serde(default)]
     pub scope: Scope,
     /// The field each of whose values has the whole limit to itself; `None`: all calls share it.
     #[serde(default)]
+    #[schema(value_type = Option<String>, example = "tag.team")]
     pub each: Option<Each>,
-    /// How long it counts.
+    /// How long it counts: hour, day, week, month, quarter, year, total, rolling 24h, rolling 7d or rolling 30d.
+    #[schema(value_type = String, pattern = "^(hour|day|week|month|quarter|year|total|rolling (24h|7d|30d))$", example = "month")]
     pub window: WindowKind,
     /// Its zone; `None`: the daemon's `time_zone`.
     #[serde(default, deserialize_with = "optional_zone")]
+    #[schema(value_type = String, required = false, example = "Europe/Berlin")]
     pub time_zone: Option<Tz>,
     /// Where its weeks begin; `None`: on Monday. Refused for other windows than `week`.
     #[serde(default)]
+    #[schema(value_type = Option<String>, example = "monday")]
     pub week_starts: Option<WeekStart>,
     /// Where its months begin; `None`: with their first day. Refused for other windows than `month`.
     #[serde(default)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 31)]
     pub billing_day: Option<BillingDay>,
     /// Whether what a window leaves unspent is added to the next one's limit. Refused for windows that do not begin anew.
     #[serde(default)]
     pub rollover: bool,
-    /// The limit.
+    /// The limit: a string such as "500.00", or whole dollars.
     #[serde(with = "limit")]
+    #[schema(value_type = String, pattern = r"^[0-9]{1,6}(\.[0-9]{1,12})?$", example = "500.00")]
     pub limit_usd: Money,
     /// Where it speaks up; [`Threshold::DEFAULT`] when left out, never when the list is empty.
     #[serde(default = "default_thresholds")]
+    #[schema(value_type = Vec<String>, max_items = 20, example = json!(["80%", "$120.00", "forecast 100%"]))]
     pub alert_at: Vec<Threshold>,
     /// Whom it tells: mail addresses, and `webhook:NAME`.
     #[serde(default)]

@@ -77,9 +77,12 @@ impl CapturedBy {
         }
     }
 
+    /// All, the strongest first.
+    pub const ALL: [Self; 4] = [Self::Gateway, Self::Record, Self::Broadcast, Self::Import];
+
     /// Reads the column.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Gateway, Self::Record, Self::Broadcast, Self::Import].into_iter().find(|by| by.as_str() == text)
+        Self::ALL.into_iter().find(|by| by.as_str() == text)
     }
 }
 

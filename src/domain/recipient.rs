@@ -17,6 +17,14 @@ pub fn check(text: &str) -> Result<(), BudgetError> {
     if known { Ok(()) } else { Err(BudgetError::Address(text.to_owned())) }
 }
 
+/// Checks that a recipient is no webhook, or one of these names.
+pub fn check_configured(recipient: &str, webhooks: &[String]) -> Result<(), BudgetError> {
+    match webhook(recipient) {
+        Some(name) if !webhooks.iter().any(|known| known == name) => Err(BudgetError::NoSuchWebhook(name.to_owned())),
+        _ => Ok(()),
+    }
+}
+
 /// The webhook's name; `None` for a mail address.
 pub fn webhook(recipient: &str) -> Option<&str> {
     recipient.strip_prefix(WEBHOOK)

@@ -9,6 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use wildmatch::WildMatch;
 
 use super::attribution::{MAX_LABEL, MAX_TAGS};
@@ -112,29 +113,36 @@ impl fmt::Display for Glob {
 /// Which calls a budget counts: those for which every given field matches. Nothing given: all calls.
 ///
 /// A field that is given never matches a call that lacks it: `app = "*"` counts the calls that name any app.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
     /// The application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub app: Option<Glob>,
     /// The key's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub key: Option<Glob>,
     /// The end user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub user: Option<Glob>,
     /// The session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub session: Option<Glob>,
     /// The model that answered, without suffix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub model: Option<Glob>,
     /// The provider that answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub provider: Option<Glob>,
     /// Tags by name; written `tag.NAME`.
     #[serde(default, rename = "tag", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub tags: BTreeMap<String, Glob>,
 }
 

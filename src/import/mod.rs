@@ -12,6 +12,8 @@ pub mod pushed;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 pub use self::pieces::Kind;
 use crate::clock::{Clock, Entropy};
@@ -30,6 +32,9 @@ const LINE_FEED: csv::Terminator = csv::Terminator::Any(b'\n');
 /// Most names of unknown columns told.
 const MAX_UNKNOWN: usize = 32;
 
+/// How far the reading of imports stands back: a tenth of what a call through the gateway gets where both want the processor.
+const NICENESS: i32 = 10;
+
 /// What whoever imports is given.
 #[derive(Clone, Debug)]
 pub struct Teller {
@@ -42,8 +47,9 @@ pub struct Teller {
 }
 
 /// What became of a piece of text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = ImportSummary)]
 pub struct Summary {
     /// Generations that are new in the ledger.
     pub new: u64,
@@ -60,8 +66,9 @@ pub struct Summary {
 }
 
 /// Lines by what they hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = ImportCounts)]
 pub struct Counts {
     /// Lines of the log export.
     pub export_lines: u64,
@@ -74,7 +81,8 @@ pub struct Counts {
 }
 
 /// A line that was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ImportRejected)]
 pub struct Rejected {
     /// Its number in the text, from 1; of a line that is several, the first.
     pub line: u64,
@@ -88,6 +96,9 @@ pub enum ImportError {
     /// It is none of the forms that are read.
     #[error("{0}")]
     Form(String),
+    /// It could not be read; nothing is wrong with it.
+    #[error("the text could not be read: {0}; try again")]
+    Reading(String),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -140,7 +151,22 @@ impl Parsed {
 }
 
 impl Teller {
-    /// Reads a text; takes milliseconds for each thousand lines, so it is not for a thread that serves calls.
+    /// Reads a text of thousands of lines, which takes milliseconds, on a thread that stands back behind all that serve calls.
+    pub async fn read_aside(self, kind: Kind, text: impl AsRef<[u8]> + Send + 'static) -> Result<Parsed, ImportError> {
+        let (sender, parsed) = oneshot::channel();
+        // A thread of its own: one of the runtime's could not come forward again for the next who uses it.
+        std::thread::Builder::new()
+            .name("import-reader".to_owned())
+            .spawn(move || {
+                stand_back();
+                // Who asked may have gone.
+                let _ = sender.send(self.read(kind, text.as_ref()));
+            })
+            .map_err(|error| ImportError::Reading(error.to_string()))?;
+        parsed.await.map_err(|_| ImportError::Reading("its reader failed".to_owned()))?
+    }
+
+    /// Reads a text, on this thread.
     pub fn read(&self, kind: Kind, text: &[u8]) -> Result<Parsed, ImportError> {
         match kind {
             Kind::Export => self.read_export(text),
@@ -203,6 +229,14 @@ impl Teller {
         let name = name?;
         let fingerprint = self.keys.get(&name).cloned();
         Some(KeyRef { name, fingerprint })
+    }
+}
+
+/// Has this thread stand back behind those that serve calls, for good.
+pub fn stand_back() {
+    // Only Linux has it of one thread; elsewhere all of the process would stand back.
+    if cfg!(target_os = "linux") {
+        let _ = rustix::process::nice(NICENESS);
     }
 }
 

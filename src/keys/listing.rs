@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::TallyKeys;
 use crate::domain::table::{Cell, Table};
@@ -24,7 +25,8 @@ pub struct Listing {
 }
 
 /// A key as the API and the shell show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = TallyKey)]
 pub struct Listed {
     /// Its ID.
     pub id: String,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::KeysError;
 use crate::config::DEFAULT_KEY_NAME;
@@ -20,8 +21,9 @@ const MAX_DAYS: i64 = 36_525;
 const MAX_SHOWN: usize = 64;
 
 /// A key as it is asked for: body of `POST /tally/v1/keys`.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TallyKeyWanted)]
 pub struct Wanted {
     /// The application its calls are for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use super::Work;
 use super::fold::{Fold, Move, Verdict};
 use super::tracking::Tracker;
+use crate::budget::sharing::held;
 use crate::budget::{Book, CallChange};
 use crate::catalogue::Shelf;
 use crate::domain::alert::Cause;
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
+use crate::domain::money::Total;
 use crate::domain::observation::Observation;
 use crate::domain::rollup::Deltas;
 use crate::domain::time::Timestamp;
 use crate::journal::Position;
-use crate::store::calls::{CompletionFilter, Cursor};
+use crate::store::calls::CompletionFilter;
 use crate::store::progress::Drained;
 use crate::store::{self, Store, StoreError, Tx};
 
@@ -24,9 +26,6 @@ const CLOSE_AT_ONCE: u32 = 2_000;
 
 /// Rows of the past that calls are judged by after a start.
 const REMEMBERED: u32 = 2_000;
-
-/// Rows for which something is held back that are read at once.
-const HELD_PAGE: u32 = 2_000;
 
 /// Why a transaction did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +70,8 @@ pub struct Applied {
     pub alerts: usize,
     /// Rows that entered each state.
     pub entered: BTreeMap<CallState, u64>,
+    /// Costs that became known, and what of earlier ones was taken back.
+    pub spent: (Total, Total),
     /// What became of calls that something is or was held back for.
     calls: Vec<CallChange>,
     /// All calls that something is held back for, as other daemons left them; `None`: they did nothing.
@@ -326,6 +327,8 @@ impl Applier {
             .iter()
             .filter_map(|change| CallChange::of(change.before.as_deref(), change.after.as_deref()))
             .collect();
+        // The rows hold it back from now on, for every daemon.
+        store::grants::shrink(tx, &self.journal_id, &self.book.first_written(&calls)).await?;
         let reserves = self.book.reserves_after(&calls);
         let mut alerts = tracker.count(tx, moves, &reserves, cause, now).await.map_err(ApplyError::Budgets)?;
         alerts += tracker.look_ahead(tx, now).await.map_err(ApplyError::Budgets)?;
@@ -336,19 +339,21 @@ impl Applier {
                 *entered.entry(call.state).or_default() += 1;
             }
         }
-        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered, calls, held }))
+        let spent = spent(moves);
+        Ok((tracker, Applied { verdicts: Vec::new(), rows: rows.len(), alerts, entered, spent, calls, held }))
     }
 }
 
-/// What is held back for rows whose cost is to become known.
-async fn held(tx: &mut Tx) -> Result<Vec<CallChange>, StoreError> {
-    let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = store::calls::held(tx, cursor, HELD_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(all) };
-        cursor = Some(Cursor::after(last));
-        all.extend(page.iter().filter_map(CallChange::found));
-    }
+/// What the moved rows cost more than before, and less.
+fn spent(moves: &[Move]) -> (Total, Total) {
+    let cost = |call: Option<&Call>| {
+        let counted = call.filter(|call| call.state != CallState::Failed);
+        counted.and_then(Call::cost).map_or(Total::ZERO, Total::from)
+    };
+    moves.iter().fold((Total::ZERO, Total::ZERO), |(more, less), change| {
+        let by = cost(change.after.as_deref()) - cost(change.before.as_deref());
+        if by > Total::ZERO { (more + by, less) } else { (more, less - by) }
+    })
 }
 
 /// The rows that `work` may touch and that may already be in the database.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{Ledger, LedgerError, Verdict, Work};
 use crate::clock::{Clock, Entropy};
@@ -49,7 +50,8 @@ struct Named {
 }
 
 /// What became of the items.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RecordSummary)]
 pub struct Summary {
     /// New in the ledger.
     pub recorded: usize,
@@ -60,7 +62,7 @@ pub struct Summary {
 }
 
 /// An item that was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefusedItem {
     /// Its place in the request, from 0.
     pub index: usize,

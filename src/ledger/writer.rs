@@ -508,13 +508,19 @@ impl Writer {
         if self.applier.is_idle(&piece.work, end, now) {
             return Ok(Applied::default());
         }
+        let book = Arc::clone(&self.applier.book);
         loop {
+            // What becomes of shares is known to the book before anybody measures them.
+            let mut turn = book.turn().await;
             let tx = self.applier.begin().await?;
             if !self.applier.is_unsure() {
                 // It may have taken long to get here. Who is gone was told that nothing was recorded, and so it shall be.
                 piece.forget_gone(callers);
             }
-            match self.applier.apply(tx, &piece.work, end, now, replay).await {
+            let applied = self.applier.apply(tx, &piece.work, end, now, replay).await;
+            turn.is_unsure = self.applier.is_unsure();
+            drop(turn);
+            match applied {
                 Err(ApplyError::Behind) => {
                     let alerts = self.applier.follow(now).await?;
                     self.wake_for(alerts);
@@ -535,6 +541,8 @@ impl Writer {
         for (state, rows) in &applied.entered {
             self.options.metrics.recorded(*state, *rows);
         }
+        let (more, less) = applied.spent;
+        self.options.metrics.spent(more, less);
         let rows = before.rows + applied.rows as u64;
         self.health.store(Arc::new(Health {
             committed_at: Some(self.clock.now()),

@@ -262,6 +262,11 @@ impl Mistake {
 }
 
 impl Failures {
+    /// What the last line says.
+    pub fn closing(&self) -> String {
+        format!("{} errors, {} silent mistakes", self.error_calls, self.mistake_calls)
+    }
+
     /// As one table: errors, then silent mistakes.
     pub fn table(&self) -> Table {
         let text = |text: &Option<String>| Cell::from(text.as_deref());

@@ -50,6 +50,9 @@ pub const MAX_PAIRS: usize = 40;
 /// Longest value, in bytes; a label is shorter.
 const MAX_VALUE: usize = 2_000;
 
+/// Most characters of what was given that a message repeats.
+const MAX_SHOWN: usize = 60;
+
 /// Filters, each field once; an empty value stands for "names none".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters(Vec<(&'static str, String)>);
@@ -90,6 +93,30 @@ impl Filters {
             filters.set(field, value.to_owned());
         }
         filters
+    }
+
+    /// Reads pairs that must all be filters, as programs give them; says which is none, or has no value.
+    pub fn read_all(pairs: &[(String, String)]) -> Result<Self, String> {
+        let fields = FIELDS.map(|(field, _)| field);
+        if pairs.len() > MAX_PAIRS {
+            return Err(format!("at most {MAX_PAIRS} filters are read"));
+        }
+        for (name, value) in pairs {
+            let shown: String = value.chars().take(MAX_SHOWN).collect();
+            if name == NONE {
+                if !MAY_BE_ABSENT.contains(&value.trim()) {
+                    return Err(format!("none={shown}: rows can lack {}", MAY_BE_ABSENT.join(", ")));
+                }
+            } else if !fields.contains(&name.as_str()) {
+                let shown: String = name.chars().take(MAX_SHOWN).collect();
+                return Err(format!("\"{shown}\" is no filter; write {}, or none=FIELD", fields.join(", ")));
+            } else if value.trim().is_empty() {
+                return Err(format!("{name} has no value; leave it out, or ask for rows without one by none={name}"));
+            } else if value.len() > MAX_VALUE {
+                return Err(format!("{name} is longer than {MAX_VALUE} bytes"));
+            }
+        }
+        Ok(Self::read(pairs, &fields))
     }
 
     /// Narrows down to `value`, in place of any other of this field.

@@ -2,8 +2,10 @@
 
 pub mod attention;
 pub mod burn;
+pub mod completion;
 pub mod estimates;
 pub mod explore;
+pub mod export;
 pub mod failures;
 pub mod filters;
 pub mod format;
@@ -23,4 +25,5 @@ pub mod span;
 pub mod spend;
 pub mod standing;
 pub mod timeline;
+pub mod usage;
 pub mod words;

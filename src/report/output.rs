@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, ContentArrangement, presets};
+use comfy_table::{Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, presets};
 use serde_json::Value;
 
 use crate::domain::table::{Cell, Table};
@@ -28,7 +28,7 @@ pub enum Format {
 /// Writes `table` in `format`.
 pub fn write(table: &Table, format: Format, out: &mut impl Write) -> io::Result<()> {
     match format {
-        Format::Table => writeln!(out, "{}", text(table)),
+        Format::Table => writeln!(out, "{}", text(table, Look::default())),
         Format::Json => {
             serde_json::to_writer_pretty(&mut *out, &json(table))?;
             writeln!(out)
@@ -83,7 +83,7 @@ pub fn csv(table: &Table, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What the writer below said, with its kind: the library's own conversion forgets that.
-fn io_error(error: csv::Error) -> io::Error {
+pub fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
@@ -106,25 +106,54 @@ pub fn plain(cell: &Cell) -> String {
     }
 }
 
-fn text(table: &Table) -> comfy_table::Table {
+/// What a terminal can show; without one, nothing is coloured and nothing is broken into lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Whether heads and what is amiss stand out by colour.
+    pub colour: bool,
+    /// Characters in a line; `None`: as many as a row takes.
+    pub width: Option<u16>,
+}
+
+/// Columns of counts in which anything but 0 is worth a look, and their colours.
+const AMISS: [(&str, Color); 2] = [("failures", Color::Red), ("unknown", Color::Yellow)];
+
+/// A table as aligned text.
+pub fn text(table: &Table, look: Look) -> String {
     let mut out = comfy_table::Table::new();
     out.load_style(presets::NOTHING);
-    out.set_content_arrangement(ContentArrangement::Disabled);
-    out.set_header(&table.columns);
+    // What the library would find out of standard output is told it instead.
+    out.force_no_tty();
+    if look.colour {
+        out.enforce_styling();
+    }
+    out.set_content_arrangement(match look.width {
+        Some(_) => ContentArrangement::Dynamic,
+        None => ContentArrangement::Disabled,
+    });
+    if let Some(width) = look.width {
+        out.set_width(width);
+    }
+    out.set_header(table.columns.iter().map(|name| comfy_table::Cell::new(name).add_attribute(Attribute::Bold)));
     for row in &table.rows {
-        // Control characters in a label must not reach the terminal.
-        out.add_row(
-            row.iter().map(|cell| {
-                plain(cell).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>()
-            }),
-        );
+        out.add_row(row.iter().zip(&table.columns).map(|(cell, column)| {
+            // Control characters in a label must not reach the terminal.
+            let shown: String = plain(cell).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+            let colour = AMISS.iter().find(|(name, _)| name == column && !matches!(cell, Cell::Integer(0)));
+            let shown = comfy_table::Cell::new(shown);
+            colour.map_or(shown.clone(), |(_, colour)| shown.fg(*colour))
+        }));
     }
     for (index, column) in out.column_iter_mut().enumerate() {
         let numbers = table.rows.iter().any(|row| row[index].is_number());
         let text = table.rows.iter().any(|row| matches!(row[index], Cell::Text(_) | Cell::Boolean(_)));
         column.set_cell_alignment(if numbers && !text { CellAlignment::Right } else { CellAlignment::Left });
+        if numbers && !text {
+            // A number that is broken into lines is read as another one.
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
-    out
+    out.to_string()
 }
 
 #[cfg(test)]
@@ -168,6 +197,19 @@ mod tests {
     fn columns_of_one_name_are_all_in_json() {
         let names: Vec<String> = ["x", "x", "x_2", "x"].map(str::to_owned).into();
         assert_eq!(distinct(&names), ["x", "x_2", "x_2_2", "x_3"]);
+    }
+
+    #[test]
+    fn a_terminal_has_its_width_and_its_colours_and_nothing_else_has() {
+        let mut wide = table();
+        wide.columns[1] = "failures".to_owned();
+        wide.rows[0][0] = Cell::Text("a label of many words that takes more than one line".to_owned());
+        let narrow = text(&wide, Look { colour: false, width: Some(50) });
+        assert!(narrow.lines().all(|line| line.chars().count() <= 50), "{narrow}");
+        assert!(narrow.contains("9007199254740993") && narrow.lines().count() > 3, "{narrow}");
+        let coloured = text(&wide, Look { colour: true, width: None });
+        assert!(coloured.contains("\u{1b}[1m") && coloured.contains("\u{1b}[38;5;9m"), "{coloured:?}");
+        assert!(!text(&wide, Look::default()).contains('\u{1b}'));
     }
 
     #[test]

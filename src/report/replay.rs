@@ -1,8 +1,10 @@
 //! What a budget would have done over the last days: the ledger's rows through [`crate::domain::replay`].
 
 use chrono_tz::Tz;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 
 use super::span::{self, SpanError};
 use super::words;
@@ -128,22 +130,54 @@ pub fn windows(course: &Course) -> Table {
     Table { columns: columns.map(str::to_owned).into(), rows: course.windows.iter().map(row).collect(), cut: None }
 }
 
-/// All of it as one JSON object.
-pub fn as_json(course: &Course) -> Value {
+/// What a budget would have done, as it is told.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ReplayTold {
+    /// The budget.
+    pub budget: String,
+    /// From when.
+    #[schema(format = DateTime)]
+    pub since: String,
+    /// Until when; null: now.
+    #[schema(format = DateTime)]
+    pub until: Option<String>,
+    /// Completions that it would have counted.
+    pub completions: u64,
+    /// What they cost, in dollars.
+    pub spent_usd: String,
+    /// Calls that it would have refused.
+    pub refused: u64,
+    /// What those cost, in dollars.
+    pub not_spent_usd: String,
+    /// When it would have refused the first; null: none.
+    #[schema(format = DateTime)]
+    pub first_refused_at: Option<String>,
+    /// Calls whose cost is not known.
+    pub unknown: u64,
+    /// What it would have told, one object a crossing.
+    #[schema(value_type = Vec<Object>)]
+    pub alerts: Vec<Map<String, Value>>,
+    /// Its windows, one object each.
+    #[schema(value_type = Vec<Object>)]
+    pub windows: Vec<Map<String, Value>>,
+}
+
+/// What a budget would have done, as API and shell tell it.
+pub fn told(course: &Course) -> ReplayTold {
     let whole = &course.whole;
-    json!({
-        "budget": course.budget.name,
-        "since": course.from.to_iso(),
-        "until": whole.window.end.map(Timestamp::to_iso),
-        "completions": whole.calls,
-        "spent_usd": whole.spent.to_decimal(),
-        "refused": whole.refused,
-        "not_spent_usd": whole.not_spent.to_decimal(),
-        "first_refused_at": whole.first_refused.map(Timestamp::to_iso),
-        "unknown": whole.unknown,
-        "alerts": super::output::json(&crossings(course)),
-        "windows": super::output::json(&windows(course)),
-    })
+    ReplayTold {
+        budget: course.budget.name.to_string(),
+        since: course.from.to_iso(),
+        until: whole.window.end.map(Timestamp::to_iso),
+        completions: whole.calls,
+        spent_usd: whole.spent.to_decimal(),
+        refused: whole.refused,
+        not_spent_usd: whole.not_spent.to_decimal(),
+        first_refused_at: whole.first_refused.map(Timestamp::to_iso),
+        unknown: whole.unknown,
+        alerts: super::output::json(&crossings(course)),
+        windows: super::output::json(&windows(course)),
+    }
 }
 
 /// It in one sentence.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::ids;
 use crate::domain::money::Total;
-use crate::domain::spread::Spread;
+use crate::domain::rollup::Histogram;
 use crate::store::rollups::{Sums, TotalsRow};
 
 /// Names in a chart before it is opened.
@@ -31,9 +31,9 @@ impl Merge for Sums {
     }
 }
 
-impl Merge for Spread {
+impl Merge for Histogram {
     fn merge(&mut self, other: &Self) {
-        Spread::merge(self, other);
+        self.add(other);
     }
 }
 

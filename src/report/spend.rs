@@ -60,6 +60,8 @@ pub enum SpendError {
 pub struct Answer {
     /// The group's keys, then the sums.
     pub table: Table,
+    /// What each of its rows cost, as far as it is known.
+    pub costs: Vec<Total>,
     /// The sums of all rows.
     pub total: Sums,
     /// What the rows of unknown cost may have cost by the list, as far as they can be estimated; in no sum.
@@ -167,7 +169,7 @@ pub async fn answer(store: &Store, question: &Question) -> Result<Answer, SpendE
             .map(str::to_owned),
     );
     let mut table = Table { columns, ..Table::default() };
-    let mut total = Sums::default();
+    let (mut total, mut costs) = (Sums::default(), Vec::new());
     let estimates = estimated(store, question, &query, &rows).await?;
     for row in rows {
         total.add(&row.sums);
@@ -193,9 +195,10 @@ pub async fn answer(store: &Store, question: &Question) -> Result<Answer, SpendE
             estimate.map_or(Cell::Null, |estimate| Cell::Decimal(estimate.to_decimal())),
         ]);
         table.rows.push(cells);
+        costs.push(row.sums.cost);
     }
     let estimate = estimates.values().copied().reduce(|sum, next| sum + next);
-    Ok(Answer { table, total, estimate })
+    Ok(Answer { table, costs, total, estimate })
 }
 
 /// A span and the values of what is grouped by.
@@ -254,6 +257,21 @@ fn cost(sums: &Sums) -> Cell {
 /// The word for a cost that is not known.
 const UNKNOWN: &str = "unknown";
 
+/// Cells of the longest bar.
+const BAR: i128 = 10;
+
+/// The eighths of a cell, drawn.
+const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+
+/// A part of a whole as a bar of [`BAR`] cells and percent.
+fn bar(part: i128, whole: i128) -> String {
+    let eighths = part * BAR * 8 / whole;
+    let full = usize::try_from((eighths / 8).clamp(0, BAR)).unwrap_or(0);
+    let rest = usize::try_from(eighths % 8).unwrap_or(0);
+    let percent = part * 100 / whole;
+    format!("{percent:>3} % {}{}", "█".repeat(full), EIGHTHS[rest])
+}
+
 impl Answer {
     /// The table for the eye: where all of a group's costs are unknown, it says so.
     pub fn for_people(&self) -> Table {
@@ -264,6 +282,20 @@ impl Answer {
                 // Among amounts, and aligned like one.
                 *cell = Cell::Decimal(UNKNOWN.to_owned());
             }
+        }
+        table
+    }
+
+    /// The same with a bar beside each group: its part of all that is known, where there is more than one.
+    pub fn with_bars(&self) -> Table {
+        let mut table = self.for_people();
+        let whole = self.total.cost.picos();
+        if self.table.rows.len() < 2 || whole <= 0 {
+            return table;
+        }
+        table.columns.push("share".to_owned());
+        for (row, cost) in table.rows.iter_mut().zip(&self.costs) {
+            row.push(Cell::Text(bar(cost.picos().max(0), whole)));
         }
         table
     }

@@ -64,6 +64,11 @@ impl Json {
         Self::of(serde_json::to_vec(object).map_err(StoreError::encoding)?)
     }
 
+    /// The text itself.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     fn of(bytes: Vec<u8>) -> Result<Self, StoreError> {
         String::from_utf8(bytes).map(Self).map_err(StoreError::encoding)
     }

@@ -117,3 +117,11 @@ pub async fn definition_at(tx: &mut Tx, budget: &BudgetName, at: Timestamp) -> R
         .transpose()
         .map_err(|error| StoreError::unreadable(&format!("budget_trail of {budget}"), &error))
 }
+
+/// Forgets the changes made before then; the last of each budget, and the definition that held last before then, stay.
+/// Returns how many are gone.
+pub async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64, StoreError> {
+    Ok(in_tx!(tx, sql::BUDGET_CHANGES_FORGET, |text, conn| {
+        sqlx::query(text).bind(before.millis()).execute(conn).await?.rows_affected()
+    }))
+}

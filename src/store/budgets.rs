@@ -595,6 +595,8 @@ pub struct Stood {
     pub window_start: Timestamp,
     /// What was spent in it; of a budget of each value, by its dearest.
     pub spent: Spent,
+    /// The limit of its window.
+    pub limit: Money,
     /// When that was so.
     pub as_of: Timestamp,
 }
@@ -608,6 +610,7 @@ struct StoodRow {
     inline_usd: i64,
     inline_picos: i64,
     unknown_count: i64,
+    limit_picos: i64,
     as_of_ms: i64,
 }
 
@@ -617,7 +620,10 @@ pub async fn stood(tx: &mut Tx) -> Result<BTreeMap<String, Stood>, StoreError> {
     let stood = rows.into_iter().map(|row| {
         let spent = (row.spent_usd, row.spent_picos, row.inline_usd, row.inline_picos, row.unknown_count);
         let (window_start, as_of) = (Timestamp(row.window_start_ms), Timestamp(row.as_of_ms));
-        (row.name, Stood { window_start, spent: Spent::of_row(spent), as_of })
+        (
+            row.name,
+            Stood { window_start, spent: Spent::of_row(spent), limit: Money::from_picos(row.limit_picos), as_of },
+        )
     });
     Ok(stood.collect())
 }

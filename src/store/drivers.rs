@@ -10,8 +10,9 @@ use futures_util::TryStreamExt as _;
 use crate::domain::ids::CallId;
 use crate::domain::money::{Money, Total};
 use crate::domain::scope::{Glob, Scope, Subject};
-use crate::domain::time::{DAY_MS, Timestamp};
+use crate::domain::time::{BUCKET_MS, DAY_MS, Timestamp};
 
+use super::rollups::{self, Dimension, TotalsQuery};
 use super::statements as sql;
 use super::tx::reading;
 use super::{Store, StoreError};
@@ -55,7 +56,7 @@ pub struct DearCall {
 }
 
 /// What a scope looks at; buckets know but the first four.
-#[derive(sqlx::FromRow)]
+#[derive(Default, sqlx::FromRow)]
 struct SubjectRow {
     app: Option<String>,
     key_name: Option<String>,
@@ -133,17 +134,18 @@ pub async fn groups(
         Ok::<_, StoreError>(())
     };
     if of_buckets && until.millis().saturating_sub(since.millis()) > EXACT_MS {
-        let patterns = [&scope.app, &scope.key, &scope.provider].map(|glob| pattern(glob.as_ref()));
-        reading!(store, sql::DRIVERS_BUCKETS, |text, conn| {
-            let mut asked = sqlx::query_as(text).bind(since.millis()).bind(until.millis());
-            for pattern in &patterns {
-                asked = asked.bind(pattern.as_deref());
-            }
-            let mut rows = asked.fetch(conn);
-            while let Some(row) = rows.try_next().await? {
-                take_counted(row)?;
-            }
-        });
+        // Buckets that begin within the span.
+        let begin = |at: Timestamp| at.plus_millis(BUCKET_MS - 1).bucket();
+        let by = vec![Dimension::App, Dimension::Key, Dimension::Provider, Dimension::Model];
+        let query = TotalsQuery { spans: vec![(begin(since), begin(until))], by, ..TotalsQuery::default() };
+        for row in rollups::totals(store, &query).await? {
+            let mut keys = row.keys.into_iter();
+            let mut next = || keys.next().flatten();
+            let (app, key_name, provider, model) = (next(), next(), next(), next());
+            let (sum_usd, sum_picos) = row.sums.cost.to_parts();
+            let subject = SubjectRow { app, key_name, provider, model, ..SubjectRow::default() };
+            take_counted(GroupRow { subject, sum_usd, sum_picos })?;
+        }
         return Ok(());
     }
     let patterns = patterns(scope);

@@ -2,6 +2,7 @@
 
 use crate::domain::time::Timestamp;
 
+use super::rollups::{self, Dimension, TotalsQuery};
 use super::statements as sql;
 use super::tx::reading;
 use super::{Store, StoreError};
@@ -63,9 +64,14 @@ pub async fn flagged(
     }))
 }
 
-/// The models that have answered since then, sorted, at most `limit`.
+/// The models that have answered since then (the quarter of an hour it lies in), sorted, at most `limit`.
 pub async fn models(store: &Store, since: Timestamp, limit: u32) -> Result<Vec<String>, StoreError> {
-    Ok(reading!(store, sql::FAILURES_MODELS, |text, conn| {
-        sqlx::query_scalar(text).bind(since.millis()).bind(i64::from(limit)).fetch_all(conn).await?
-    }))
+    let spans = vec![(since.bucket(), Timestamp(i64::MAX))];
+    let query = TotalsQuery { spans, by: vec![Dimension::Model], ..TotalsQuery::default() };
+    let rows = rollups::totals(store, &query).await?;
+    let answered = rows.into_iter().filter(|row| row.sums.completions > 0);
+    let mut models: Vec<String> = answered.filter_map(|row| row.keys.into_iter().next().flatten()).collect();
+    models.sort_unstable();
+    models.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(models)
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::rollups::{self, Dimension, TotalsQuery};
 use super::statements as sql;
 use super::tx::{in_tx, reading};
 use super::{Store, StoreError, Tx};
 use crate::domain::budget::{BudgetName, Threshold};
 use crate::domain::forecast::{Basis, HOUR_MS, NoForecast, Outlook, Reach, Signal};
 use crate::domain::money::Total;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{BUCKET_MS, Timestamp};
 
 /// A budget's forecast as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,22 +185,23 @@ pub struct Whose<'a> {
     pub model: Option<&'a str>,
 }
 
-/// What calls cost in each hour from `from` (a bucket's start) to `until`; hours without calls are left out.
+/// What calls cost in each hour from `from` to `until` (both a bucket's start); hours without calls are left out.
 pub async fn ledger_hours(
     store: &Store,
     whose: Whose<'_>,
     from: Timestamp,
     until: Timestamp,
 ) -> Result<Hours, StoreError> {
-    let rows: Vec<(i64, i64, i64)> = reading!(store, sql::ROLLUPS_HOURS, |text, conn| {
-        sqlx::query_as(text)
-            .bind(from.millis())
-            .bind(until.millis())
-            .bind(whose.app)
-            .bind(whose.key)
-            .bind(whose.model)
-            .fetch_all(conn)
-            .await?
-    });
-    Ok(hours(rows, from))
+    let Some((first, last)) = rollups::extent(store).await? else { return Ok(Vec::new()) };
+    // Hours beyond what there is are none, however far is asked.
+    let until = until.min(last.bucket().plus_millis(BUCKET_MS));
+    let hour = |at: Timestamp| at.millis().saturating_sub(from.millis()).div_euclid(HOUR_MS);
+    let start = |hour: i64| from.plus_millis(hour.saturating_mul(HOUR_MS));
+    let spans = (hour(first.max(from))..=hour(until)).map(|hour| (start(hour), start(hour + 1).min(until)));
+    let spans = spans.filter(|(start, end)| start < end).collect();
+    let only = [(Dimension::App, whose.app), (Dimension::Key, whose.key), (Dimension::Model, whose.model)];
+    let only = only.into_iter().filter_map(|(dimension, value)| Some((dimension, value?.to_owned()))).collect();
+    let query = TotalsQuery { spans, only, ..TotalsQuery::default() };
+    let rows = rollups::totals(store, &query).await?;
+    Ok(rows.into_iter().map(|row| (query.spans[row.span].0, row.sums.cost)).collect())
 }

@@ -281,6 +281,18 @@ pub async fn requeue(tx: &mut Tx, message_id: &str, state: MessageState, now: Ti
     }))
 }
 
+/// Forgets what messages made before then said, of those that are sent or given up, so many at once; what became of them
+/// stays. Returns how many.
+pub async fn forget(tx: &mut Tx, before: Timestamp, at_once: u32) -> Result<u64, StoreError> {
+    let forgotten = in_tx!(tx, sql::OUTBOX_FORGET, |text, conn| {
+        sqlx::query(text).bind(before.millis()).bind(i64::from(at_once)).execute(conn).await?.rows_affected()
+    });
+    in_tx!(tx, sql::OUTBOX_FORGET_PICTURES, |text, conn| {
+        sqlx::query(text).bind(before.millis()).execute(conn).await?;
+    });
+    Ok(forgotten)
+}
+
 /// Tells the outbox which channels there are ([`crate::domain::recipient::channel`]): what waited for one of them is
 /// queued for `now`, what is queued for any other waits. Returns how many messages that moved.
 pub async fn set_channels(tx: &mut Tx, channels: &[String], now: Timestamp) -> Result<u64, StoreError> {

@@ -94,6 +94,12 @@ fn refuse_other(found: Option<i64>, migrator: &Migrator) -> Result<(), StoreErro
     if found < known { Err(StoreError::Older { found, known }) } else { Ok(()) }
 }
 
+/// What a reader is told of a database whose update was cut: its sums are those of the version before still.
+pub(super) fn unfinished() -> StoreError {
+    let known = newest(&SQLITE);
+    StoreError::Older { found: known - 1, known }
+}
+
 fn migration(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match StoreError::from(error) {

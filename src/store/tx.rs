@@ -2,6 +2,7 @@
 
 use sqlx::{Postgres, Sqlite, Transaction};
 
+use super::connect::Engine;
 use super::error::StoreError;
 
 /// A transaction; dropped without [`Tx::commit`], it is rolled back.
@@ -15,6 +16,14 @@ pub(super) enum Inner {
 }
 
 impl Tx {
+    /// On which engine.
+    pub(super) fn engine(&self) -> Engine {
+        match self.0 {
+            Inner::Sqlite(_) => Engine::Sqlite,
+            Inner::Postgres(_) => Engine::Postgres,
+        }
+    }
+
     /// Makes everything written in it durable: SQLite syncs its write-ahead log, PostgreSQL its own.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.0 {

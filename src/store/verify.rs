@@ -1,6 +1,6 @@
 //! Sums and counters recomputed from the rows, at one snapshot, and compared with what is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::domain::budget::{Budget, BudgetName, OTHER};
 use crate::domain::call::Call;
-use crate::domain::money::Money;
-use crate::domain::rollup::{self, Amounts, BucketKey, Share};
+use crate::domain::money::{Money, Total};
+use crate::domain::rollup::{self, Cell, Deltas, Level, Series, Share, Spread, Sums};
 use crate::domain::time::{DAY_MS, Timestamp};
 
 use super::budgets::{self, Counter, Spent};
 use super::calls::{self, CallRow, Cursor};
-use super::rollups::BucketRow;
+use super::rollups::{CellKey, KnownSeries, SumsRow, TimingsRow};
 use super::statements as sql;
 use super::tx::in_tx;
 use super::{Store, StoreError, Tx};
@@ -28,14 +28,18 @@ pub const MAX_NAMED: usize = 1_000;
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// A roll-up bucket holds something else than its rows sum to.
-    Bucket {
-        /// The bucket.
-        key: BucketKey,
+    /// A roll-up holds something else than its rows sum to.
+    Cell {
+        /// How wide it is.
+        level: Level,
+        /// Its start.
+        start: Timestamp,
+        /// Of which calls; `None`: all together.
+        series: Option<Box<Series>>,
         /// What is stored.
-        stored: Box<Amounts>,
+        stored: Box<Cell>,
         /// What the rows sum to.
-        rows: Box<Amounts>,
+        rows: Box<Cell>,
     },
     /// A budget's counter holds something else than the rows it counts sum to.
     Budget {
@@ -75,38 +79,45 @@ pub enum Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bucket { key, stored, rows } => {
-                write!(f, "roll-up {}", key.bucket)?;
-                let names = [
-                    ("app", &key.app),
-                    ("key", &key.key_name),
-                    ("model", &key.model),
-                    ("provider", &key.provider),
-                    ("endpoint", &key.endpoint),
-                ];
-                for (name, value) in names.into_iter().filter(|(_, value)| !value.is_empty()) {
-                    write!(f, " {name}={value}")?;
+            Self::Cell { level, start, series, stored, rows } => {
+                write!(f, "roll-up {start} of {} min", level.minutes())?;
+                match series {
+                    None => write!(f, ", all calls")?,
+                    Some(series) => {
+                        let names = [
+                            ("app", &series.app),
+                            ("key", &series.key_name),
+                            ("model", &series.model),
+                            ("provider", &series.provider),
+                            ("endpoint", &series.endpoint),
+                        ];
+                        for (name, value) in names.into_iter().filter(|(_, value)| !value.is_empty()) {
+                            write!(f, " {name}={value}")?;
+                        }
+                        if series.is_byok {
+                            write!(f, " byok")?;
+                        }
+                    }
                 }
-                if key.is_byok {
-                    write!(f, " byok")?;
-                }
-                let cost = |amounts: &Amounts| Money::from_picos(amounts.cost_picos);
+                let (has, is) = (&stored.sums, &rows.sums);
                 write!(
                     f,
                     ": stored {} completions, {} failures, {} unknown, ${}; the rows sum to {}, {}, {}, ${}",
-                    stored.completions,
-                    stored.failures,
-                    stored.unknown,
-                    cost(stored),
-                    rows.completions,
-                    rows.failures,
-                    rows.unknown,
-                    cost(rows),
+                    has.completions,
+                    has.failures,
+                    has.unknown,
+                    has.cost,
+                    is.completions,
+                    is.failures,
+                    is.unknown,
+                    is.cost,
                 )?;
-                let others =
-                    |amounts: &Amounts| Amounts { completions: 0, failures: 0, unknown: 0, cost_picos: 0, ..*amounts };
-                if others(stored) != others(rows) {
+                let others = |sums: &Sums| Sums { completions: 0, failures: 0, unknown: 0, cost: Total::ZERO, ..*sums };
+                if others(has) != others(is) {
                     write!(f, "; tokens or other amounts differ too")?;
+                }
+                if stored.timings != rows.timings {
+                    write!(f, "; timings differ")?;
                 }
                 Ok(())
             }
@@ -142,8 +153,8 @@ pub struct Verification {
     pub difference_count: u64,
     /// Rows read.
     pub rows: u64,
-    /// Roll-up buckets compared.
-    pub buckets: u64,
+    /// Roll-ups compared.
+    pub cells: u64,
     /// Budget counters compared.
     pub counters: u64,
     /// How long the snapshot was held.
@@ -177,7 +188,15 @@ pub async fn run(store: &Store, clock: &Clock) -> Result<Verification, StoreErro
         }
         counted.push((stored.budget, from));
     }
-    let mut recount = Recount { counted, day: Timestamp(i64::MIN), rows: BTreeMap::new(), shares: BTreeMap::new() };
+    let known: Vec<KnownSeries> =
+        in_tx!(tx, sql::ROLLUPS_SERIES, |text, conn| sqlx::query_as(text).fetch_all(conn).await?);
+    let mut recount = Recount {
+        counted,
+        day: Timestamp(i64::MIN),
+        rows: Deltas::default(),
+        series: known.into_iter().map(KnownSeries::into_series).collect(),
+        shares: BTreeMap::new(),
+    };
     let mut cursor = None;
     loop {
         let page = calls::scan_rows(&mut tx, Timestamp(i64::MIN), cursor, PAGE).await?;
@@ -204,7 +223,8 @@ struct Recount {
     counted: Vec<(Budget, Timestamp)>,
     /// Start of the day; everything before it has been compared.
     day: Timestamp,
-    rows: BTreeMap<BucketKey, Amounts>,
+    rows: Deltas,
+    series: HashMap<i64, Series>,
     shares: BTreeMap<(usize, Timestamp, Arc<str>), Share>,
 }
 
@@ -220,9 +240,7 @@ impl Recount {
         if day > self.day {
             self.compare(day, tx, found).await?;
         }
-        if let Some((key, amounts)) = rollup::contribution(call) {
-            self.rows.entry(key).or_default().add(&amounts);
-        }
+        self.rows.moved(None, Some(call));
         for (index, (budget, from)) in self.counted.iter().enumerate() {
             if let Some((value, bucket, share)) = rollup::share(&budget.scope, budget.each.as_ref(), call)
                 && bucket >= *from
@@ -236,16 +254,25 @@ impl Recount {
     /// Compares everything from the day on and before `until`, which becomes the day.
     async fn compare(&mut self, until: Timestamp, tx: &mut Tx, found: &mut Verification) -> Result<(), StoreError> {
         let from = std::mem::replace(&mut self.day, until);
-        let mut expected = std::mem::take(&mut self.rows);
-        let stored: Vec<BucketRow> = in_tx!(tx, sql::VERIFY_BUCKETS, |text, conn| {
-            sqlx::query_as(text).bind(from.millis()).bind(until.millis()).fetch_all(conn).await?
-        });
-        for (key, stored) in stored.into_iter().map(BucketRow::into_amounts) {
-            let rows = expected.remove(&key).unwrap_or_default();
-            found.bucket(key, stored, rows);
+        let recounted = std::mem::take(&mut self.rows);
+        let Spread { series, cells: mut expected } = recounted.spread();
+        let places: HashMap<&Series, usize> = series.iter().zip(0..).map(|(series, place)| (*series, place)).collect();
+        for (key, stored) in stored_cells(tx, from, until).await? {
+            let level = Level::of_minutes(key.minutes)
+                .ok_or_else(|| StoreError::unreadable("spend_cells", &format!("minutes {}", key.minutes)))?;
+            let of =
+                if key.whole == 1 { None } else { Some(self.series.get(&key.series).cloned().unwrap_or_default()) };
+            let start = Timestamp(key.start_ms);
+            let rows = match of.as_ref().map(|series| places.get(series)) {
+                None => expected.remove(&(level, start, None)),
+                Some(Some(place)) => expected.remove(&(level, start, Some(*place))),
+                Some(None) => None,
+            };
+            found.cell(level, start, of, stored, rows.unwrap_or_default());
         }
-        for (key, rows) in expected {
-            found.bucket(key, Amounts::default(), rows);
+        for ((level, start, place), rows) in expected {
+            let of = place.and_then(|place| series.get(place)).map(|series| (*series).clone());
+            found.cell(level, start, of, Cell::default(), rows);
         }
         let mut expected = std::mem::take(&mut self.shares);
         for (index, (budget, counted_from)) in self.counted.iter().enumerate() {
@@ -272,11 +299,38 @@ impl Recount {
     }
 }
 
+/// What is stored of the cells that begin in `from..until`.
+async fn stored_cells(tx: &mut Tx, from: Timestamp, until: Timestamp) -> Result<BTreeMap<CellKey, Cell>, StoreError> {
+    let sums: Vec<CellSums> = in_tx!(tx, sql::VERIFY_SUMS, |text, conn| {
+        sqlx::query_as(text).bind(from.millis()).bind(until.millis()).fetch_all(conn).await?
+    });
+    let timings: Vec<TimingsRow> = in_tx!(tx, sql::VERIFY_TIMINGS, |text, conn| {
+        sqlx::query_as(text).bind(from.millis()).bind(until.millis()).fetch_all(conn).await?
+    });
+    let mut cells: BTreeMap<CellKey, Cell> = BTreeMap::new();
+    for row in sums {
+        cells.entry(row.key).or_default().sums = row.sums.sums();
+    }
+    for row in timings {
+        cells.entry(row.key).or_default().timings = row.timings()?;
+    }
+    Ok(cells)
+}
+
+#[derive(sqlx::FromRow)]
+struct CellSums {
+    #[sqlx(flatten)]
+    key: CellKey,
+    #[sqlx(flatten)]
+    sums: SumsRow,
+}
+
 impl Verification {
-    fn bucket(&mut self, key: BucketKey, stored: Amounts, rows: Amounts) {
-        self.buckets += 1;
+    fn cell(&mut self, level: Level, start: Timestamp, series: Option<Series>, stored: Cell, rows: Cell) {
+        self.cells += 1;
         if stored != rows {
-            self.note(Difference::Bucket { key, stored: Box::new(stored), rows: Box::new(rows) });
+            let (stored, rows) = (Box::new(stored), Box::new(rows));
+            self.note(Difference::Cell { level, start, series: series.map(Box::new), stored, rows });
         }
     }
 

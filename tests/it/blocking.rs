@@ -3,4 +3,6 @@
 mod abreast;
 mod concurrency;
 mod interleavings;
+mod shares;
+mod shares_modelled;
 mod values;

@@ -176,8 +176,17 @@ fn a_webhook_is_read_and_its_address_and_secret_are_never_told() {
     let known =
         format!("{good}[[budgets]]\nname = \"b\"\nwindow = \"day\"\nlimit_usd = 1\nnotify = [\"webhook:WHO\"]\n");
     assert_eq!(Place::with_file(&known.replace("WHO", "ops")).load().warnings, Vec::<String>::new());
-    let warnings = Place::with_file(&known.replace("WHO", "pager")).load().warnings;
-    assert!(warnings.len() == 1 && warnings[0].contains("there is no [webhooks.pager]"), "{warnings:?}");
+    // Who is to be told by a webhook that is not there would never hear anything.
+    let problem = Place::with_file(&known.replace("WHO", "pager")).problem();
+    let place = format!("tallyd.toml:{}: budgets[0].notify[0]:", known.lines().count());
+    assert!(problem.contains(&place) && problem.contains("there is no [webhooks.pager]"), "{problem}");
+    for (table, place) in [
+        ("[[reports]]\nname = \"r\"\nschedule = \"0 8 * * *\"\nnotify = [\"webhook:pager\"]", "reports[0].notify[0]:"),
+        ("[spikes]\nnotify = [\"webhook:pager\"]", "spikes.notify[0]:"),
+    ] {
+        let problem = Place::with_file(&format!("{good}{table}\n")).problem();
+        assert!(problem.contains(place) && problem.contains("write it there first"), "{problem}");
+    }
 }
 
 #[test]

@@ -298,6 +298,14 @@ async fn a_full_disk_holds_nobody_up() {
     fs::remove_file(ballast).unwrap();
     readiness(&caller, true).await;
     rows(&at, calls + 10).await;
+    // Each reply that went on before its record was synced is marked and counted.
+    until("marks", async || {
+        let marked = at.number("SELECT COUNT(*) FROM usage WHERE flags LIKE '%not_synced%'").await;
+        let metrics = caller.get("/metrics").await.text();
+        let counted = metrics.lines().find_map(|line| line.strip_prefix("tallyd_journal_unsynced_total "));
+        (marked > 0 && counted == Some(&*marked.to_string())).then_some(())
+    })
+    .await;
     running.stop().await;
     at.verify().await;
     drop(disk);

@@ -26,6 +26,7 @@ use crate::support::mixture::Call;
 use crate::support::pacer::Pacer;
 use crate::support::process::Process;
 use crate::support::running::Running;
+use crate::support::terminal::on_a_terminal;
 use crate::support::until;
 
 /// Thursday, 19 November 2026, 10:00 UTC.
@@ -114,27 +115,6 @@ async fn an_export_imported_twice_is_there_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_imported_twice_is_there_once_on_postgres() {
     on_a_postgres_of_its_own("import", async |url| an_export_is_taken_once(url).await).await;
-}
-
-/// Runs a command of the program on a terminal, by `script` of util-linux; `None` where there is none.
-async fn on_a_terminal(at: &Installation, arguments: &[&str]) -> Option<Ended> {
-    let mut script = tokio::process::Command::new("script");
-    let version = script.arg("--version").output().await.ok()?;
-    if !String::from_utf8_lossy(&version.stdout).contains("util-linux") {
-        return None;
-    }
-    let command = at.command(arguments);
-    let command = command.as_std();
-    let words = [command.get_program()].into_iter().chain(command.get_args());
-    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-    let mut script = tokio::process::Command::new("script");
-    script.args(["-qec", &format!("stty cols 100 rows 24; {}", words.join(" ")), "/dev/null"]);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    script.env_clear().env("PATH", path).env("TERM", "xterm").env("HOME", at.folder()).current_dir(at.folder());
-    let output = script.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
-    // A terminal has one output.
-    let out = String::from_utf8(output.stdout).unwrap();
-    Some(Ended { code: output.status.code(), out, err: String::new() })
 }
 
 #[tokio::test(flavor = "multi_thread")]

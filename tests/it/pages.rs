@@ -1,7 +1,7 @@
 //! The dashboard as a browser meets it: what pages answer, under which policy, with which figures.
 
 mod explore;
-mod fixture;
+pub mod fixture;
 mod live;
 mod looked_at;
 mod sessions;
@@ -24,7 +24,7 @@ use crate::support::until;
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 
-const PATHS: [&str; 34] = [
+const PATHS: [&str; 35] = [
     "/",
     "/?range=24h",
     "/?range=7d&open=1",
@@ -59,6 +59,7 @@ const PATHS: [&str; 34] = [
     "/sql?q=SELECT+day%2C+app%2C+SUM%28cost_usd%29+AS+usd%2C+SUM%28completions%29+AS+completions+FROM+spend_by_day+GROUP+BY+day%2C+app&chart=bars",
     "/sql?q=SELECT+day%2C+SUM%28cost_usd%29+AS+usd+FROM+spend_by_day+WHERE+day+%3E%3D+%3Asince+GROUP+BY+day&p.since=2026-10-20",
     "/status",
+    "/api-docs",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

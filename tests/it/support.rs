@@ -3,12 +3,14 @@
 pub mod browser;
 pub mod caller;
 pub mod installation;
+pub mod line;
 pub mod mixture;
 pub mod pacer;
 pub mod process;
 pub mod running;
 pub mod smtp;
 pub mod tap;
+pub mod terminal;
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! `tallyd demo`: the daemon against a simulated OpenRouter, with a month of history and living traffic.
 //!
-//! It ignores configuration and environment, keeps everything in a temporary folder, and needs no key and
-//! no network. The rows of the past go through the ledger's own writer, as those of the present do.
+//! It ignores configuration and environment, keeps everything in a temporary folder (or its rows in a database that was
+//! named), and needs no key and no network. The rows of the past go through the ledger's own writer, as those of the present
+//! do.
 
 mod past;
 
@@ -9,12 +10,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
-use super::{Daemon, Surroundings};
+use super::{Daemon, Surroundings, offline};
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Flags, Sources};
 use crate::domain::ids::KeyFingerprint;
@@ -24,12 +26,20 @@ use crate::shutdown::{Ending, Signals};
 use crate::sim::live::{self, Live};
 use crate::sim::traffic;
 use crate::sim::{SimConfig, SimKey, Simulator};
+use crate::store::calls::{self, CompletionFilter};
+use crate::store::{Store, StoreOptions, notes};
 
-/// Calls of the past.
-const CALLS: u32 = 200_000;
+/// Completions of the past, where no number is asked for.
+pub const COMPLETIONS: u32 = 200_000;
 
-/// Days of the past: the month so far and the one before, so that there is something to compare with.
-const DAYS: i64 = 45;
+/// Days of the past, likewise: the month so far and the one before, so that there is something to compare with.
+pub const DAYS: u32 = 45;
+
+/// What a database notes when a demo fills it.
+const NOTE: &str = "demo";
+
+/// The note while it is being filled.
+const FILLING: &str = "filling";
 
 /// The past is the same at every start.
 const SEED: u64 = 7117;
@@ -49,6 +59,21 @@ const DEFAULT_KEY: &str = "sk-or-v1-simulated-default";
 /// The port that the documents name.
 const PORT: u16 = 7117;
 
+/// The past that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// Completions.
+    pub completions: u32,
+    /// Days before today, UTC.
+    pub days: u32,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self { completions: COMPLETIONS, days: DAYS }
+    }
+}
+
 /// A demo that serves; its folder goes when it is dropped.
 pub struct Demo {
     /// The daemon.
@@ -59,10 +84,15 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts simulator and daemon; the past is filled in while the page is already open.
-    pub async fn start(clock: Clock, entropy: Entropy) -> anyhow::Result<Self> {
-        let folder =
-            tempfile::Builder::new().prefix("tallyd-demo-").tempdir().context("no temporary folder can be made")?;
+    /// Starts simulator and daemon. `past` is filled in while the page is already open; without one the database, if one is
+    /// named, is served as it is.
+    pub async fn start(
+        past: Option<Past>,
+        database_url: Option<&str>,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> anyhow::Result<Self> {
+        let folder = folder()?;
         let keys: BTreeMap<&'static str, String> = traffic::keys().collect();
         let simulator = Simulator::start(
             SimConfig {
@@ -75,7 +105,7 @@ impl Demo {
             entropy.clone(),
         )
         .await?;
-        let config = configuration(folder.path(), simulator.base_url(), &keys, free_port().await)?;
+        let config = configuration(folder.path(), simulator.base_url(), &keys, free_port().await, database_url)?;
         let surroundings = Surroundings {
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -87,7 +117,12 @@ impl Demo {
         let base_url = format!("http://{}/api/v1", daemon.address());
         let (ledger, stop) = (daemon.ledger().clone(), daemon.tasks().stop_token());
         daemon.tasks().spawn("demo", async move {
-            let filling = filling(&ledger, &clock, &entropy);
+            let filling = async {
+                match past {
+                    Some(past) => filling(&ledger, past, &clock, &entropy).await,
+                    None => Ok(()),
+                }
+            };
             let filled = tokio::select! {
                 filled = filling => filled,
                 () = stop.cancelled() => return,
@@ -110,32 +145,112 @@ impl Demo {
     }
 }
 
-async fn filling(ledger: &Ledger, clock: &Clock, entropy: &Entropy) -> anyhow::Result<()> {
+/// Fills a database of its own with the past, and tells `progress` how many completions are in; `false`: an earlier demo has
+/// filled it, and it is left as it is. One that holds anything else is refused.
+pub async fn fill_database(
+    database_url: &str,
+    past: Past,
+    clock: &Clock,
+    entropy: &Entropy,
+    progress: impl Fn(u32),
+) -> anyhow::Result<bool> {
+    let folder = folder()?;
+    let keys: BTreeMap<&'static str, String> = traffic::keys().collect();
+    let config = configuration(folder.path(), "https://openrouter.ai/api/v1", &keys, 0, Some(database_url))?;
+    if !is_to_be_filled(&config.database.url()).await? {
+        return Ok(false);
+    }
+    let filling = async |ledger: &Ledger, _| fill(ledger, entropy, clock.now(), past, progress).await;
+    offline::holding(&config, clock, entropy, filling).await??;
+    let store = Store::open(&StoreOptions::new(config.database.url())).await?;
+    note(&store, &format!("{} completions over {} days", past.completions, past.days)).await?;
+    store.optimise().await?;
+    store.close().await;
+    Ok(true)
+}
+
+/// Looks whose rows a database holds, and notes that it is being filled.
+async fn is_to_be_filled(url: &str) -> anyhow::Result<bool> {
+    let store = Store::open(&StoreOptions::new(url)).await?;
+    let noted = notes::get(&store, NOTE).await?;
+    let holds_rows = !calls::page(&store, &CompletionFilter::default(), None, 1).await?.is_empty();
+    if noted.is_none() && !holds_rows {
+        note(&store, FILLING).await?;
+    }
+    store.close().await;
+    match noted.as_deref() {
+        None if holds_rows => {
+            anyhow::bail!("the database holds completions that are no demo's; give the demo a database of its own")
+        }
+        Some(FILLING) if holds_rows => {
+            anyhow::bail!("an earlier demo was cut while it filled this database; remove it, or name another one")
+        }
+        None | Some(FILLING) => Ok(true),
+        Some(_) => Ok(false),
+    }
+}
+
+async fn note(store: &Store, text: &str) -> anyhow::Result<()> {
+    let mut tx = store.write().await?;
+    notes::set(&mut tx, NOTE, text).await?;
+    Ok(tx.commit().await?)
+}
+
+fn folder() -> anyhow::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("tallyd-demo-").tempdir().context("no temporary folder can be made")
+}
+
+async fn filling(ledger: &Ledger, past: Past, clock: &Clock, entropy: &Entropy) -> anyhow::Result<()> {
     let began = clock.elapsed();
-    fill(ledger, entropy, clock.now(), CALLS).await?;
+    fill(ledger, entropy, clock.now(), past, |_| ()).await?;
     let took = clock.elapsed().saturating_sub(began);
     tracing::info!(
-        completions = CALLS,
+        completions = past.completions,
         took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "the past is filled in"
     );
     Ok(())
 }
 
-/// Fills a ledger with the past as it is at `now`: so many calls, the same every time but for their call IDs.
-pub async fn fill(ledger: &Ledger, entropy: &Entropy, now: Timestamp, count: u32) -> anyhow::Result<()> {
-    let from = Timestamp(now.millis() - now.millis().rem_euclid(DAY_MS) - DAYS * DAY_MS);
+/// Fills a ledger with a past as it is at `now`, the same every time but for its call IDs, and tells `progress` how many calls
+/// are in.
+pub async fn fill(
+    ledger: &Ledger,
+    entropy: &Entropy,
+    now: Timestamp,
+    past: Past,
+    progress: impl Fn(u32),
+) -> anyhow::Result<()> {
+    let from = Timestamp(now.millis() - now.millis().rem_euclid(DAY_MS) - i64::from(past.days) * DAY_MS);
     let keys: BTreeMap<&'static str, String> = traffic::keys().collect();
-    let fingerprints: BTreeMap<&str, KeyFingerprint> =
-        keys.iter().map(|(name, key)| (*name, KeyFingerprint::of(key))).collect();
-    let mut calls = traffic::history(SEED, from, now, count).peekable();
-    while calls.peek().is_some() {
+    let fingerprints: Arc<BTreeMap<&'static str, KeyFingerprint>> =
+        Arc::new(keys.iter().map(|(name, key)| (*name, KeyFingerprint::of(key))).collect());
+    let mut filled = 0;
+    let mut calls = traffic::history(SEED, from, now, past.completions);
+    let mut next = move |entropy: Entropy, fingerprints: Arc<BTreeMap<&'static str, KeyFingerprint>>| {
         let mut work = Work::default();
+        let mut told: u32 = 0;
         for call in calls.by_ref().take(CALLS_AT_ONCE) {
             work.as_of = Some(call.created_at);
-            past::tell(&mut work, &call, &fingerprints, entropy, now);
+            past::tell(&mut work, &call, &fingerprints, &entropy, now);
+            told += 1;
         }
-        ledger.submit(work, PATIENCE).await?;
+        (told, work)
+    };
+    // While one part is written, the next is made up.
+    let mut ahead = next(entropy.clone(), Arc::clone(&fingerprints));
+    while ahead.0 > 0 {
+        let (told, work) = ahead;
+        let (of_entropy, of_keys) = (entropy.clone(), Arc::clone(&fingerprints));
+        let making = tokio::task::spawn_blocking(move || {
+            let made = next(of_entropy, of_keys);
+            (next, made)
+        });
+        let (written, made) = tokio::join!(ledger.submit(work, PATIENCE), making);
+        written?;
+        (next, ahead) = made?;
+        filled += told;
+        progress(filled);
     }
     Ok(())
 }
@@ -154,9 +269,13 @@ fn configuration(
     base_url: &str,
     keys: &BTreeMap<&'static str, String>,
     port: u16,
+    database_url: Option<&str>,
 ) -> anyhow::Result<Config> {
+    let journal = folder.join("journal");
     let mut text = format!(
-        "listen = \"127.0.0.1:{port}\"\ndatabase_url = \"sqlite:tallyd.db\"\n\n[openrouter]\nbase_url = \"{base_url}\"\napi_key = \"{DEFAULT_KEY}\"\n\n[openrouter.keys]\n"
+        "listen = \"127.0.0.1:{port}\"\ndatabase_url = {}\njournal_dir = {}\n\n[openrouter]\nbase_url = \"{base_url}\"\napi_key = \"{DEFAULT_KEY}\"\n\n[openrouter.keys]\n",
+        quoted(&absolute(database_url.unwrap_or("sqlite:tallyd.db"), database_url.is_some())?),
+        quoted(&journal.display().to_string()),
     );
     for (name, key) in keys {
         let _ = writeln!(text, "\"{name}\" = \"{key}\"");
@@ -166,6 +285,23 @@ fn configuration(
     std::fs::write(&file, text).context("the demo's configuration can not be written")?;
     let sources = Sources { flags: Flags { config: Some(file), ..Flags::default() }, ..Sources::bare(folder) };
     Ok(Config::load(&sources)?.config)
+}
+
+/// As TOML reads it: its basic strings are written as JSON's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A path that the user named is meant from where the user stands, not from the demo's folder.
+fn absolute(url: &str, named: bool) -> anyhow::Result<String> {
+    match url.strip_prefix("sqlite:") {
+        Some(path) if named => {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            let path = std::path::absolute(path).context("--database names no file")?;
+            Ok(format!("sqlite:{}", path.display()))
+        }
+        _ => Ok(url.to_owned()),
+    }
 }
 
 /// The demo's budgets and reports, as they stand in its file.

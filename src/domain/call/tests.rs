@@ -179,9 +179,11 @@ proptest! {
         prop_assert_eq!(call.attribution.session.as_deref(), Some("s"));
         prop_assert_eq!(call.model(), Some("openai/gpt-4o-mini"));
         prop_assert_eq!(call.captured_by, CapturedBy::Gateway);
-        let mut total = crate::domain::rollup::Amounts::default();
-        for (_, amounts) in deltas.iter() { total.add(amounts); }
-        prop_assert_eq!((total.completions, total.cost_picos, total.inline_completions), (1, 90, 0));
+        let mut total = crate::domain::rollup::Sums::default();
+        for ((level, _, place), cell) in deltas.spread().cells {
+            if level == crate::domain::rollup::Level::Day && place.is_none() { total.add(&cell.sums); }
+        }
+        prop_assert_eq!((total.completions, total.cost.picos(), total.inline), (1, 90, 0));
     }
 }
 

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use super::measure::{Kind, Measure};
 use super::question::{Period, Problem, Question, Sort};
 use crate::domain::money::Total;
-use crate::domain::spread::Spread;
+use crate::domain::rollup::Histogram;
 use crate::domain::time::Timestamp;
 use crate::report::series::{Gathering, Keys, Merge, Series, Stack};
 use crate::report::timeline::Between;
@@ -102,7 +102,7 @@ pub async fn answer(store: &Store, question: &Question, now: Timestamp, pages: T
     let before =
         TotalsQuery { spans: if question.compare { period.before.clone() } else { Vec::new() }, ..query.clone() };
     let kind = question.measure.kind();
-    if kind != Kind::Sum || !query.is_of_buckets() || !before.is_of_buckets() {
+    if !query.is_of_cells() || !before.is_of_cells() {
         affordable(store, question, &period).await?;
     }
     let first = explore::first(store).await?;
@@ -123,9 +123,9 @@ async fn affordable(store: &Store, question: &Question, period: &Period) -> Resu
     };
     if explore::rows(store, since, period.until).await? > MAX_ROWS {
         return Err(ExploreError::Question(format!(
-            "That takes more than {} calls to read one by one. Choose a shorter time, or leave the comparison out; spend, \
-             completions, tokens, failures and savings by model, provider, app, key and endpoint in steps of 15 minutes and \
-             more are summed already, whatever the time.",
+            "That takes more than {} calls to read one by one. Choose a shorter time, or leave the comparison out; what is \
+             asked by model, provider, app, key and endpoint in steps of 15 minutes and more is summed already, whatever the \
+             time.",
             crate::report::format::count(MAX_ROWS)
         )));
     }
@@ -245,29 +245,29 @@ async fn spreads(
 ) -> Result<Answer, ExploreError> {
     let percents = question.measure.percentiles();
     let drawn = question.drawn_percentile();
-    let mut now = Gathering::<Spread, Spread>::over(period.steps.len());
-    let mut then = Before::<Spread>::over(before.spans.len());
+    let mut now = Gathering::<Histogram, Histogram>::over(period.steps.len());
+    let mut then = Before::<Histogram>::over(before.spans.len());
     tokio::try_join!(
         explore::spreads(store, query, timing, |row| {
             if now.cells() < MAX_CELLS {
-                now.add(question.ordered(row.keys), row.span, &row.spread, &row.spread);
+                now.add(question.ordered(row.keys), row.span, &row.histogram, &row.histogram);
             }
         }),
         explore::spreads(store, before, timing, |row| {
             if then.by_group.len() < MAX_CELLS {
-                then.add(question.ordered(row.keys), row.span, &row.spread);
+                then.add(question.ordered(row.keys), row.span, &row.histogram);
             }
         })
     )?;
-    let stack = stacked(now, &then, question, Spread::count)?;
-    let of = |spread: &Spread, percent: u8| spread.percentile(percent).map(i128::from);
-    let group = |series: Series<Spread, Spread>| Group {
+    let stack = stacked(now, &then, question, Histogram::values)?;
+    let of = |spread: &Histogram, percent: u8| spread.percentile(percent).map(i128::from);
+    let group = |series: Series<Histogram, Histogram>| Group {
         names: series.names,
         colour: series.colour,
         sums: Sums::default(),
         value: of(&series.whole, drawn),
         percentiles: percents.map(|percent| of(&series.whole, percent)),
-        measured: series.whole.count(),
+        measured: series.whole.values(),
         steps: series.steps.iter().map(|spread| of(spread, drawn)).collect(),
         before: question.compare.then(|| of(&series.before, drawn)).flatten(),
         keys: series.keys,

@@ -1,6 +1,8 @@
 //! The rows of the ledger: one call each.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
 
@@ -87,6 +89,28 @@ impl Cursor {
             || (i64::MAX, "~".to_owned()),
             |cursor| (cursor.created_at.millis(), cursor.call_id.to_string()),
         )
+    }
+}
+
+/// As URLs and answers have it.
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.created_at.millis(), self.call_id)
+    }
+}
+
+/// The text is no [`Cursor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is no place in the list of completions")]
+pub struct NoCursor;
+
+impl FromStr for Cursor {
+    type Err = NoCursor;
+
+    fn from_str(text: &str) -> Result<Self, NoCursor> {
+        let (at, call) = text.split_once('_').ok_or(NoCursor)?;
+        let created_at = Timestamp(at.parse().map_err(|_| NoCursor)?);
+        Ok(Self { created_at, call_id: call.parse().map_err(|_| NoCursor)? })
     }
 }
 
@@ -325,6 +349,13 @@ pub async fn flagged(
     rows.into_iter().map(CallRow::into_call).collect()
 }
 
+/// The first and the last `created_at` of all rows; `None`: there is none.
+pub async fn bounds(store: &Store) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+    let (first, last): (Option<i64>, Option<i64>) =
+        reading!(store, sql::CALLS_BOUNDS, |text, conn| sqlx::query_as(text).fetch_one(conn).await?);
+    Ok(first.zip(last).map(|(first, last)| (Timestamp(first), Timestamp(last))))
+}
+
 /// Rows whose cost is unknown, created from `since` until before `until`, newest first, at most `limit`.
 pub async fn unknown(store: &Store, since: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Call>, StoreError> {
     let rows: Vec<CallRow> = reading!(store, sql::CALLS_UNKNOWN, |text, conn| {
@@ -384,4 +415,16 @@ pub(super) async fn scan_rows(
     Ok(in_tx!(tx, sql::CALLS_SCAN, |text, conn| {
         sqlx::query_as(text).bind(after).bind(after_id).bind(i64::MAX).bind(i64::from(limit)).fetch_all(conn).await?
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_the_list_reads_back() {
+        let cursor = Cursor { created_at: Timestamp(123), call_id: CallId::new(Timestamp(7), 3) };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        assert_eq!("x_y".parse::<Cursor>(), Err(NoCursor));
+    }
 }

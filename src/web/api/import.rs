@@ -5,10 +5,17 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, BadRequest, Refused, TooLarge};
 use crate::import::pieces::MAX_PIECE;
 use crate::import::{self, ImportError, Kind, Summary, Teller};
 
+/// Import
+///
+/// A piece of an import: OpenRouter's log export (text/csv), or NDJSON of generation IDs, replies or generation records.
+#[utoipa::path(
+    post, path = "/tally/v1/import", tag = "telling", request_body(content((String = "application/x-ndjson"), (String = "text/csv")), description = "Whole lines"),
+    responses((status = 200, description = "What became of its lines", body = Summary), BadRequest, TooLarge, Refused)
+)]
 pub(super) async fn import(
     State(state): State<ApiState>,
     headers: HeaderMap,
@@ -28,13 +35,11 @@ pub(super) async fn import(
     };
     let keys = crate::ledger::intake::NamedKeys::clone(&state.keys);
     let teller = Teller { clock: state.clock.clone(), entropy: state.entropy.clone(), keys };
-    // Thousands of lines take milliseconds, which no call on this thread shall wait for.
-    let parsed = tokio::task::spawn_blocking(move || teller.read(kind, &text)).await.map_err(|_| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the text could not be read; the daemon's log says why")
-    })?;
-    let parsed = parsed.map_err(|error| match error {
+    let parsed = teller.read_aside(kind, text).await.map_err(|error| match error {
         ImportError::Form(_) => ApiError::new(StatusCode::BAD_REQUEST, error.to_string()),
-        ImportError::Ledger(_) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        ImportError::Reading(_) | ImportError::Ledger(_) => {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        }
     })?;
     let summary = import::write(&state.ledger, parsed).await;
     summary.map(Json).map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))

@@ -1,34 +1,34 @@
 //! `/tally/v1/keys`: tally keys listed, made and revoked. The answer that makes one is the only place its text is ever in.
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiError, ApiState, attached};
+use super::asked::{Asked, Named};
+use super::{ApiError, ApiState, BadRequest, Conflict, NotFound, Refused, attached, wanted};
 use crate::domain::tally_key::TallyKeyId;
 use crate::keys::{self, KeysError, Listed, Wanted};
 
-/// Keys of one page, unless fewer or more are asked for.
-const PAGE: u32 = 100;
-
-/// Most keys of one page.
-pub const MAX_PAGE: u32 = 1_000;
-
 /// Which page.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+#[into_params(parameter_in = Query)]
+pub(super) struct Page {
     /// Keys made before the one with this ID.
+    #[param(value_type = Option<String>)]
     before: Option<TallyKeyId>,
+    /// Rows of the page, 100 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
 /// A page.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct KeysPage {
     /// The keys, the last made first.
     pub rows: Vec<Listed>,
@@ -37,7 +37,7 @@ pub struct KeysPage {
 }
 
 /// A key that was made.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub struct MadeKey {
     /// Its text: shown here, and never again.
     pub tally_key: String,
@@ -46,22 +46,30 @@ pub struct MadeKey {
     pub listed: Listed,
 }
 
-pub(super) async fn list(
-    State(state): State<ApiState>,
-    Query(asked): Query<Asked>,
-) -> Result<Json<KeysPage>, ApiError> {
+/// Tally keys
+///
+/// The last made first, each with what its calls of the last 30 days cost; never their text.
+#[utoipa::path(
+    get, path = "/tally/v1/keys", tag = "keys", params(Page),
+    responses((status = 200, description = "A page", body = KeysPage), BadRequest, Refused)
+)]
+pub(super) async fn list(State(state): State<ApiState>, Asked(asked): Asked<Page>) -> Result<Json<KeysPage>, ApiError> {
     page(&state, &asked).await.map(Json)
 }
 
-pub(super) async fn csv(State(state): State<ApiState>, Query(asked): Query<Asked>) -> Result<Response, ApiError> {
+/// Tally keys as CSV
+///
+/// The same page as CSV.
+#[utoipa::path(
+    get, path = "/tally/v1/keys.csv", tag = "keys", params(Page),
+    responses((status = 200, description = "The same as CSV", body = String, content_type = "text/csv"), BadRequest, Refused)
+)]
+pub(super) async fn csv(State(state): State<ApiState>, Asked(asked): Asked<Page>) -> Result<Response, ApiError> {
     attached("tallyd-keys.csv", &keys::table(&page(&state, &asked).await?.rows))
 }
 
-async fn page(state: &ApiState, asked: &Asked) -> Result<KeysPage, ApiError> {
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, format!("limit is a number from 1 to {MAX_PAGE}")));
-    }
+async fn page(state: &ApiState, asked: &Page) -> Result<KeysPage, ApiError> {
+    let limit = wanted(asked.limit)?;
     let listing = state.tally_keys.list(asked.before, limit).await.map_err(|error| ApiError::unreadable(&error))?;
     let now = state.clock.now();
     Ok(KeysPage {
@@ -70,6 +78,13 @@ async fn page(state: &ApiState, asked: &Asked) -> Result<KeysPage, ApiError> {
     })
 }
 
+/// Make a tally key
+///
+/// The answer is the only place its text is ever in.
+#[utoipa::path(
+    post, path = "/tally/v1/keys", tag = "keys", request_body = Wanted,
+    responses((status = 201, description = "It was made", body = MadeKey), BadRequest, Conflict, Refused)
+)]
 pub(super) async fn create(
     State(state): State<ApiState>,
     wanted: Result<Json<Wanted>, JsonRejection>,
@@ -86,7 +101,17 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], body).into_response())
 }
 
-pub(super) async fn revoke(State(state): State<ApiState>, Path(name): Path<String>) -> Result<Json<Listed>, ApiError> {
+/// Revoke a tally key
+///
+/// From now on it is refused.
+#[utoipa::path(
+    delete, path = "/tally/v1/keys/{name}", tag = "keys", params(("name" = String, Path, description = "Its ID, or the last characters of its text where they name one key")),
+    responses((status = 200, description = "The key", body = Listed), BadRequest, NotFound, Conflict, Refused)
+)]
+pub(super) async fn revoke(
+    State(state): State<ApiState>,
+    Named(name): Named<String>,
+) -> Result<Json<Listed>, ApiError> {
     let key = state.tally_keys.revoke(&name).await.map_err(|error| refused(&error))?;
     state.tally_keys.listed(&key).await.map(Json).map_err(|error| ApiError::unreadable(&error))
 }

@@ -1,13 +1,18 @@
 //! The JSON API under `/tally/v1`, and what operators ask: `/healthz`, `/readyz`, `/metrics`.
 
 mod alerts;
+mod asked;
 mod budgets;
+mod completions;
+pub mod document;
+mod error;
 mod explore;
 mod failures;
 mod health;
 mod import;
 mod keys;
 mod outbox;
+mod paging;
 mod reconciliation;
 mod record;
 mod spend;
@@ -15,18 +20,24 @@ pub(in crate::web) mod sql;
 pub mod traces;
 
 pub use self::alerts::AlertsPage;
-pub use self::budgets::{BudgetsPage, COMMAND, ChangesPage, DOOR_HEADER, MAX_PAGE as MAX_BUDGETS_PAGE};
-pub use self::keys::{KeysPage, MAX_PAGE, MadeKey};
+pub use self::budgets::{BudgetsPage, COMMAND, ChangesPage, DOOR_HEADER};
+pub use self::completions::EXPORTS_AT_ONCE;
+pub use self::error::ApiError;
+pub use self::keys::{KeysPage, MadeKey};
+pub use self::paging::MAX_PAGE;
+
+use self::error::{BadRequest, Busy, Conflict, NotFound, Refused, TooLarge, Unprocessable};
+use self::paging::{PAGE, wanted};
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use chrono_tz::Tz;
-use serde_json::json;
 use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::alert::post::Post;
 use crate::capture::recorder::Recorder;
@@ -61,6 +72,8 @@ pub struct ApiState {
     pub keys: Arc<NamedKeys>,
     /// Imports that may be read at once.
     pub imports: Arc<Semaphore>,
+    /// Exports that may be under way at once.
+    pub exports: Arc<Semaphore>,
     /// Turns of those that replay budgets.
     pub replays: Arc<Semaphore>,
     /// Answers people's own queries.
@@ -87,51 +100,91 @@ pub struct ApiState {
 
 /// `/tally/v1/…`: guarded by whoever mounts it.
 pub fn router(state: ApiState) -> Router {
-    Router::new()
-        .route("/tally/v1/budgets", get(budgets::list))
-        .route("/tally/v1/budgets.csv", get(budgets::csv))
-        .route("/tally/v1/budgets/{name}", get(budgets::show).put(budgets::put).delete(budgets::delete))
-        .route("/tally/v1/budgets/{name}/replay", get(budgets::replay_known).post(budgets::replay_draft))
-        .route("/tally/v1/budgets/{name}/pause", post(budgets::pause))
-        .route("/tally/v1/budgets/{name}/resume", post(budgets::resume))
-        .route("/tally/v1/budgets/{name}/override", post(budgets::override_limit).delete(budgets::end_override))
-        .route("/tally/v1/budgets/{name}/topup", post(budgets::top_up))
-        .route("/tally/v1/budget-changes", get(budgets::changes))
-        .route("/tally/v1/budget-changes.csv", get(budgets::changes_csv))
-        .route("/tally/v1/alerts", get(alerts::json))
-        .route("/tally/v1/alerts.csv", get(alerts::csv))
-        .route("/tally/v1/reload", post(budgets::reload))
-        .route("/tally/v1/keys", get(keys::list).post(keys::create))
-        .route("/tally/v1/keys.csv", get(keys::csv))
-        .route("/tally/v1/keys/{name}", delete(keys::revoke))
-        .route("/tally/v1/failures", get(failures::json))
-        .route("/tally/v1/failures.csv", get(failures::csv))
-        .route("/tally/v1/reconciliation", get(reconciliation::json))
-        .route("/tally/v1/outbox", get(outbox::list))
-        .route("/tally/v1/outbox/{id}/resend", post(outbox::resend))
-        .route("/tally/v1/import", post(import::import))
-        .route("/tally/v1/explore", get(explore::json))
-        .route("/tally/v1/explore.csv", get(explore::csv))
-        .route("/tally/v1/spend", get(spend::json))
-        .route("/tally/v1/spend.csv", get(spend::csv))
-        .route("/tally/v1/sql", get(sql::linked_json).post(sql::json))
-        .route("/tally/v1/sql.csv", get(sql::linked_csv).post(sql::csv))
-        .with_state(state)
+    served(admin(), state)
 }
 
 /// `/tally/v1/record`, which takes tally keys as well: guarded by whoever mounts it.
 pub fn telling(state: ApiState) -> Router {
-    Router::new().route("/tally/v1/record", post(record::record)).with_state(state)
+    served(tellers(), state)
 }
 
 /// `/healthz` and `/readyz`, which answer everybody.
 pub fn operations(state: ApiState) -> Router {
-    Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz)).with_state(state)
+    served(everybody(), state)
 }
 
 /// `/metrics`, open on loopback only: guarded by whoever mounts it.
 pub fn metrics(state: ApiState) -> Router {
-    Router::new().route("/metrics", get(health::metrics)).with_state(state)
+    served(measured(), state)
+}
+
+/// What is not there: an answer in the API's form.
+pub fn not_found() -> Response {
+    let message = "there is nothing of this path; /tally/v1/openapi.json lists what there is";
+    ApiError::new(StatusCode::NOT_FOUND, message).into_response()
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes other methods; the header Allow lists them")
+}
+
+fn served(routes: OpenApiRouter<ApiState>, state: ApiState) -> Router {
+    routes.split_for_parts().0.method_not_allowed_fallback(wrong_method).with_state(state)
+}
+
+// A route is made of its handler's description alone, so that none is served which the document lacks.
+
+fn admin() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(completions::list))
+        .routes(routes!(completions::csv))
+        .routes(routes!(completions::ndjson))
+        .routes(routes!(completions::parquet))
+        .routes(routes!(completions::focus))
+        .routes(routes!(completions::show))
+        .routes(routes!(spend::json))
+        .routes(routes!(spend::csv))
+        .routes(routes!(explore::json))
+        .routes(routes!(explore::csv))
+        .routes(routes!(failures::json))
+        .routes(routes!(failures::csv))
+        .routes(routes!(sql::linked_json, sql::json))
+        .routes(routes!(sql::linked_csv, sql::csv))
+        .routes(routes!(budgets::list))
+        .routes(routes!(budgets::csv))
+        .routes(routes!(budgets::show, budgets::put, budgets::delete))
+        .routes(routes!(budgets::replay_known, budgets::replay_draft))
+        .routes(routes!(budgets::pause))
+        .routes(routes!(budgets::resume))
+        .routes(routes!(budgets::override_limit, budgets::end_override))
+        .routes(routes!(budgets::top_up))
+        .routes(routes!(budgets::changes))
+        .routes(routes!(budgets::changes_csv))
+        .routes(routes!(alerts::json))
+        .routes(routes!(alerts::csv))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::csv))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(import::import))
+        .routes(routes!(outbox::list))
+        .routes(routes!(outbox::csv))
+        .routes(routes!(outbox::resend))
+        .routes(routes!(reconciliation::json))
+        .routes(routes!(reconciliation::csv))
+        .routes(routes!(budgets::reload))
+        .routes(routes!(document::openapi))
+}
+
+fn tellers() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(record::record))
+}
+
+fn everybody() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(health::healthz)).routes(routes!(health::readyz))
+}
+
+fn measured() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(health::metrics))
 }
 
 /// A table as a CSV file of that name.
@@ -144,31 +197,4 @@ fn attached(name: &str, table: &Table) -> Result<Response, ApiError> {
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
     ];
     Ok((head, body).into_response())
-}
-
-/// An error of the JSON API: `{"error":{"code":400,"message":"…"}}`.
-#[derive(Debug)]
-pub struct ApiError {
-    status: StatusCode,
-    message: String,
-}
-
-impl ApiError {
-    /// An answer of `status` with a message that says what to do.
-    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
-    }
-
-    /// The database could not be read; the cause is logged here, once.
-    pub fn unreadable(error: &crate::store::StoreError) -> Self {
-        tracing::error!(error = %error, "the database could not be read for a request");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the ledger's database can not be read at present; try again")
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let body = json!({ "error": { "code": self.status.as_u16(), "message": self.message } }).to_string();
-        (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
-    }
 }

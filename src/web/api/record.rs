@@ -11,13 +11,42 @@ use http_body_util::BodyExt as _;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, BadRequest, Refused, TooLarge};
 use crate::domain::tally_key::TallyKey;
 use crate::ledger::intake::{self, MAX_BODY, MAX_ITEMS, Summary};
 
 /// Most of a body that is too long is read and dropped, in bytes; beyond it the connection is closed.
 const MAX_DROPPED: usize = 4 * MAX_BODY;
 
+/// A generation ID, and whose it is.
+#[derive(utoipa::ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it describes an item, of which each is read by itself so that one that is wrong is refused alone"
+)]
+struct RecordItem {
+    /// The generation ID.
+    #[schema(pattern = "^gen-[A-Za-z0-9_-]+$", max_length = 128, example = "gen-1789000001-A1b2C3d4E5f6G7h8I9j0")]
+    id: String,
+    /// Name of the configured key that made it.
+    key: Option<String>,
+    /// The application.
+    app: Option<String>,
+    /// The end user.
+    user: Option<String>,
+    /// The session.
+    session: Option<String>,
+    /// Tags.
+    tags: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// Record generation IDs
+///
+/// One object, an array of at most 10,000, or one on each line. A tally key may do so, too, with its labels. What is wrong with an item is told in the answer.
+#[utoipa::path(
+    post, path = "/tally/v1/record", tag = "telling", request_body(content((Vec<RecordItem> = "application/json"), (String = "application/x-ndjson")), description = "The IDs"),
+    responses((status = 202, description = "What became of them", body = Summary), BadRequest, TooLarge, Refused)
+)]
 pub(super) async fn record(
     State(state): State<ApiState>,
     teller: Option<Extension<Arc<TallyKey>>>,

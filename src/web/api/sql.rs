@@ -5,13 +5,14 @@
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::json;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiError, ApiState, attached};
+use super::asked::Asked;
+use super::{ApiError, ApiState, BadRequest, Busy, Refused, TooLarge, attached};
 use crate::report::output;
 use crate::store::console::{Answer, MAX_QUERY, Question, SqlError, Value};
 
@@ -24,43 +25,101 @@ pub const PARAMETER: &str = "p.";
 /// The name under which the file of an answer is saved.
 const FILE: &str = "tallyd-query.csv";
 
-#[derive(Debug, Deserialize)]
+/// A query.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+#[schema(as = Query)]
+struct Query {
+    /// One SELECT over the views of docs/sql.md.
+    #[schema(example = "SELECT model, cost_usd FROM usage LIMIT 5")]
     query: String,
+    /// Values for `:name` in it: null, true or false, a number or a text each.
     #[serde(default)]
+    #[schema(value_type = Object)]
     parameters: serde_json::Map<String, serde_json::Value>,
 }
 
-type Link = Query<Vec<(String, String)>>;
+/// A query's answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = QueryAnswer)]
+pub(super) struct Answered {
+    /// The names of its columns, in their order.
+    columns: Vec<String>,
+    /// One object a row.
+    #[schema(value_type = Vec<Object>)]
+    rows: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Why rows are missing at the end; null: all are here.
+    cut: Option<String>,
+    /// How long it took, in milliseconds.
+    took_ms: u64,
+}
 
-pub(super) async fn json(state: State<ApiState>, body: Body) -> Result<Response, SqlFailure> {
+/// A query in a link.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the fields describe the pairs that are read")]
+pub(super) struct LinkParams {
+    /// The query; each of its parameters stands beside it as `p.NAME`.
+    q: String,
+}
+
+type Link = Asked<Vec<(String, String)>>;
+
+/// Query
+///
+/// One read-only SELECT over the views; what may be asked stands in docs/sql.md.
+#[utoipa::path(
+    post, path = "/tally/v1/sql", tag = "sql", request_body = Query,
+    responses((status = 200, description = "The answer", body = Answered), BadRequest, TooLarge, Busy, Refused)
+)]
+pub(super) async fn json(state: State<ApiState>, body: Body) -> Result<Response, ApiError> {
     let question = read(body).await?;
     as_json(&state, &question).await
 }
 
-pub(super) async fn csv(state: State<ApiState>, body: Body) -> Result<Response, SqlFailure> {
+/// Query, as CSV
+///
+/// The answer as CSV; `X-Tally-Cut` says why rows are missing, if some are.
+#[utoipa::path(
+    post, path = "/tally/v1/sql.csv", tag = "sql", request_body = Query,
+    responses((status = 200, description = "The same as CSV", body = String, content_type = "text/csv"), BadRequest, TooLarge, Busy, Refused)
+)]
+pub(super) async fn csv(state: State<ApiState>, body: Body) -> Result<Response, ApiError> {
     let question = read(body).await?;
     as_csv(&state, &question).await
 }
 
-pub(super) async fn linked_json(state: State<ApiState>, Query(pairs): Link) -> Result<Response, SqlFailure> {
+/// Query by link
+///
+/// One read-only SELECT over the views; what may be asked stands in docs/sql.md.
+#[utoipa::path(
+    get, path = "/tally/v1/sql", tag = "sql", params(LinkParams),
+    responses((status = 200, description = "The answer", body = Answered), BadRequest, Busy, Refused)
+)]
+pub(super) async fn linked_json(state: State<ApiState>, Asked(pairs): Link) -> Result<Response, ApiError> {
     as_json(&state, &linked(pairs)?).await
 }
 
-pub(super) async fn linked_csv(state: State<ApiState>, Query(pairs): Link) -> Result<Response, SqlFailure> {
+/// Query by link, as CSV
+///
+/// The answer as CSV; `X-Tally-Cut` says why rows are missing, if some are.
+#[utoipa::path(
+    get, path = "/tally/v1/sql.csv", tag = "sql", params(LinkParams),
+    responses((status = 200, description = "The same as CSV", body = String, content_type = "text/csv"), BadRequest, Busy, Refused)
+)]
+pub(super) async fn linked_csv(state: State<ApiState>, Asked(pairs): Link) -> Result<Response, ApiError> {
     as_csv(&state, &linked(pairs)?).await
 }
 
-async fn as_json(state: &ApiState, question: &Question) -> Result<Response, SqlFailure> {
-    let Answer { table, took } = state.console.ask(question).await?;
+async fn as_json(state: &ApiState, question: &Question) -> Result<Response, ApiError> {
+    let Answer { table, took } = state.console.ask(question).await.map_err(failed)?;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let body = json!({ "columns": table.columns, "rows": output::json(&table), "cut": table.cut, "took_ms": took_ms });
+    let body = Answered { rows: output::json(&table), columns: table.columns, cut: table.cut, took_ms };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
 
-async fn as_csv(state: &ApiState, question: &Question) -> Result<Response, SqlFailure> {
-    let Answer { table, .. } = state.console.ask(question).await?;
+async fn as_csv(state: &ApiState, question: &Question) -> Result<Response, ApiError> {
+    let Answer { table, .. } = state.console.ask(question).await.map_err(failed)?;
     let mut response = attached(FILE, &table)?;
     if let Some(why) = table.cut.as_deref().and_then(|why| HeaderValue::from_str(why).ok()) {
         response.headers_mut().insert("x-tally-cut", why);
@@ -74,7 +133,7 @@ async fn read(body: Body) -> Result<Question, ApiError> {
     let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| {
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body broke off or is longer than {MAX_BODY} bytes"))
     })?;
-    let asked: Asked = serde_json::from_slice(&bytes).map_err(|error| {
+    let asked: Query = serde_json::from_slice(&bytes).map_err(|error| {
         wrong(format!(
             "the body is not understood ({error}); write {{\"query\": \"SELECT …\", \"parameters\": {{}}}}, in UTF-8"
         ))
@@ -116,27 +175,6 @@ fn linked(pairs: Vec<(String, String)>) -> Result<Question, ApiError> {
     Ok(question)
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum SqlFailure {
-    /// The request.
-    Api(ApiError),
-    /// The query.
-    Sql(SqlError),
-}
-
-impl From<ApiError> for SqlFailure {
-    fn from(error: ApiError) -> Self {
-        Self::Api(error)
-    }
-}
-
-impl From<SqlError> for SqlFailure {
-    fn from(error: SqlError) -> Self {
-        Self::Sql(error)
-    }
-}
-
 /// The status by which a program knows whether another query, or another time, would help.
 pub fn status(error: &SqlError) -> StatusCode {
     match error {
@@ -148,25 +186,14 @@ pub fn status(error: &SqlError) -> StatusCode {
     }
 }
 
-impl IntoResponse for SqlFailure {
-    fn into_response(self) -> Response {
-        let error = match self {
-            Self::Api(error) => return error.into_response(),
-            Self::Sql(SqlError::Store(error)) => return ApiError::unreadable(&error).into_response(),
-            Self::Sql(error) => error,
-        };
-        let status = status(&error);
-        let mut body = json!({ "error": { "code": status.as_u16(), "message": error.to_string() } });
-        if let SqlError::Refused(refusal) = &error
-            && let Some(place) = refusal.place
-        {
-            body["error"]["line"] = place.line.into();
-            body["error"]["column"] = place.column.into();
-        }
-        let mut response = (status, Json(body)).into_response();
-        if matches!(error, SqlError::Busy) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
+fn failed(error: SqlError) -> ApiError {
+    let told = ApiError::new(status(&error), error.to_string());
+    match error {
+        SqlError::Store(error) => ApiError::unreadable(&error),
+        SqlError::Refused(refusal) => match refusal.place {
+            Some(place) => told.at(place.line, place.column),
+            None => told,
+        },
+        _ => told,
     }
 }

@@ -6,19 +6,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::{Json, Router};
 use flate2::read::MultiGzDecoder;
 use futures_util::TryStreamExt as _;
 use secrecy::ExposeSecret as _;
+use serde::Serialize;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use tokio_util::io::{StreamReader, SyncIoBridge};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::config::Broadcast;
 use crate::import::{Teller, pushed};
@@ -140,9 +143,42 @@ impl TracesState {
 
 /// `/v1/traces`, which guards itself.
 pub fn router(state: TracesState) -> Router {
-    Router::new().route("/v1/traces", post(traces).put(traces)).with_state(state)
+    described().split_for_parts().0.with_state(state)
 }
 
+/// The same with its description.
+pub(super) fn described() -> OpenApiRouter<TracesState> {
+    OpenApiRouter::default().routes(routes!(traces))
+}
+
+/// An error in OTLP's form.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OtlpStatus)]
+struct Status<'a> {
+    /// A code of gRPC.
+    code: u8,
+    /// What is wrong, and what to do.
+    message: &'a str,
+}
+
+/// Take a push
+///
+/// OpenRouter's Broadcast: OTLP/HTTP traces in JSON, as they are or gzipped. With `broadcast.token` set it must be carried, in
+/// `Authorization: Bearer` or the configured header; without, it is taken from this machine alone.
+#[utoipa::path(
+    method(post, put), path = "/v1/traces", tag = "telling",
+    request_body(content = Object, description = "An ExportTraceServiceRequest of OTLP"),
+    responses(
+        (status = 200, description = "It is committed; `partialSuccess` tells of spans that were not taken", body = Object),
+        (status = 400, description = "It is no OTLP in JSON", body = Status),
+        (status = 401, description = "The token is missing or wrong", body = Status),
+        (status = 403, description = "It comes from another site", body = Status),
+        (status = 408, description = "The body did not come in time", body = Status),
+        (status = 413, description = "The body is too long", body = Status),
+        (status = 415, description = "It is of another type or coding", body = Status),
+        (status = 503, description = "It can not be written at present: send it again", body = Status)
+    )
+)]
 async fn traces(
     State(state): State<TracesState>,
     method: Method,
@@ -242,7 +278,6 @@ impl IntoResponse for Refusal {
             StatusCode::REQUEST_TIMEOUT => 4,
             _ => 3,
         };
-        let body = json!({ "code": code, "message": self.message }).to_string();
-        (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        (self.status, Json(Status { code, message: &self.message })).into_response()
     }
 }

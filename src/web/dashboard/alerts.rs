@@ -297,11 +297,14 @@ pub(super) async fn mail(State(state): State<DashboardState>, Path(id): Path<Str
         frame: Frame::new(&state, "Mail", Page::Alerts),
         badge: message_badge(&message, now, zone),
         resend: resend_link(&message),
-        html_link: message.payload.is_none().then(|| format!("/alerts/mails/{}/html", segment(&id))),
+        html_link: (!message.html_body.is_empty()).then(|| format!("/alerts/mails/{}/html", segment(&id))),
         payload: message.payload.as_deref().map(laid_out),
         subject: message.subject,
         facts,
-        text: message.text_body,
+        text: match &*message.text_body {
+            "" => "What it said is kept no longer (retention.messages).".to_owned(),
+            _ => message.text_body,
+        },
     })
 }
 
@@ -316,7 +319,7 @@ pub(super) async fn resend(State(state): State<DashboardState>, Path(id): Path<S
     match state.post.resend(&state.store, &state.clock, &id).await.map_err(state.unreadable())? {
         Resent::Unknown => Err(no_mail(&state)),
         // One that is on its way already is as it was wanted.
-        Resent::Queued | Resent::NotGivenUp(_) => {
+        Resent::Queued | Resent::NotGivenUp(_) | Resent::Forgotten => {
             Ok(Redirect::to(&format!("/alerts/mails/{}", segment(&id))).into_response())
         }
     }

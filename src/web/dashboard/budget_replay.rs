@@ -163,7 +163,7 @@ fn described(wanted: &Wanted, state: &DashboardState) -> Result<Budget, String> 
 
 fn about(budget: &Budget) -> String {
     let blocks = if budget.when_exceeded == WhenExceeded::Block { ", blocks" } else { "" };
-    format!("{} · {} of {}{blocks}", budget.scope, format::usd(budget.limit), budget.window)
+    format!("{} · {} · {}{blocks}", budget.scope, format::usd(budget.limit), budget.window)
 }
 
 impl ReplayPage {

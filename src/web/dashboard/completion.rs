@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::Value;
 
-use self::bars::{Attempt, Cost, Lasting, MAX_ATTEMPTS, attempts, costs, lasting};
+use self::bars::{Attempt, Cost, Lasting, attempts, costs, lasting};
 use self::marks::meaning;
 use super::DashboardState;
 use super::completions::{self, Badge, badge};
@@ -18,9 +18,9 @@ use super::respond::{PageError, html};
 use super::sessions::link_to;
 use crate::domain::call::{Call, CallState};
 use crate::domain::catalogue::Catalogue;
-use crate::domain::routing::{self, Effect, Served};
+use crate::domain::routing::Effect;
 use crate::domain::time::Timestamp;
-use crate::report::format;
+use crate::report::{completion, format};
 use crate::store::calls::{self, Cursor};
 use crate::store::sessions;
 
@@ -102,13 +102,13 @@ struct Neighbours {
 /// The page.
 pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<String>) -> Result<Response, PageError> {
     let found = calls::find(&state.store, &id).await.map_err(state.unreadable())?;
-    let Some((call, record)) = found.filter(|(call, _)| call.state != CallState::Open) else {
+    let Some((call, record)) = found.filter(|(call, _)| completion::is_told(call)) else {
         return Err(PageError::NotFound(
             Box::new(state),
             "The ledger has no completion with this ID. A call under way is shown once its ID is known.",
         ));
     };
-    let record: Option<Value> = record.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let record = completion::record(record.as_deref());
     let now = state.clock.now();
     let session = neighbours(&call, &state).await?;
     html(&CompletionPage {
@@ -184,20 +184,7 @@ fn exact(call: &Call) -> String {
 
 /// Each preference of the request against the provider that served.
 fn routing(call: &Call, record: Option<&Value>) -> Vec<Asking> {
-    let tried: Option<Vec<Option<String>>> =
-        record.and_then(|record| record.get("provider_responses")).and_then(Value::as_array).map(|list| {
-            let name = |attempt: &Value| attempt.get("provider_name").and_then(Value::as_str).map(str::to_owned);
-            list.iter().take(MAX_ATTEMPTS).map(name).collect()
-        });
-    let served = Served {
-        provider: call.facts.provider.as_deref(),
-        latency_ms: call.facts.latency_ms,
-        tokens: call.facts.native_tokens_completion,
-        generation_time_ms: call.facts.generation_time_ms,
-        tried: tried.as_deref(),
-    };
-    let asked = call.routing.as_deref().map(|asked| routing::judge(asked, &served)).unwrap_or_default();
-    asked
+    completion::preferences(call, record)
         .into_iter()
         .map(|preference| {
             let (class, word) = match preference.effect {

@@ -13,7 +13,6 @@ use super::query::{link, segment};
 use super::respond::{PageError, html};
 use crate::domain::call::{Call, CallState};
 use crate::domain::catalogue::Catalogue;
-use crate::domain::ids::CallId;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 use crate::domain::window::WindowKind;
@@ -89,6 +88,8 @@ struct CompletionsPage {
     known: String,
     shown: String,
     span: String,
+    /// Files of every row that these filters leave, not of this page alone.
+    exports: Vec<(&'static str, String)>,
     newest: Option<String>,
     older: Option<String>,
     /// How far a search came that found too little.
@@ -115,7 +116,7 @@ impl Asked {
         Self {
             filters: Filters::read(pairs, &FIELDS.map(|(field, _)| field)),
             size: value("n").and_then(|n| n.parse().ok()).filter(|n| SIZES.contains(n)).unwrap_or(SIZES[0]),
-            before: value("before").and_then(read_cursor),
+            before: value("before").and_then(|text| text.parse().ok()),
         }
     }
 
@@ -135,15 +136,6 @@ impl Asked {
 /// The rows that these filters leave.
 pub(super) fn rows(filters: &Filters) -> String {
     Asked::link(filters, SIZES[0], None)
-}
-
-pub(super) fn read_cursor(text: &str) -> Option<Cursor> {
-    let (at, call) = text.split_once('_')?;
-    Some(Cursor { created_at: Timestamp(at.parse().ok()?), call_id: call.parse::<CallId>().ok()? })
-}
-
-pub(super) fn write_cursor(at: Cursor) -> String {
-    format!("{}_{}", at.created_at.millis(), at.call_id)
 }
 
 /// The page.
@@ -176,7 +168,7 @@ pub(super) async fn page(
         Some(at) => Some(Cursor::before(at)),
         None => found.last().filter(|_| more).map(Cursor::after),
     };
-    let older = next.map(|next| Asked::link(&asked.filters, asked.size, Some(&write_cursor(next))));
+    let older = next.map(|next| Asked::link(&asked.filters, asked.size, Some(&next.to_string())));
     html(&CompletionsPage {
         frame: Frame::new(&state, "Completions", Page::Completions),
         summary: summary(&today),
@@ -190,6 +182,7 @@ pub(super) async fn page(
         shown: words::counted(i64::try_from(found.len()).unwrap_or(i64::MAX), "row", "rows"),
         span: span_of(&found, now, zone),
         rows: table(&found, &state.catalogue.load(), now, zone),
+        exports: if filter.is_some() { exports(&asked.filters) } else { Vec::new() },
         newest: asked.before.is_some().then(|| Asked::link(&asked.filters, asked.size, None)),
         older,
         looked: searched.looked_to.map(|at| {
@@ -221,6 +214,19 @@ fn in_explore(filters: &Filters) -> String {
     let pairs = filters.pairs();
     let pairs = pairs.iter().map(|(name, value)| (*name, value.as_str()));
     link(explore::PATH, pairs.filter(|(name, value)| known(name, value)))
+}
+
+/// What these filters leave, as files.
+fn exports(filters: &Filters) -> Vec<(&'static str, String)> {
+    let pairs = filters.pairs();
+    [
+        ("CSV", "/tally/v1/completions.csv"),
+        ("NDJSON", "/tally/v1/completions.ndjson"),
+        ("Parquet", "/tally/v1/completions.parquet"),
+        ("FOCUS", "/tally/v1/completions.focus.csv"),
+    ]
+    .map(|(name, path)| (name, link(path, pairs.iter().map(|(field, value)| (*field, value.as_str())))))
+    .to_vec()
 }
 
 async fn today(state: &DashboardState, now: Timestamp) -> Result<Sums, PageError> {
@@ -374,13 +380,5 @@ mod tests {
             url::form_urlencoded::parse(b"app=b&model=a%2Fx&app=c&n=100&unknown=1&state=").into_owned().collect();
         let asked = Asked::read(&pairs);
         assert_eq!(Asked::link(&asked.filters, asked.size, None), "/completions?model=a%2Fx&app=c&n=100");
-    }
-
-    #[test]
-    fn a_place_in_the_list_reads_back() {
-        let call_id = CallId::new(Timestamp(7), 3);
-        let cursor = read_cursor(&format!("123_{call_id}"));
-        assert_eq!(cursor, Some(Cursor { created_at: Timestamp(123), call_id }));
-        assert_eq!(read_cursor("x_y"), None);
     }
 }

@@ -11,6 +11,8 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::DashboardState;
 
@@ -35,7 +37,22 @@ struct Listener {
     _place: OwnedSemaphorePermit,
 }
 
-/// The stream; ends when the daemon stops.
+/// Its route, with its description.
+pub(in crate::web) fn described() -> OpenApiRouter<DashboardState> {
+    OpenApiRouter::default().routes(routes!(stream))
+}
+
+/// News
+///
+/// Server-sent events for open pages: `changed` whenever the ledger has committed something, at most once a second. It goes on
+/// until the client leaves or the daemon stops.
+#[utoipa::path(
+    get, path = "/tally/v1/events", tag = "operations",
+    responses(
+        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 503, description = "As many as may be listen already; try again after Retry-After")
+    )
+)]
 pub(super) async fn stream(State(state): State<DashboardState>) -> Response {
     let Ok(place) = Arc::clone(&state.listeners).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")]).into_response();

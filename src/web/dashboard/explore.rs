@@ -408,7 +408,7 @@ fn subtitle(answer: &Answer) -> String {
     let near = match measure.kind() {
         Kind::Sum => String::new(),
         Kind::Spread(_) => {
-            format!("; percentiles are within {} % of the exact ones", crate::domain::spread::MOST_ERROR_PERCENT)
+            format!("; percentiles are within {} % of the exact ones", crate::domain::rollup::MOST_ERROR_PERCENT)
         }
     };
     let running = period.steps.last().is_some_and(|(start, end)| *start <= period.now && period.now < *end);

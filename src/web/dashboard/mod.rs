@@ -5,6 +5,7 @@
 //! decided before a request comes here.
 
 mod alerts;
+mod api_docs;
 mod assets;
 mod budget;
 mod budget_changes;
@@ -34,10 +35,14 @@ pub mod snooze;
 mod sql;
 mod status;
 
+pub(in crate::web) use self::events::described;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::http::Uri;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use chrono_tz::Tz;
@@ -60,6 +65,7 @@ use crate::keys::TallyKeys;
 use crate::ledger::Ledger;
 use crate::store::Store;
 use crate::store::console::Console;
+use crate::web::api;
 
 /// Most pages that may wait for news at once; further ones are told to try later.
 pub const MAX_LISTENERS: usize = 64;
@@ -183,10 +189,16 @@ pub fn router(state: DashboardState) -> Router {
         .route("/sql/save", post(sql::save))
         .route("/sql/remove", post(sql::remove))
         .route("/status", get(status::page))
-        .route("/tally/v1/events", get(events::stream))
+        .route("/api-docs", get(api_docs::page))
+        .merge(events::described().split_for_parts().0)
         .with_state(state.clone())
-        .fallback(move || std::future::ready(respond::not_found(state.clone())));
+        .fallback(move |uri: Uri| std::future::ready(not_found(&state, &uri)));
     pages.layer(middleware::map_response(respond::with_headers))
+}
+
+/// What a program is answered, or a person, where nothing is.
+fn not_found(state: &DashboardState, uri: &Uri) -> Response {
+    if uri.path().starts_with("/tally/") { api::not_found() } else { respond::not_found(state.clone()).into_response() }
 }
 
 /// Stylesheet, script and icon: hold nothing of the ledger, so the sign-in page may load them too.

@@ -6,7 +6,6 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::DashboardState;
 use super::chips::{self, Chip};
-use super::completions::{read_cursor, write_cursor};
 use super::frame::{Frame, Page};
 use super::query::{link, segment};
 use super::respond::{PageError, html};
@@ -81,7 +80,7 @@ pub(super) async fn page(
     if chips::adds(&pairs) {
         return Ok(Redirect::to(&listing(&filters, None)).into_response());
     }
-    let before = pairs.iter().find(|(name, _)| name == "before").and_then(|(_, value)| read_cursor(value.trim()));
+    let before = pairs.iter().find(|(name, _)| name == "before").and_then(|(_, value)| value.trim().parse().ok());
     let (now, zone) = (state.clock.now(), state.zone);
     let (found, problem) = match filters.of_rows(zone, now) {
         Ok(filter) => {
@@ -106,7 +105,7 @@ pub(super) async fn page(
         rows: found.sessions.iter().map(|session| line(session, moment)).collect(),
         looked,
         newest: before.is_some().then(|| listing(&filters, None)),
-        older: found.next.map(|next| listing(&filters, Some(&write_cursor(next)))),
+        older: found.next.map(|next| listing(&filters, Some(&next.to_string()))),
         clear: PATH,
         tail: if before.is_none() && filters.value("until").is_none() { SIZE } else { 0 },
     })

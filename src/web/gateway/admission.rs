@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::credentials::{Credential, credential};
 use super::{Endpoint, Inner};
-use crate::budget::{Exceeded, Reservation, Wish};
+use crate::budget::{Denied, Exceeded, Reservation, Wish};
 use crate::capture::keys::Candidate;
 use crate::capture::request::Asked;
 use crate::config::{DEFAULT_KEY_NAME, OnLedgerFailure};
@@ -24,8 +25,16 @@ use crate::web::skin::{OwnError, Skin};
 
 /// Asks the budgets. Must not block.
 pub trait Admission: Send + Sync {
-    /// Whether a call may be sent, and what is held back for it.
-    fn admit(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Option<Reservation>, Box<Exceeded>>;
+    /// Whether a call may be sent, and what is held back for it; [`Denied::Lacking`]: to be asked again with
+    /// [`Admission::draw`].
+    fn admit(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Option<Reservation>, Denied>;
+
+    /// As [`Admission::admit`], waiting for what this daemon is given of a budget that others spend too.
+    fn draw<'a>(
+        &'a self,
+        wish: &'a Wish<'a>,
+        on_ledger_failure: OnLedgerFailure,
+    ) -> BoxFuture<'a, Result<Option<Reservation>, Denied>>;
 
     /// What the budgets that may count a call say of a ledger that can not be written; `None`: nothing.
     fn on_ledger_failure(&self, call: &AdmissionSubject<'_>) -> Option<OnLedgerFailure>;
@@ -171,7 +180,7 @@ impl Inner {
     }
 
     /// Asks journal and budgets.
-    pub(super) fn admit(
+    pub(super) async fn admit(
         &self,
         endpoint: &Endpoint,
         key: &KeyRef,
@@ -200,12 +209,22 @@ impl Inner {
                            of [journal] or of a budget)";
             return refuse(OwnError::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", message));
         }
-        let now = self.clock.now();
+        let (now, began) = (self.clock.now(), self.clock.elapsed());
         let call_id = self.entropy.call_id(now);
         let wish = Wish { call_id, subject, size: asked.map(|asked| asked.size).unwrap_or_default() };
-        match self.admission.admit(&wish, now) {
+        let admitted = match self.admission.admit(&wish, now) {
+            Err(Denied::Lacking) => self.admission.draw(&wish, on_ledger_failure).await,
+            admitted => admitted,
+        };
+        self.recorder.admitted(self.clock.elapsed().saturating_sub(began));
+        match admitted {
             Ok(reservation) => Ok(Admitted { call_id, reservation, on_ledger_failure }),
-            Err(exceeded) => refuse(OwnError::from(*exceeded)),
+            Err(Denied::Exceeded(exceeded)) => refuse(OwnError::from(*exceeded)),
+            Err(Denied::Lacking | Denied::CutOff) => {
+                let message = "tallyd cannot ask its database how much of a budget is left, and is set to refuse calls then \
+                               (on_ledger_failure = \"refuse\", of [journal] or of a budget)";
+                refuse(OwnError::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", message))
+            }
         }
     }
 

@@ -209,7 +209,7 @@ impl Inner {
         let (attribution, malformed) = attribute(&parts.headers, asked.as_ref(), messages);
         let attribution = labelled(attribution, payer.tally.as_deref());
         let Admitted { call_id, reservation, on_ledger_failure } =
-            self.admit(endpoint, &payer.key, &attribution, asked.as_ref())?;
+            self.admit(endpoint, &payer.key, &attribution, asked.as_ref()).await?;
         let (who, swap) = payer.part();
         let request = self
             .upstream_request(parts, body, swap)

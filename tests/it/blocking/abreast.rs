@@ -12,15 +12,15 @@ use crate::support::installation::{Installation, KEY, QUICK, text};
 use crate::support::running::Running;
 use crate::support::{beside, until};
 
-/// One of the two.
-struct Daemon {
-    at: Installation,
-    running: Running,
-    caller: Caller,
+/// One of those that share a database.
+pub(super) struct Daemon {
+    pub(super) at: Installation,
+    pub(super) running: Running,
+    pub(super) caller: Caller,
 }
 
 impl Daemon {
-    async fn start(url: &str, simulator: &Simulator, budgets: &str, clock: &Clock, seed: u64) -> Self {
+    pub(super) async fn start(url: &str, simulator: &Simulator, budgets: &str, clock: &Clock, seed: u64) -> Self {
         let at = Installation::on(url, simulator.base_url(), &format!("{QUICK}{budgets}"));
         let running = Running::start_as(&at, clock, seed).await;
         running.knows_prices().await;
@@ -29,7 +29,7 @@ impl Daemon {
     }
 
     /// A call of `user` that costs $0.0006 for 1,000 tokens, and is taken to.
-    async fn chat(&self, user: &str, tokens: u32, how: &str) -> Reply {
+    pub(super) async fn chat(&self, user: &str, tokens: u32, how: &str) -> Reply {
         let caller = self.caller.clone();
         let body = json!({
             "model": "openai/gpt-4o-mini", "max_tokens": tokens, "messages": [{ "role": "user", "content": "?" }],
@@ -41,7 +41,7 @@ impl Daemon {
     }
 
     /// What its budget stands at: spent and held back, under one value.
-    fn stands(&self, budget: &str, value: &str) -> (Total, Total) {
+    pub(super) fn stands(&self, budget: &str, value: &str) -> (Total, Total) {
         let standings = self.running.book().standings();
         let found = standings.iter().find(|(one, of, _)| one.budget.name.as_str() == budget && **of == *value);
         found.map_or((Total::ZERO, Total::ZERO), |(one, _, held)| (one.spent, *held))

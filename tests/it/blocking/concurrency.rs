@@ -17,7 +17,7 @@ use crate::support::running::Running;
 use crate::support::{beside, until};
 
 /// Callers at once.
-const CALLERS: usize = 64;
+pub(super) const CALLERS: usize = 64;
 
 /// Thursday, 19 November 2026, 10:00 UTC.
 const START: Timestamp = Timestamp(1_795_082_400_000);
@@ -29,14 +29,14 @@ fn tables(budgets: &str) -> String {
     format!("connect_timeout = \"1m\"\n{QUICK}timeout = \"5m\"\n[journal]\nsync_timeout = \"5m\"\n{budgets}")
 }
 
-fn budget(name: &str, scope: &str, limit: &str) -> String {
+pub(super) fn budget(name: &str, scope: &str, limit: &str) -> String {
     format!(
         "[[budgets]]\nname = \"{name}\"\nscope = {scope}\nwindow = \"total\"\nlimit_usd = \"{limit}\"\nwhen_exceeded = \"block\"\n"
     )
 }
 
 /// Asks for a completion, which costs what `how` tells the simulator.
-async fn chat(caller: &Caller, app: &str, how: &str) -> Reply {
+pub(super) async fn chat(caller: &Caller, app: &str, how: &str) -> Reply {
     let body = json!({ "model": "openai/gpt-4o-mini", "messages": [{ "role": "user", "content": "?" }] });
     let key = format!("Bearer {KEY}");
     let headers = [("authorization", &*key), ("x-tally-app", app), ("x-sim", how)];
@@ -48,7 +48,7 @@ fn picos(value: &Value) -> i128 {
 }
 
 /// What a refusal tells: spent, reserved, the estimate, the limit.
-fn told(refused: &Reply) -> [i128; 4] {
+pub(super) fn told(refused: &Reply) -> [i128; 4] {
     let error = &refused.json()["error"];
     assert_eq!(error["metadata"]["error_type"], "budget_exceeded", "{error}");
     ["spent_usd", "reserved_usd", "estimate_usd", "limit_usd"].map(|name| picos(&error["metadata"][name]))

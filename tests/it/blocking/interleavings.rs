@@ -39,7 +39,7 @@ const START: Timestamp = Timestamp(1_795_125_600_000);
 const GIVE_UP_MS: i64 = 3_600_000;
 
 /// One cent: what a call is taken to cost of which nothing is known.
-const CENT: i64 = 10_000_000_000;
+pub(super) const CENT: i64 = 10_000_000_000;
 
 /// What happens. Calls are named by their place among those that may still change.
 #[derive(Clone, Debug)]
@@ -166,19 +166,24 @@ impl Model {
 }
 
 /// A daemon's ledger, without its sockets.
-struct Life {
-    book: Arc<Book>,
-    recorder: Recorder,
-    journal: Journal,
+pub(super) struct Life {
+    pub(super) book: Arc<Book>,
+    pub(super) recorder: Recorder,
+    pub(super) journal: Journal,
     ledger: Ledger,
-    store: Store,
-    stop: CancellationToken,
+    pub(super) store: Store,
+    pub(super) stop: CancellationToken,
     writing: JoinHandle<()>,
     watching: JoinHandle<()>,
 }
 
 impl Life {
     async fn begin(folder: &Path, url: &str, clock: &Clock, entropy: &Entropy) -> Self {
+        Self::of(folder, url, clock, entropy, defined()).await
+    }
+
+    /// One that counts these budgets.
+    pub(super) async fn of(folder: &Path, url: &str, clock: &Clock, entropy: &Entropy, budgets: Vec<Budget>) -> Self {
         let options = JournalOptions {
             dir: folder.join("journal"),
             segment_bytes: 1 << 20,
@@ -200,7 +205,7 @@ impl Life {
             metrics: metrics.clone(),
         };
         let book = Arc::new(Book::default());
-        let opened = Writer::open(store.clone(), journal, defined(), Arc::clone(&book), clock.clone(), options).await;
+        let opened = Writer::open(store.clone(), journal, budgets, Arc::clone(&book), clock.clone(), options).await;
         let Opened { writer, ledger, journal, watch } = opened.unwrap();
         let stop = CancellationToken::new();
         let writing = beside(writer.run(stop.clone()));
@@ -209,7 +214,7 @@ impl Life {
         Self { book, recorder, journal, ledger, store, stop, writing, watching }
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         self.writing.await.unwrap();
         self.watching.abort();
@@ -217,7 +222,7 @@ impl Life {
     }
 
     /// What was synced stays; everything else is gone.
-    async fn crash(self) {
+    pub(super) async fn crash(self) {
         self.writing.abort();
         let _ = self.writing.await;
         self.watching.abort();
@@ -226,7 +231,7 @@ impl Life {
     }
 
     /// Everything seen so far is in the ledger, and published.
-    async fn caught_up(&self) {
+    pub(super) async fn caught_up(&self) {
         until("an empty journal", async || self.journal.is_empty().then_some(())).await;
     }
 }
@@ -557,7 +562,7 @@ async fn run(url: &str, folder: &Path, steps: &[Step]) {
     run.all(steps).await;
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 

@@ -54,6 +54,13 @@ async fn the_api_makes_lists_changes_and_removes() {
         (Method::PUT, "budgets/a", json!({ "window": "day", "limit_usd": 6.5 }), 400, "\"6.50\""),
         (Method::PUT, "budgets/a", json!({ "window": "day", "limit_usd": 6, "billing_day": 2 }), 400, "billing_day"),
         (Method::PUT, "budgets/a", json!({ "window": "day", "limit": 6 }), 400, "unknown field"),
+        (
+            Method::PUT,
+            "budgets/a",
+            json!({ "window": "day", "limit_usd": 6, "notify": ["webhook:pager"] }),
+            400,
+            "there is no [webhooks.pager]",
+        ),
         (Method::PUT, "budgets/a", json!([1]), 400, "the body is a budget"),
         (Method::GET, "budgets?limit=0", json!(null), 400, "limit is a number"),
         (Method::GET, "alerts?before=x", json!(null), 400, "`next`"),

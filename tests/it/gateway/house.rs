@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
-use tallyd::budget::{Exceeded, Reservation, Wish};
+use tallyd::budget::{Denied, Exceeded, Reservation, Wish};
 use tallyd::capture::keys::Keyring;
 use tallyd::capture::recorder::Recorder;
 use tallyd::clock::{Clock, Entropy};
@@ -98,7 +99,7 @@ struct Asked {
 }
 
 impl Admission for Asked {
-    fn admit(&self, wish: &Wish<'_>, _: Timestamp) -> Result<Option<Reservation>, Box<Exceeded>> {
+    fn admit(&self, wish: &Wish<'_>, _: Timestamp) -> Result<Option<Reservation>, Denied> {
         let subject = &wish.subject;
         self.seen.lock().unwrap().push(Candidate {
             app: subject.app.map(str::to_owned),
@@ -107,7 +108,11 @@ impl Admission for Asked {
             opaque: subject.opaque_body,
             models_unread: subject.models_unread,
         });
-        self.refuse.clone().map_or(Ok(None), |refused| Err(Box::new(refused)))
+        self.refuse.clone().map_or(Ok(None), |refused| Err(Denied::Exceeded(Box::new(refused))))
+    }
+
+    fn draw<'a>(&'a self, _: &'a Wish<'a>, _: OnLedgerFailure) -> BoxFuture<'a, Result<Option<Reservation>, Denied>> {
+        Box::pin(async { Err(Denied::CutOff) })
     }
 
     fn on_ledger_failure(&self, _: &AdmissionSubject<'_>) -> Option<OnLedgerFailure> {

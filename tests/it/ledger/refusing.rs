@@ -47,12 +47,12 @@ async fn a_table_that_is_away_costs_no_call() {
     let Scene { simulator: _simulator, at, running, caller } = Scene::new(SQLITE).await;
     chat(&caller, "a", "").await;
     rows(&at, 1).await;
-    behind(&at, "ALTER TABLE spend_buckets RENAME TO away");
+    behind(&at, "ALTER TABLE spend_cells RENAME TO away");
     for _ in 0..4 {
         chat(&caller, "a", "").await;
     }
     writable(&caller, false).await;
-    behind(&at, "ALTER TABLE away RENAME TO spend_buckets");
+    behind(&at, "ALTER TABLE away RENAME TO spend_cells");
     rows(&at, 5).await;
     writable(&caller, true).await;
     assert_eq!(set_aside(&at), Vec::<String>::new());
@@ -163,7 +163,7 @@ async fn a_record_that_can_not_be_set_aside_stays_in_the_journal() {
     running.stop().await;
     let ended = at.run(&["verify"]).await;
     assert!(ended.out.contains("set-aside.ndjson holds 1 record "), "{ended:?}");
-    assert!(ended.out.contains("agree with the rows: 1 row, 1 roll-up bucket, 0 budget counters;"), "{ended:?}");
+    assert!(ended.out.contains("agree with the rows: 1 row, 8 roll-ups, 0 budget counters;"), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,11 +171,11 @@ async fn verify_tells_what_waits_in_the_journal() {
     let Scene { simulator: _simulator, at, running, caller } = Scene::new(SQLITE).await;
     chat(&caller, "a", "").await;
     rows(&at, 1).await;
-    behind(&at, "ALTER TABLE spend_buckets RENAME TO away");
+    behind(&at, "ALTER TABLE spend_cells RENAME TO away");
     chat(&caller, "a", "").await;
     writable(&caller, false).await;
     running.stop().await;
-    behind(&at, "ALTER TABLE away RENAME TO spend_buckets");
+    behind(&at, "ALTER TABLE away RENAME TO spend_cells");
     let ended = at.run(&["verify"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("journal holds ") && ended.out.contains(" not in the database yet"), "{ended:?}");

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::scene::{START, Scene, budget, soon, webhooks};
+use crate::support::installation::Installation;
 use crate::support::smtp;
 
 const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -257,4 +258,31 @@ async fn a_webhook_that_hangs_or_is_not_who_it_should_be_is_tried_later() {
     assert!(error.is_worth_retrying() && error.to_string().contains("certificate"), "{error}");
     assert!(!error.to_string().contains("hidden"), "{error}");
     assert!(matches!(hooks.send("other", "msg_1", event).await, Err(SendError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn check_tries_a_webhook_and_says_what_is_wrong_with_it() {
+    for (answer, code, told) in [(TAKEN.to_owned(), 0, "ops took a test"), (reply("403 Forbidden", "", "no"), 1, "403")]
+    {
+        let receiver = Receiver::answering(&[&answer]).await;
+        let at = Installation::new("http://127.0.0.1:9/api/v1", &receiver.generic());
+        let ended = at.run(&["check", "--send-test-webhook", "ops"]).await;
+        let line = ended.out.lines().find(|line| line.contains("webhook")).unwrap_or_default();
+        assert!(line.contains(told), "{ended:?}");
+        assert!(!ended.out.contains("hidden") && !ended.err.contains("hidden"), "its address is a secret: {ended:?}");
+        // Whatever else is wrong here, as there is no OpenRouter: a webhook that does not take it is wrong, too.
+        assert_ne!(ended.code, Some(2));
+        assert!(code == 0 || ended.code == Some(1), "{ended:?}");
+        let posted = receiver.posted();
+        assert!(posted.len() == 1 && posted[0].is_signed(), "{posted:?}");
+        let event: serde_json::Value = serde_json::from_str(&posted[0].body).unwrap();
+        assert_eq!(event["type"], "test");
+        assert!(event["data"]["summary"][0].as_str().unwrap().contains("--send-test-webhook ops"), "{event}");
+        // Without being asked it tells nobody.
+        at.run(&["check"]).await;
+        assert_eq!(receiver.posted().len(), 1);
+        let ended = at.run(&["check", "--send-test-webhook", "pager"]).await;
+        assert!(ended.code == Some(1) && ended.out.contains("pager"), "{ended:?}");
+        assert_eq!(receiver.posted().len(), 1);
+    }
 }

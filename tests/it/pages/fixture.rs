@@ -79,10 +79,14 @@ pub struct Scene {
 impl Scene {
     /// A daemon that has recorded nothing.
     pub async fn empty(tables: &str) -> Self {
+        Self::on(Installation::new("http://127.0.0.1:9/api/v1", tables)).await
+    }
+
+    /// The same on an installation.
+    pub async fn on(at: Installation) -> Self {
         let now = Timestamp::parse(NOW).unwrap();
         let clock = Clock::manual(now);
         let pacer = Pacer::start(&clock);
-        let at = Installation::new("http://127.0.0.1:9/api/v1", tables);
         let running = Running::start(&at, &clock).await;
         let caller = Caller::new(running.address());
         Self { at, running, caller, now, entropy: Entropy::seeded(5), _pacer: pacer }
@@ -91,6 +95,13 @@ impl Scene {
     /// A daemon with a past.
     pub async fn full() -> Self {
         let scene = Self::empty(BUDGETS).await;
+        scene.fill().await;
+        scene
+    }
+
+    /// Gives it that past.
+    pub async fn fill(&self) {
+        let scene = self;
         let from = scene.now.plus_millis(-DAYS * DAY_MS);
         let calls: Vec<SimCall> = traffic::history(7, from, scene.now, CALLS).collect();
         for some in calls.chunks(AT_ONCE) {
@@ -101,7 +112,6 @@ impl Scene {
             scene.submit(work).await;
         }
         scene.submit(scene.odd_ones()).await;
-        scene
     }
 
     /// Writes `work`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tallyd::app::demo;
+use tallyd::app::demo::{self, Past};
 use tallyd::clock::{Clock, Entropy};
 use tallyd::domain::table::Cell;
 use tallyd::domain::time::Timestamp;
@@ -42,7 +42,8 @@ async fn every_column_is_told_of_in_its_order(console: &Console) {
 async fn filled(at: &Installation) {
     let clock = Clock::manual(Timestamp::parse(NOW).unwrap());
     let running = Running::start(at, &clock).await;
-    demo::fill(running.ledger(), &Entropy::seeded(3), clock.now(), CALLS).await.unwrap();
+    let past = Past { completions: CALLS, ..Past::default() };
+    demo::fill(running.ledger(), &Entropy::seeded(3), clock.now(), past, |_| ()).await.unwrap();
     running.stop().await;
 }
 

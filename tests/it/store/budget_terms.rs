@@ -177,4 +177,13 @@ async fn the_trail_is_read_back_page_by_page(database: &Database) {
     assert_eq!(budget_changes::definition_at(&mut tx, &name("b"), then(0)).await.unwrap(), None);
     let found = budget_changes::definition_at(&mut tx, &name("b"), then(1)).await.unwrap();
     assert_eq!(found, entries[1].after);
+    // What is old goes; the last of each budget stays, and the definition by which the rest is judged.
+    assert_eq!(budget_changes::forget(&mut tx, then(0)).await.unwrap(), 0);
+    assert_eq!(budget_changes::forget(&mut tx, then(10)).await.unwrap(), 3);
+    assert_eq!(budget_changes::forget(&mut tx, then(10)).await.unwrap(), 0);
+    assert_eq!(budget_changes::definition_at(&mut tx, &name("a"), then(9)).await.unwrap(), entries[0].after);
+    assert_eq!(budget_changes::definition_at(&mut tx, &name("b"), then(9)).await.unwrap(), entries[1].after);
+    tx.commit().await.unwrap();
+    assert_eq!(budget_changes::last(&database.store).await.unwrap(), 5, "others see no change in it");
+    assert_eq!(page(None, None, 9).await.len(), 2);
 }

@@ -18,6 +18,7 @@ on_both_engines! {
     each_webhook_is_a_channel_of_its_own
     pictures_stay_beside_their_message
     a_crossing_tells_where_its_mail_stands
+    what_old_messages_said_is_forgotten_and_what_became_of_them_is_not
     pages_of_crossings_and_messages_are_newest_first
 }
 
@@ -272,4 +273,39 @@ async fn pages_of_crossings_and_messages_are_newest_first(database: &Database) {
     let rest = outbox::page(&database.store, Some((first[2].created_at, "b")), 3).await.unwrap();
     assert_eq!(rest, [message("a", "x@example.com", 0)]);
     assert_eq!(outbox::find(&database.store, "none").await.unwrap(), None);
+}
+
+async fn what_old_messages_said_is_forgotten_and_what_became_of_them_is_not(database: &Database) {
+    let mut tx = database.store.write().await.unwrap();
+    let picture = |content_id: &str| Picture { content_id: content_id.to_owned(), png: vec![1, 2, 3] };
+    for (id, created) in [("sent", 0), ("given-up", 1), ("under-way", 2), ("young", 10 * MINUTE)] {
+        assert!(outbox::create_message(&mut tx, &message(id, "x@example.com", created), &[]).await.unwrap());
+        outbox::add_picture(&mut tx, id, &picture("burn")).await.unwrap();
+    }
+    outbox::mark_sent(&mut tx, "sent", at(5)).await.unwrap();
+    outbox::mark_failed(&mut tx, "given-up", "550 no such user").await.unwrap();
+    outbox::mark_sent(&mut tx, "young", at(10 * MINUTE)).await.unwrap();
+    assert_eq!(outbox::forget(&mut tx, at(MINUTE), 1).await.unwrap(), 1);
+    assert_eq!(outbox::forget(&mut tx, at(MINUTE), 10).await.unwrap(), 1);
+    assert_eq!(outbox::forget(&mut tx, at(MINUTE), 10).await.unwrap(), 0);
+    assert!(
+        !outbox::requeue(&mut tx, "given-up", MessageState::Queued, at(MINUTE)).await.unwrap(),
+        "there is nothing to send"
+    );
+    tx.commit().await.unwrap();
+    for (id, state, kept) in [
+        ("sent", MessageState::Sent, false),
+        ("given-up", MessageState::Failed, false),
+        ("under-way", MessageState::Queued, true),
+        ("young", MessageState::Sent, true),
+    ] {
+        let found = outbox::find(&database.store, id).await.unwrap().unwrap();
+        assert_eq!(
+            (found.state, !found.text_body.is_empty(), !found.html_body.is_empty()),
+            (state, kept, kept),
+            "{id}"
+        );
+        assert_eq!(outbox::pictures(&database.store, id).await.unwrap().len(), usize::from(kept), "{id}");
+        assert_eq!(found.subject, "growth has reached 80 %");
+    }
 }

@@ -1,8 +1,12 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use tallyd::domain::call::Call;
 use tallyd::domain::money::{Money, Total};
-use tallyd::domain::rollup::Deltas;
+use tallyd::domain::rollup::{Deltas, Histogram, Timing};
 use tallyd::domain::time::{BUCKET_MS, DAY_MS, Timestamp};
+use tallyd::report::span::Step;
+use tallyd::store::explore;
 use tallyd::store::rollups::{self, Dimension, Sums, TotalsQuery};
 
 use super::calls::save;
@@ -12,7 +16,10 @@ use super::{Database, on_both_engines};
 on_both_engines! {
     buckets_and_rows_give_the_same_sums
     sums_beyond_nine_million_dollars_are_exact
-    a_bucket_is_held_at_the_end_of_its_range
+    a_bucket_is_exact_beyond_nine_million_dollars
+    days_of_any_zone_and_any_other_span_are_what_the_rows_sum_to
+    percentiles_are_near_those_of_the_rows
+    cells_follow_rows_that_move_and_settle
     spans_divide_what_they_cover
     values_restrict_sums
 }
@@ -88,7 +95,7 @@ async fn sums_beyond_nine_million_dollars_are_exact(database: &Database) {
     assert_eq!(total(database, of_rows).await.cost, expected);
 }
 
-async fn a_bucket_is_held_at_the_end_of_its_range(database: &Database) {
+async fn a_bucket_is_exact_beyond_nine_million_dollars(database: &Database) {
     let calls = [settled(1), settled(2)].map(|mut call| {
         call.facts.settled_cost = Some(Money::from_picos(i64::MAX));
         call
@@ -97,8 +104,122 @@ async fn a_bucket_is_held_at_the_end_of_its_range(database: &Database) {
         save_with_sums(database, std::slice::from_ref(call)).await;
     }
     let sums = total(database, TotalsQuery { spans: vec![always()], ..TotalsQuery::default() }).await;
-    assert_eq!(sums.cost, Total::from_picos(i128::from(i64::MAX)));
+    assert_eq!(sums.cost, Total::from_picos(2 * i128::from(i64::MAX)));
     assert_eq!(sums.completions, 2);
+}
+
+/// Rows over some weeks, each with timings of its own.
+fn timed() -> Vec<Call> {
+    let mut calls: Vec<Call> = (0..400).map(varied).collect();
+    for (n, call) in (0_i64..).zip(&mut calls) {
+        call.facts.created_at = Some(NOON.plus_millis((n * n * 79_190) % (40 * DAY_MS)));
+        call.facts.latency_ms = (n % 7 != 0).then_some(n * n % 5_000);
+        call.facts.generation_time_ms = Some(n * 31 % 9_000);
+        call.facts.native_tokens_completion = Some(n % 900);
+        call.first_byte_ms = Some(n % 700);
+    }
+    calls
+}
+
+async fn days_of_any_zone_and_any_other_span_are_what_the_rows_sum_to(database: &Database) {
+    let calls = timed();
+    save_with_sums(database, &calls).await;
+    for (zone, step) in [
+        ("Europe/Berlin", Step::Day),
+        ("America/Los_Angeles", Step::Day),
+        ("Asia/Kathmandu", Step::Week),
+        ("Pacific/Auckland", Step::Hour),
+        ("Asia/Kolkata", Step::Month),
+    ] {
+        let zone = tallyd::domain::zone::parse(zone).unwrap();
+        // Whole quarters of an hour, and the ends of what somebody wrote down.
+        let since = NOON.plus_millis(13 * BUCKET_MS + if step == Step::Day { 77_777 } else { 0 });
+        let spans = step.spans(zone, since, since.plus_millis(31 * DAY_MS)).unwrap();
+        let by = vec![Dimension::Model, Dimension::App];
+        let of_cells = TotalsQuery { spans, by, ..TotalsQuery::default() };
+        assert!(of_cells.is_of_cells());
+        // Tags are known to the rows alone.
+        let of_rows = TotalsQuery { by_tag: Some("none".to_owned()), ..of_cells.clone() };
+        let mut from_rows = rollups::totals(&database.store, &of_rows).await.unwrap();
+        for row in &mut from_rows {
+            row.keys.pop();
+        }
+        let key = |row: &rollups::TotalsRow| (row.span, row.keys.clone());
+        let mut from_cells = rollups::totals(&database.store, &of_cells).await.unwrap();
+        from_cells.sort_by_key(key);
+        from_rows.sort_by_key(key);
+        assert!(from_cells.len() > 5, "{}", from_cells.len());
+        assert_eq!(from_cells, from_rows, "{zone} by {}", step.as_str());
+        let whole = TotalsQuery { by: Vec::new(), ..of_cells };
+        for row in rollups::totals(&database.store, &whole).await.unwrap() {
+            let mut sums = Sums::default();
+            for other in from_rows.iter().filter(|other| other.span == row.span) {
+                sums.add(&other.sums);
+            }
+            assert_eq!(row.sums, sums);
+        }
+    }
+}
+
+/// The timings of each span, of all groups together.
+async fn timed_by(database: &Database, query: &TotalsQuery, timing: Timing) -> BTreeMap<usize, Histogram> {
+    let mut spreads: BTreeMap<usize, Histogram> = BTreeMap::new();
+    explore::spreads(&database.store, query, timing, |row| spreads.entry(row.span).or_default().add(&row.histogram))
+        .await
+        .unwrap();
+    spreads
+}
+
+async fn percentiles_are_near_those_of_the_rows(database: &Database) {
+    let calls = timed();
+    save_with_sums(database, &calls).await;
+    let berlin = tallyd::domain::zone::parse("Europe/Berlin").unwrap();
+    // The first begins within a quarter of an hour, of which the cells know nothing.
+    let spans = Step::Week.spans(berlin, NOON.plus_millis(78_001), NOON.plus_millis(40 * DAY_MS)).unwrap();
+    for timing in Timing::ALL {
+        for only in [vec![], vec![(Dimension::App, "app-1".to_owned())]] {
+            let query = TotalsQuery { spans: spans.clone(), only: only.clone(), ..TotalsQuery::default() };
+            let spreads = timed_by(database, &query, timing).await;
+            assert!(spreads.len() >= 5, "{spreads:?}");
+            // Tags are known to the rows alone.
+            let of_rows = TotalsQuery { by_tag: Some("none".to_owned()), ..query };
+            assert_eq!(timed_by(database, &of_rows, timing).await, spreads, "{timing:?}");
+            for (span, histogram) in spreads {
+                let (since, until) = spans[span];
+                let inside = calls.iter().filter(|call| (since..until).contains(&call.created_at()));
+                let inside = inside.filter(|call| only.is_empty() || call.attribution.app.as_deref() == Some("app-1"));
+                let mut values: Vec<i64> = inside.filter_map(|call| timing.of(call)).collect();
+                values.sort_unstable();
+                assert_eq!(histogram.values(), i64::try_from(values.len()).unwrap());
+                for percent in [50, 95, 99] {
+                    let truth = values[(values.len() * percent).div_ceil(100) - 1];
+                    let told = histogram.percentile(u8::try_from(percent).unwrap()).unwrap();
+                    assert!((told - truth).abs() * 20 <= truth, "p{percent} {timing:?}: {told} for {truth}");
+                }
+            }
+        }
+    }
+}
+
+async fn cells_follow_rows_that_move_and_settle(database: &Database) {
+    let mut calls = timed();
+    save_with_sums(database, &calls).await;
+    let before = calls.clone();
+    for call in &mut calls {
+        call.facts.created_at = Some(call.created_at().plus_millis(-DAY_MS / 3));
+        call.facts.settled_cost = Some(Money::from_picos(77));
+        call.facts.latency_ms = Some(9);
+    }
+    let mut deltas = Deltas::default();
+    for (before, after) in before.iter().zip(&calls) {
+        deltas.moved(Some(before), Some(after));
+    }
+    let mut tx = database.store.write().await.unwrap();
+    tallyd::store::calls::upsert(&mut tx, &calls.iter().collect::<Vec<_>>()).await.unwrap();
+    rollups::add(&mut tx, &deltas).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = tallyd::store::verify::run(&database.store, &tallyd::clock::Clock::system()).await.unwrap();
+    assert_eq!(found.differences, []);
 }
 
 async fn spans_divide_what_they_cover(database: &Database) {

@@ -5,7 +5,7 @@ use tallyd::domain::scope::Scope;
 use tallyd::domain::time::{DAY_MS, Timestamp};
 use tallyd::store::budgets::SpendDelta;
 use tallyd::store::verify::{self, Difference, Verification};
-use tallyd::store::{calls, rollups};
+use tallyd::store::{Store, StoreError, StoreOptions, calls, notes, rollups};
 
 use super::budgets::{add, budget, filled, sync, turned};
 use super::samples::{NOON, varied};
@@ -17,6 +17,8 @@ on_both_engines! {
     a_row_whose_own_columns_disagree_is_named
     a_budget_yet_to_be_filled_is_not_compared
     a_window_that_shows_another_spend_is_named
+    sums_of_an_older_database_are_filled_from_its_rows
+    a_fill_that_was_cut_goes_on_where_it_was
 }
 
 async fn verified(database: &Database) -> Verification {
@@ -71,17 +73,26 @@ async fn sums_that_agree_are_not_reported(database: &Database) {
     let found = verified(database).await;
     assert_eq!(found.differences, []);
     assert_eq!((found.rows, found.difference_count), (80, 0));
-    assert!(found.buckets > 50 && found.counters > 50, "{found:?}");
+    assert!(found.cells > 400 && found.counters > 50, "{found:?}");
 }
 
 async fn every_sum_that_was_changed_is_named(database: &Database) {
     fill(database).await;
     database
         .tamper(
-            "UPDATE spend_buckets SET cost_picos = cost_picos + 1
-                 WHERE bucket_ms = (SELECT MAX(bucket_ms) FROM spend_buckets WHERE completions > 0);
-             INSERT INTO spend_buckets SELECT bucket_ms + 900000000, app, 'nobody', model, provider, endpoint, is_byok,
-                 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM spend_buckets ORDER BY bucket_ms LIMIT 1;
+            "UPDATE spend_cells SET cost_picos = cost_picos + 1
+                 WHERE whole = 0 AND minutes = 15
+                     AND start_ms = (SELECT MAX(start_ms) FROM spend_cells WHERE minutes = 15 AND completions > 0);
+             UPDATE spend_cells SET tokens_prompt = tokens_prompt + 1
+                 WHERE whole = 1 AND minutes = 360
+                     AND start_ms = (SELECT MIN(start_ms) FROM spend_cells WHERE minutes = 360);
+             UPDATE timing_cells SET speed = first_byte
+                 WHERE whole = 1 AND minutes = 1440
+                     AND start_ms = (SELECT MAX(start_ms) FROM timing_cells WHERE minutes = 1440);
+             INSERT INTO spend_series (series, identity, app, key_name, model, provider, endpoint, is_byok)
+                 SELECT 9999, 'of nobody', app, 'nobody', model, provider, endpoint, is_byok FROM spend_series WHERE series = 1;
+             INSERT INTO spend_cells SELECT 0, 15, MIN(start_ms), 9999, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+                 FROM spend_cells WHERE minutes = 15;
              DELETE FROM budget_buckets WHERE budget = 'wide'
                  AND bucket_ms = (SELECT MIN(bucket_ms) FROM budget_buckets WHERE budget = 'wide');
              INSERT INTO budget_buckets (budget, value, bucket_ms, cost_picos, inline_picos, unknown_count)
@@ -90,10 +101,14 @@ async fn every_sum_that_was_changed_is_named(database: &Database) {
         .await;
     let found = verified(database).await;
     let texts: Vec<String> = found.differences.iter().map(ToString::to_string).collect();
-    assert_eq!(found.difference_count, 4, "{texts:#?}");
-    let buckets = found.differences.iter().filter(|one| matches!(one, Difference::Bucket { .. })).count();
+    assert_eq!(found.difference_count, 6, "{texts:#?}");
+    let cells = found.differences.iter().filter(|one| matches!(one, Difference::Cell { .. })).count();
     let counters = found.differences.iter().filter(|one| matches!(one, Difference::Budget { .. })).count();
-    assert_eq!((buckets, counters), (2, 2), "{texts:#?}");
+    assert_eq!((cells, counters), (4, 2), "{texts:#?}");
+    assert!(
+        texts.iter().any(|text| text.contains("1440 min, all calls") && text.ends_with("timings differ")),
+        "{texts:#?}"
+    );
     assert!(texts.iter().any(|text| text.contains("key=nobody")), "{texts:#?}");
     assert!(texts.iter().any(|text| text.contains("budget narrow 1970-01-01")), "{texts:#?}");
 }
@@ -134,4 +149,50 @@ async fn a_window_that_shows_another_spend_is_named(database: &Database) {
         assert_eq!(budget.as_str(), "wide");
         database.tamper(back).await;
     }
+}
+
+/// As an older tallyd left the database: with rows, and without the cells.
+const OLDER: &str =
+    "DROP VIEW spend_by_day; DROP VIEW spend_by_bucket; DROP TABLE spend_cells; DROP TABLE timing_cells;
+     DROP TABLE spend_series; CREATE TABLE spend_buckets (bucket_ms BIGINT);
+     DELETE FROM _sqlx_migrations WHERE version = 12";
+
+async fn sums_of_an_older_database_are_filled_from_its_rows(database: &Database) {
+    fill(database).await;
+    let before = verified(database).await;
+    database.tamper(OLDER).await;
+    let again = database.reopen().await;
+    let after = verify::run(&again, &Clock::system()).await.unwrap();
+    assert_eq!(after.differences, []);
+    assert_eq!((after.cells, after.rows), (before.cells, before.rows));
+    again.close().await;
+}
+
+async fn a_fill_that_was_cut_goes_on_where_it_was(database: &Database) {
+    fill(database).await;
+    // The first half is in the cells, and noted to be.
+    let all = {
+        let mut tx = database.store.write().await.unwrap();
+        let all = calls::scan(&mut tx, Timestamp(0), None, 1_000).await.unwrap();
+        tx.rollback().await.unwrap();
+        all
+    };
+    let half = all.len() / 2;
+    let mut deltas = Deltas::default();
+    for call in &all[half..] {
+        deltas.moved(Some(call), None);
+    }
+    let mut tx = database.store.write().await.unwrap();
+    rollups::add(&mut tx, &deltas).await.unwrap();
+    let last = &all[half - 1];
+    let note = format!("{} {}", last.created_at().millis(), last.call_id);
+    notes::set(&mut tx, "fill spend_cells", &note).await.unwrap();
+    tx.commit().await.unwrap();
+    let options = StoreOptions::new(&*database.url);
+    let error = Store::open_read_only(&options).await.unwrap_err();
+    assert!(matches!(error, StoreError::Older { .. }), "{error}");
+    let again = Store::open(&options).await.unwrap();
+    assert_eq!(verify::run(&again, &Clock::system()).await.unwrap().differences, []);
+    again.close().await;
+    Store::open_read_only(&options).await.unwrap().close().await;
 }

@@ -6,6 +6,7 @@ SELECT
     inline_usd,
     inline_picos,
     unknown_count,
+    limit_picos,
     as_of_ms
 FROM budgets
 WHERE present AND window_start_ms IS NOT NULL

@@ -5,13 +5,11 @@ use serde_json::Value;
 use crate::domain::call::Call;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
+use crate::report::completion;
 use crate::report::format::{self, MINUS};
 use crate::report::scale::{Hundredths, along, portion};
 use crate::web::dashboard::DashboardState;
 use crate::web::dashboard::completions::{Badge, estimated};
-
-/// Most attempts at providers that are listed.
-pub(super) const MAX_ATTEMPTS: usize = 20;
 
 /// A line of "what it cost": a badge or a word, the amount, its bar, where it comes from.
 pub(super) struct Cost {
@@ -119,24 +117,23 @@ pub(super) fn costs(call: &Call, state: &DashboardState) -> Vec<Cost> {
 
 /// The record's attempts at providers, drawn end to end, as only lengths are reported.
 pub(super) fn attempts(record: Option<&Value>) -> Vec<Attempt> {
-    let listed = record.and_then(|record| record.get("provider_responses")).and_then(Value::as_array);
-    let listed: Vec<&Value> = listed.map(|listed| listed.iter().take(MAX_ATTEMPTS).collect()).unwrap_or_default();
-    let latency = |attempt: &Value| attempt.get("latency").and_then(Value::as_i64).unwrap_or(0).max(0);
-    let all: i64 = listed.iter().map(|attempt| latency(attempt)).sum();
-    let text = |attempt: &Value, key: &str| attempt.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let listed = completion::attempts(record);
+    let all: i64 = listed.iter().filter_map(|attempt| attempt.latency_ms).sum();
+    let own_key = |place: usize| record?.get("provider_responses")?.get(place)?.get("is_byok")?.as_bool();
     let mut gone = 0;
     listed
         .into_iter()
-        .map(|attempt| {
-            let (ms, status) = (latency(attempt), attempt.get("status").and_then(Value::as_i64));
+        .enumerate()
+        .map(|(place, attempt)| {
+            let ms = attempt.latency_ms.unwrap_or(0);
             let part = |ms: i64| Hundredths(if all > 0 { ms * 10_000 / all } else { 0 });
             let drawn = Attempt {
-                provider: text(attempt, "provider_name"),
-                model: text(attempt, "model_permaslug"),
-                status: status.map(|status| status.to_string()).unwrap_or_default(),
-                failed: status.is_some_and(|status| status >= 400),
+                provider: attempt.provider.unwrap_or_default(),
+                model: attempt.model.unwrap_or_default(),
+                status: attempt.status.map(|status| status.to_string()).unwrap_or_default(),
+                failed: attempt.status.is_some_and(|status| status >= 400),
                 duration: format::duration(ms),
-                own_key: attempt.get("is_byok").and_then(Value::as_bool) == Some(true),
+                own_key: own_key(place) == Some(true),
                 left: part(gone),
                 width: part(ms),
             };

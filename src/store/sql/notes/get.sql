@@ -1,0 +1,3 @@
+SELECT value
+FROM tallyd_meta
+WHERE name = $1

@@ -1,0 +1,2 @@
+DELETE FROM tallyd_meta
+WHERE name = $1

@@ -1,0 +1,3 @@
+INSERT INTO timing_cells (whole, minutes, start_ms, series, latency, first_byte, speed)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (whole, minutes, start_ms, series) DO NOTHING
