@@ -58,27 +58,95 @@ async function refresh() {
   }
 }
 
+// Takes over what a page has become, touching only what differs: what stays keeps its place, its focus and what is chosen in it.
 function swap(page) {
   const [before, after] = [document.getElementById("main"), page.getElementById("main")];
   if (!before || !after) return;
-  const known = new Set([...before.querySelectorAll("tr[id]")].map((row) => row.id));
-  if (known.size > 0) {
-    for (const row of after.querySelectorAll("tr[id]")) if (!known.has(row.id)) row.classList.add("fresh");
-  }
-  const focused = place(document.activeElement, before);
-  const read = [...before.querySelectorAll("svg.stack")].map((chart) => bars(chart).findIndex((bar) => bar.classList.contains("at")));
-  before.replaceChildren(...after.childNodes);
+  const charts = [...before.querySelectorAll("svg.stack")];
+  const read = charts.map((chart) => bars(chart).findIndex((bar) => bar.classList.contains("at")));
+  const tail = before.querySelector("[data-tail]");
+  const held = tail && (paused || reading(tail)) ? tail : null;
+  behind = held !== null;
+  const waiting = held ? unseen(held, after.querySelector("[data-tail]")) : 0;
+  morph(before, after, held);
   // What was being read out is read out again, with its new figures.
-  before.querySelectorAll("svg.stack").forEach((chart, number) => readout(chart, bars(chart)[read[number] ?? -1] ?? null));
-  document.getElementById("updated")?.replaceWith(page.getElementById("updated"));
-  if (focused !== null) before.querySelectorAll("a, button, [tabindex]")[focused]?.focus({ preventScroll: true });
+  charts.forEach((chart, number) => { if (chart.isConnected) readout(chart, bars(chart)[read[number]] ?? null); });
+  const updated = page.getElementById("updated");
+  if (updated && !held) document.getElementById("updated")?.replaceWith(updated);
+  tell(waiting);
 }
 
-function place(element, main) {
-  if (!element || !main.contains(element)) return null;
-  const at = [...main.querySelectorAll("a, button, [tabindex]")].indexOf(element);
-  return at < 0 ? null : at;
+const alike = (one, other) => one.nodeType === other.nodeType && one.nodeName === other.nodeName && !one.id && !other.id;
+
+// What the reader has done to an element is not undone: whether its details are open, and what script has set.
+const own = (element, name) => (name === "open" && element.nodeName === "DETAILS") || name === "aria-pressed";
+
+function morph(before, after, held) {
+  if (before === held) return;
+  if (before.nodeType !== Node.ELEMENT_NODE) {
+    if (before.data !== after.data) before.data = after.data;
+    return;
+  }
+  for (const { name } of [...before.attributes]) if (!after.hasAttribute(name) && !own(before, name)) before.removeAttribute(name);
+  for (const { name, value } of [...after.attributes]) {
+    if (before.getAttribute(name) !== value && !own(before, name)) before.setAttribute(name, value);
+  }
+  const named = new Map([...before.children].filter((child) => child.id).map((child) => [child.id, child]));
+  const fade = named.size > 0;
+  let at = before.firstChild;
+  for (const wanted of [...after.childNodes]) {
+    const known = wanted.id ? named.get(wanted.id) : at && alike(at, wanted) ? at : undefined;
+    if (known && known.nodeName === wanted.nodeName) {
+      if (known === at) at = at.nextSibling;
+      else before.insertBefore(known, at);
+      morph(known, wanted, held);
+    } else {
+      if (fade && wanted.nodeName === "TR") wanted.classList.add("fresh");
+      before.insertBefore(wanted, at);
+    }
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
 }
+
+// ---------- a list that grows at its top ----------
+
+let paused = false;
+// Whether the list was held back when the page was last read.
+let behind = false;
+
+// Rows do not move below who points at them, has the focus in them, or has scrolled past their beginning.
+const reading = (tail) => tail.matches(":hover, :focus-within") || tail.getBoundingClientRect().top < 0;
+
+function unseen(tail, next) {
+  const known = new Set([...tail.querySelectorAll("tr[id]")].map((row) => row.id));
+  return [...(next?.querySelectorAll("tr[id]") ?? [])].filter((row) => !known.has(row.id)).length;
+}
+
+// What waits is told in a place that is kept for it.
+function tell(waiting) {
+  const news = document.querySelector("[data-news]");
+  if (news) news.textContent = waiting === 0 ? "" : `${waiting}${waiting === Number(news.dataset.news) ? " or more" : ""} new`;
+  const button = document.querySelector("button[data-pause]");
+  if (button) {
+    button.setAttribute("aria-pressed", String(paused));
+    button.textContent = paused ? "Go on" : "Pause";
+  }
+}
+
+document.addEventListener("click", (event) => {
+  if (!event.target.matches?.("button[data-pause]")) return;
+  paused = !paused;
+  tell(0);
+  if (!paused) refresh();
+});
+document.addEventListener("pointerout", (event) => {
+  if (behind && event.target.closest?.("[data-tail]") && !event.relatedTarget?.closest?.("[data-tail]")) refresh();
+});
+addEventListener("scrollend", () => { if (behind) refresh(); });
 
 function age() {
   const old = Date.now() - good;
@@ -132,7 +200,7 @@ document.addEventListener("visibilitychange", () => {
   listen();
   refresh();
 });
-document.addEventListener("focusout", () => { if (again) setTimeout(refresh, 200); });
+document.addEventListener("focusout", () => { if (again || behind) setTimeout(refresh, 200); });
 setInterval(() => { if (source && source.readyState !== EventSource.OPEN) age(); }, RETRY_MS);
 listen();
 

@@ -7,6 +7,7 @@ use super::words;
 use crate::domain::comparison::Verdict;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
+use crate::store::calls::{MAX_UNSETTLED, Unsettled};
 use crate::store::outbox::OutboxCounts;
 use crate::store::rollups::Sums;
 use crate::store::settlements::Backlog;
@@ -16,6 +17,9 @@ const LATE_MS: i64 = 10 * 60 * 1000;
 
 /// Failures among today's calls that are worth a look: one in this many.
 const MANY_FAILURES: i64 = 20;
+
+/// How long a call that was given up is told of, in days.
+pub const UNSETTLED_DAYS: i64 = 7;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +60,8 @@ pub struct Seen<'a> {
     pub has_management_key: bool,
     /// What waits to be settled.
     pub backlog: Backlog,
+    /// What was given up in the last [`UNSETTLED_DAYS`] days.
+    pub unsettled: Unsettled,
     /// Where mails stand.
     pub outbox: OutboxCounts,
     /// Whether `[smtp]` is configured.
@@ -66,7 +72,7 @@ pub struct Seen<'a> {
 
 /// Every line, always in the same order.
 pub fn checks(seen: &Seen<'_>) -> Vec<Check> {
-    let mut checks = vec![unknown(seen), settling(seen), failing(seen), mail(seen), elsewhere(seen)];
+    let mut checks = vec![unknown(seen), settling(seen), unsettled(seen), failing(seen), mail(seen), elsewhere(seen)];
     if seen.has_management_key {
         checks.push(balance(seen));
     }
@@ -128,6 +134,34 @@ fn settling(seen: &Seen<'_>) -> Check {
         String::new()
     };
     Check { what: "settling", level, head, detail, link: (level != Level::Calm).then_some("/status") }
+}
+
+fn unsettled(seen: &Seen<'_>) -> Check {
+    let Unsettled { calls, told, cost } = seen.unsettled;
+    let more = if calls == MAX_UNSETTLED { " or more" } else { "" };
+    let head = match calls {
+        0 => format!("No call of the last {UNSETTLED_DAYS} days was given up."),
+        _ => format!(
+            "{}{more} of the last {UNSETTLED_DAYS} days could not be settled.",
+            words::counted(calls, "completion", "completions")
+        ),
+    };
+    let detail = match (calls, told) {
+        (0, _) => String::new(),
+        (_, 0) => "what they cost is unknown and in no sum".to_owned(),
+        _ => format!(
+            "their replies’ own {} counts for {}",
+            format::usd(cost),
+            words::counted(told, "of them", "of them")
+        ),
+    };
+    Check {
+        what: "unsettled",
+        level: if calls == 0 { Level::Calm } else { Level::Warning },
+        head,
+        detail,
+        link: (calls > 0).then_some("/completions?state=unsettled&since=7d"),
+    }
 }
 
 fn failing(seen: &Seen<'_>) -> Check {
@@ -245,6 +279,7 @@ mod tests {
             reconciliation: &NOTHING,
             has_management_key: false,
             backlog: Backlog::default(),
+            unsettled: Unsettled::default(),
             outbox: OutboxCounts::default(),
             has_mail_server: true,
             now: Timestamp(1_795_000_000_000),
@@ -279,18 +314,18 @@ mod tests {
             checks(&Seen { reconciliation: &reconciliation, has_management_key: true, ..seen() })
         };
         let found = of(vec![compared("default", "3.5", 0), compared("growth", "1", 0)]);
-        assert_eq!(found[4].level, Level::Warning);
-        assert_eq!(found[4].head, "Used elsewhere or not captured: $2.50 today (key default).");
-        assert!(found[4].detail.ends_with("last asked 20 minutes ago"), "{}", found[4].detail);
+        assert_eq!(found[5].level, Level::Warning);
+        assert_eq!(found[5].head, "Used elsewhere or not captured: $2.50 today (key default).");
+        assert!(found[5].detail.ends_with("last asked 20 minutes ago"), "{}", found[5].detail);
         assert_eq!(
-            (found[5].head.as_str(), found[5].detail.as_str()),
+            (found[6].head.as_str(), found[6].detail.as_str()),
             ("$11.50 of credits are left.", "read 5 minutes ago")
         );
         let open = of(vec![compared("default", "3.5", 1)]);
-        assert_eq!(open[4].level, Level::Calm);
-        assert!(open[4].head.contains("$2.50") && open[4].head.contains("may be it"), "{}", open[4].head);
+        assert_eq!(open[5].level, Level::Calm);
+        assert!(open[5].head.contains("$2.50") && open[5].head.contains("may be it"), "{}", open[5].head);
         assert_eq!(
-            of(vec![compared("default", "1", 0)])[4].head,
+            of(vec![compared("default", "1", 0)])[5].head,
             "OpenRouter counted nothing today (UTC) that is not here."
         );
     }
@@ -302,10 +337,13 @@ mod tests {
         seen.backlog = Backlog { due: 3, waiting: 1, parked: 2, oldest_due: Some(seen.now.plus_millis(-LATE_MS - 1)) };
         seen.outbox = OutboxCounts { waiting: 2, ..OutboxCounts::default() };
         seen.has_mail_server = false;
+        seen.unsettled = Unsettled { calls: 2, told: 1, cost: Total::from_parts(3, 0) };
         let checks = checks(&seen);
         let level = |what| checks.iter().find(|check| check.what == what).unwrap().level;
-        assert_eq!([level("settling"), level("failing"), level("mail")], [Level::Warning; 3]);
+        let levels = ["settling", "unsettled", "failing", "mail"].map(level);
+        assert_eq!(levels, [Level::Warning; 4]);
+        assert!(checks[2].head.starts_with("2 completions of the last 7 days") && checks[2].detail.contains("$3.00"));
         assert!(checks[1].head.contains("10 minutes"), "{}", checks[1].head);
-        assert!(checks[3].detail.contains("SMTP_URL"));
+        assert!(checks[4].detail.contains("SMTP_URL"));
     }
 }

@@ -31,6 +31,9 @@ pub const FIELDS: [(&str, &str); 15] = [
 pub const OF_SUMS: [&str; 11] =
     ["model", "requested", "app", "key", "provider", "user", "session", "state", "endpoint", "error", "tag"];
 
+/// The fields that sessions can be narrowed down by.
+pub const OF_SESSIONS: [&str; 5] = ["app", "key", "user", "since", "until"];
+
 /// The fields of which a row may name none.
 const MAY_BE_ABSENT: [&str; 9] =
     ["model", "requested", "app", "key", "provider", "user", "session", "endpoint", "error"];

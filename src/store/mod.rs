@@ -29,6 +29,7 @@ pub mod reports;
 pub mod rollups;
 pub mod saved_queries;
 mod schema;
+pub mod sessions;
 pub mod settlements;
 pub mod signing;
 pub mod size;

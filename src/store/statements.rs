@@ -102,10 +102,12 @@ statements! {
     BUDGETS_SPENT_BY_VALUE = both "budgets/spent_by_value";
     BUDGETS_SPENT_OF = both "budgets/spent_of";
     BUDGETS_STOOD = both "budgets/stood";
+    CALLS_BOUNDARY = both "calls/boundary";
     CALLS_BOUNDS = both "calls/bounds";
     CALLS_DELETE = both "calls/delete";
     CALLS_DELETE_RECORDS = both "calls/delete_records";
     CALLS_FIND = both "calls/find";
+    CALLS_FLAGGED = both "calls/flagged";
     CALLS_HELD = both "calls/held";
     CALLS_LOAD = locked "calls/load";
     CALLS_OF_JOBS = locked "calls/of_jobs";
@@ -113,6 +115,7 @@ statements! {
     CALLS_RECORD = both "calls/record";
     CALLS_SAVE_RECORDS = apart "calls/save_records";
     CALLS_SCAN = both "calls/scan";
+    CALLS_UNSETTLED = both "calls/unsettled";
     CALLS_UNDER_WAY = both "calls/under_way";
     CALLS_UNKNOWN = both "calls/unknown";
     CALLS_UNNAMED = both "calls/unnamed";
@@ -196,6 +199,10 @@ statements! {
     SAVED_QUERIES_LIST = both "saved_queries/list";
     SAVED_QUERIES_REMOVE = both "saved_queries/remove";
     SAVED_QUERIES_SAVE = both "saved_queries/save";
+    SESSIONS_CALLS = both "sessions/calls";
+    SESSIONS_LATER = both "sessions/later";
+    SESSIONS_RECENT = both "sessions/recent";
+    SESSIONS_SUMS = both "sessions/sums";
     SETTLEMENTS_BACKLOG = both "settlements/backlog";
     SETTLEMENTS_DUE_INLINE = skipping "settlements/due_inline";
     SETTLEMENTS_DUE_UNKNOWN = skipping "settlements/due_unknown";

@@ -2,6 +2,9 @@
 
 mod explore;
 pub mod fixture;
+mod live;
+mod looked_at;
+mod sessions;
 
 use std::collections::BTreeSet;
 
@@ -15,14 +18,13 @@ use tallyd::store::forecasts;
 use tallyd::store::spikes::{self, Spender, Spike};
 
 use self::fixture::{HOSTILE, Scene};
-use crate::support::browser::{Browser, View};
 use crate::support::caller::read;
 use crate::support::until;
 
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 
-const PATHS: [&str; 27] = [
+const PATHS: [&str; 35] = [
     "/",
     "/?range=24h",
     "/?range=7d&open=1",
@@ -37,11 +39,19 @@ const PATHS: [&str; 27] = [
     "/completions",
     "/completions?state=failed&n=100",
     "/completions/gen-1795098726-hostile",
+    "/sessions",
+    "/sessions?app=code-review",
+    "/providers",
     "/budgets",
+    "/budgets/-/new",
+    "/budgets/-/changes",
+    "/budgets/support-bot/replay",
+    "/budgets/code-review/replay?days=30",
     "/budgets/support-bot",
     "/budgets/rolling",
     "/alerts",
     "/reports",
+    "/reports/weekly",
     "/keys",
     "/failures",
     "/failures?range=30d",
@@ -184,13 +194,7 @@ async fn filters_hold_and_pages_lead_through_every_row_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_are_shown_and_their_html_can_do_nothing() {
     let scene = Scene::full().await;
-    let link = until("a mail in the outbox", async || {
-        let page = scene.caller.get("/alerts").await.text();
-        page.split("href=\"")
-            .find(|link| link.starts_with("/alerts/mails/"))
-            .map(|link| link.split('"').next().unwrap().to_owned())
-    })
-    .await;
+    let link = mail_of(&scene).await;
     let mail = scene.caller.get(&link).await;
     assert_eq!((mail.status, mail.headers["content-security-policy"].to_str().unwrap()), (StatusCode::OK, POLICY));
     assert!(mail.text().contains("@example.com"));
@@ -224,11 +228,12 @@ async fn before_the_first_call_the_page_says_how_to_make_one_and_turns_when_it_c
     assert_eq!(news.headers()["content-type"], "text/event-stream");
     scene.submit(scene.odd_ones()).await;
     let mut heard = String::new();
-    while !heard.contains("changed") {
+    while !heard.ends_with("\n\n") || !heard.contains("changed") {
         let frame = news.body_mut().frame().await.unwrap().unwrap();
         heard.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
     }
     drop(news);
+    assert!(heard.contains("event: changed\ndata: "), "browsers drop an event without data: {heard:?}");
     assert!(scene.caller.get("/").await.text().contains("<h1>Overview</h1>"));
     scene.running.stop().await;
 }
@@ -286,37 +291,19 @@ async fn with_an_admin_token_pages_ask_to_sign_in() {
     address.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn in_a_browser_no_page_scrolls_sideways_or_breaks_its_own_policy() {
-    let Some(mut browser) = Browser::start().await else { return };
-    let scene = Scene::full().await;
-    let pictures = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
-    std::fs::create_dir_all(&pictures).unwrap();
-    for path in PATHS {
-        for width in [320, 375, 1440] {
-            for dark in [false, true] {
-                let view = View { width, dark };
-                let url = format!("http://{}{path}", scene.running.address());
-                let complaints = browser.open(&url, view).await;
-                assert!(complaints.is_empty(), "{path} {view:?}: {complaints:?}");
-                // A vertical scrollbar may take its part of the width.
-                let over = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-                assert_eq!(browser.evaluate(over).await, 0, "{path} {view:?} scrolls sideways");
-                let back = browser.evaluate("getComputedStyle(document.body).backgroundColor").await;
-                assert_eq!(back, if dark { "rgb(19, 21, 24)" } else { "rgb(252, 252, 251)" }, "{path} {view:?}");
-                let name: String = path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-                let name = format!("{name}-{width}-{}.png", if dark { "dark" } else { "light" });
-                std::fs::write(pictures.join(name), browser.picture().await).unwrap();
-            }
-        }
-    }
-    let live = "document.getElementById('live')?.textContent";
-    let url = format!("http://{}/", scene.running.address());
-    browser.open(&url, View { width: 1440, dark: false }).await;
-    let said = until("the page to be live", async || {
-        let said = browser.evaluate(live).await;
-        (said == "live").then_some(said)
-    });
-    said.await;
-    scene.running.stop().await;
+/// A mail that waits in the outbox, by its page.
+async fn mail_of(scene: &Scene) -> String {
+    until("a mail in the outbox", async || {
+        let page = scene.caller.get("/alerts").await.text();
+        let link = page.split("href=\"").find(|link| link.starts_with("/alerts/mails/"))?;
+        Some(link.split('"').next().unwrap().to_owned())
+    })
+    .await
+}
+
+/// A session of several calls, by its page.
+async fn session_of(scene: &Scene) -> String {
+    let most = "SELECT session FROM usage WHERE session LIKE 'chat-%' GROUP BY session ORDER BY COUNT(*) DESC, session LIMIT 1";
+    let session = scene.at.sql(most).await;
+    format!("/sessions/{}", crate::support::installation::text(&session[0][0]).unwrap())
 }

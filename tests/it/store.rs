@@ -13,6 +13,7 @@ pub(crate) mod rollups;
 pub(crate) mod samples;
 mod schedules;
 mod schema;
+mod sessions;
 mod settlements;
 mod tally_keys;
 mod verify;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::domain::call::{Call, CallState};
 use crate::domain::ids::{CallId, GenerationId};
+use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 
 use super::batch::{Json, SqliteQuery, SqliteRow, storable};
@@ -21,6 +22,10 @@ pub(super) use row::CallRow;
 
 /// Most rows that go to the database as one parameter: bounds its memory at some megabytes.
 const CHUNK: usize = 2_000;
+
+/// Most rows that a search for rare ones looks through, and how many of them at once.
+pub const MAX_LOOKED: i64 = 400_000;
+const PIECE: i64 = 20_000;
 
 /// Which rows [`page`] shows; what is `None` restricts nothing. Values are compared exactly; an empty text stands for
 /// "none named".
@@ -71,6 +76,19 @@ impl Cursor {
     /// The cursor after `call`.
     pub fn after(call: &Call) -> Self {
         Self { created_at: call.created_at(), call_id: call.call_id }
+    }
+
+    /// Before all that was made at `at` or later.
+    pub fn before(at: Timestamp) -> Self {
+        Self { created_at: at, call_id: CallId::new(Timestamp(0), 0) }
+    }
+
+    /// As statements take it that ask for what is older; without one all is: no call ID begins with '~'.
+    pub(super) fn parts(cursor: Option<Self>) -> (i64, String) {
+        cursor.map_or_else(
+            || (i64::MAX, "~".to_owned()),
+            |cursor| (cursor.created_at.millis(), cursor.call_id.to_string()),
+        )
     }
 }
 
@@ -211,9 +229,7 @@ pub async fn page(
 ) -> Result<Vec<Call>, StoreError> {
     let since = filter.since.map_or(i64::MIN, Timestamp::millis);
     let until = filter.until.map_or(i64::MAX, Timestamp::millis);
-    // Older than everything there is, without a cursor: no call ID begins with '~'.
-    let before = cursor.map_or(i64::MAX, |cursor| cursor.created_at.millis());
-    let before_id = cursor.map_or_else(|| "~".to_owned(), |cursor| cursor.call_id.to_string());
+    let (before, before_id) = Cursor::parts(cursor);
     let (tag_name, tag_value) = filter.tag.as_ref().map_or((None, None), |(name, value)| (Some(name), Some(value)));
     let rows: Vec<CallRow> = reading!(store, sql::CALLS_PAGE, |text, conn| {
         sqlx::query_as(text)
@@ -235,6 +251,97 @@ pub async fn page(
             .bind(filter.requested_model.as_ref())
             .bind(filter.http_status.map(i64::from))
             .bind(filter.flag.as_deref().map(super::drivers::like_literal))
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?
+    });
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
+/// What was found of rows that may be rare.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Searched {
+    /// The rows, newest first.
+    pub calls: Vec<Call>,
+    /// Where the search ended before it had all that was wanted, and before the last row.
+    pub looked_to: Option<Timestamp>,
+}
+
+/// As [`page`], but looks through at most [`MAX_LOOKED`] rows, in short transactions: filters may leave few of many.
+pub async fn search(
+    store: &Store,
+    filter: &CompletionFilter,
+    cursor: Option<Cursor>,
+    limit: u32,
+) -> Result<Searched, StoreError> {
+    let time = CompletionFilter { since: filter.since, until: filter.until, ..CompletionFilter::default() };
+    if *filter == time {
+        return Ok(Searched { calls: page(store, filter, cursor, limit).await?, looked_to: None });
+    }
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut found = Searched::default();
+    let mut piece = filter.clone();
+    for _ in 0..MAX_LOOKED / PIECE {
+        let (before, before_id) = Cursor::parts(cursor);
+        let boundary: Option<i64> = reading!(store, sql::CALLS_BOUNDARY, |text, conn| {
+            sqlx::query_scalar(text)
+                .bind(filter.since.map_or(i64::MIN, Timestamp::millis))
+                .bind(piece.until.map_or(i64::MAX, Timestamp::millis))
+                .bind(before)
+                .bind(before_id)
+                .bind(PIECE)
+                .fetch_optional(conn)
+                .await?
+        });
+        piece.since = boundary.map(Timestamp).or(filter.since);
+        let rest = u32::try_from(wanted - found.calls.len()).unwrap_or(limit);
+        found.calls.extend(page(store, &piece, cursor, rest).await?);
+        found.looked_to = boundary.map(Timestamp);
+        if found.calls.len() >= wanted || boundary.is_none() {
+            found.looked_to = None;
+            break;
+        }
+        // All that was made in the boundary's millisecond has been looked at.
+        piece.until = boundary.map(Timestamp);
+    }
+    Ok(found)
+}
+
+/// Rows that were given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsettled {
+    /// How many there are; at most [`MAX_UNSETTLED`].
+    pub calls: i64,
+    /// Of how many the reply told the cost.
+    pub told: i64,
+    /// What those cost, by their replies.
+    pub cost: Total,
+}
+
+/// Most rows that are counted as given up.
+pub const MAX_UNSETTLED: i64 = 1_000;
+
+/// The rows that were made since `since` and given up.
+pub async fn unsettled(store: &Store, since: Timestamp) -> Result<Unsettled, StoreError> {
+    let (calls, told, usd, picos): (i64, i64, i64, i64) = reading!(store, sql::CALLS_UNSETTLED, |text, conn| {
+        sqlx::query_as(text).bind(since.millis()).bind(MAX_UNSETTLED).fetch_one(conn).await?
+    });
+    Ok(Unsettled { calls, told, cost: Total::from_parts(usd, picos) })
+}
+
+/// The last rows that carry `flag`, created from `since` until before `until`, at most `limit`.
+pub async fn flagged(
+    store: &Store,
+    flag: &str,
+    since: Timestamp,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<Call>, StoreError> {
+    let rows: Vec<CallRow> = reading!(store, sql::CALLS_FLAGGED, |text, conn| {
+        sqlx::query_as(text)
+            .bind(since.millis())
+            .bind(until.millis())
+            .bind(super::drivers::like_literal(flag))
             .bind(i64::from(limit))
             .fetch_all(conn)
             .await?

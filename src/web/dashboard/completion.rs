@@ -1,38 +1,28 @@
 //! `/completions/{id}`: everything the ledger knows of one call.
 
+mod bars;
+mod marks;
+
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::Value;
 
+use self::bars::{Attempt, Cost, Lasting, attempts, costs, lasting};
+use self::marks::meaning;
 use super::DashboardState;
-use super::completions::{Badge, badge, estimated};
+use super::completions::{self, Badge, badge};
 use super::frame::{Frame, Page};
 use super::query::link;
 use super::respond::{PageError, html};
+use super::sessions::link_to;
 use crate::domain::call::{Call, CallState};
 use crate::domain::catalogue::Catalogue;
-use crate::domain::flags;
-use crate::domain::money::{Money, Total};
 use crate::domain::routing::Effect;
 use crate::domain::time::Timestamp;
-use crate::report::completion;
-use crate::report::format::{self, MINUS};
-use crate::report::scale::{Hundredths, along};
-use crate::store::calls;
-
-/// A line of "what it cost": a badge or a word, the amount, its bar, where it comes from.
-struct Cost {
-    badge: Badge,
-    amount: String,
-    /// Left edge and width of the bar, in percent.
-    left: Hundredths,
-    width: Hundredths,
-    /// `solid`, `hatched` or `diff`.
-    fill: &'static str,
-    text: String,
-    last: bool,
-}
+use crate::report::{completion, format};
+use crate::store::calls::{self, Cursor};
+use crate::store::sessions;
 
 struct Tokens {
     name: &'static str,
@@ -61,16 +51,6 @@ impl Fact {
         self.note = note;
         self
     }
-}
-
-struct Attempt {
-    provider: String,
-    model: String,
-    status: String,
-    failed: bool,
-    duration: String,
-    left: Hundredths,
-    width: Hundredths,
 }
 
 /// What the request asked of providers, and what became of it.
@@ -107,6 +87,16 @@ struct CompletionPage {
     settling: Vec<Fact>,
     flags: Vec<Flag>,
     record: Option<String>,
+    lasting: Vec<Lasting>,
+    session: Option<Neighbours>,
+}
+
+/// The call's place in its session.
+struct Neighbours {
+    name: String,
+    link: String,
+    previous: Option<String>,
+    next: Option<String>,
 }
 
 /// The page.
@@ -120,6 +110,7 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<Str
     };
     let record = completion::record(record.as_deref());
     let now = state.clock.now();
+    let session = neighbours(&call, &state).await?;
     html(&CompletionPage {
         frame: Frame::new(&state, "Completion", Page::Completions),
         id: call.generation_id.as_ref().map_or_else(|| call.call_id.to_string(), ToString::to_string),
@@ -143,7 +134,21 @@ pub(super) async fn page(State(state): State<DashboardState>, Path(id): Path<Str
         settling: settling(&call, &state),
         flags: call.flags.iter().map(|name| Flag { name: name.clone(), meaning: meaning(name) }).collect(),
         record: record.and_then(|record| serde_json::to_string_pretty(&record).ok()).filter(|text| text != "{}"),
+        lasting: lasting(&call),
+        session,
     })
+}
+
+async fn neighbours(call: &Call, state: &DashboardState) -> Result<Option<Neighbours>, PageError> {
+    let Some(session) = &call.attribution.session else { return Ok(None) };
+    let at = Cursor::after(call);
+    let (previous, next) = tokio::try_join!(
+        sessions::calls(&state.store, session, Some(at), 1),
+        sessions::later(&state.store, session, at, 1),
+    )
+    .map_err(state.unreadable())?;
+    let link = |calls: &[Call]| calls.first().map(completions::link_to_row);
+    Ok(Some(Neighbours { name: session.clone(), link: link_to(session), previous: link(&previous), next: link(&next) }))
 }
 
 fn sentence(call: &Call, catalogue: &Catalogue) -> String {
@@ -175,96 +180,6 @@ fn exact(call: &Call) -> String {
         Some(cost) => format!("US$, exact: {cost} = {} picodollars", format::count(cost.picos())),
         None => "US$; unknown is in no sum".to_owned(),
     }
-}
-
-fn costs(call: &Call, state: &DashboardState) -> Vec<Cost> {
-    let facts = &call.facts;
-    let (inline, settled, upstream) = (facts.inline_cost, facts.settled_cost, call.upstream());
-    let estimate = state.catalogue.load().estimate(call);
-    let top = [inline, settled, upstream, call.cost(), estimate].into_iter().flatten().max().unwrap_or(Money::ZERO);
-    // The widest bar leaves a tenth free, so that a rise past it is seen.
-    let top = Total::from_picos(i128::from(top.picos()) * 11 / 10);
-    let along = |amount: Money| along(amount.into(), top, 10_000);
-    let now = state.clock.now();
-    let at =
-        |at: Option<Timestamp>| at.map(|at| format!(", {}", format::moment(at, now, state.zone))).unwrap_or_default();
-    let named = |class, word: &str| Badge { class, word: word.to_owned() };
-    let bar = |badge, amount: Money, fill, text: String| Cost {
-        badge,
-        amount: format::completion_usd(amount),
-        left: Hundredths(0),
-        width: Hundredths(along(amount)),
-        fill,
-        text,
-        last: false,
-    };
-    let mut costs = Vec::new();
-    if let Some(inline) = inline {
-        costs.push(bar(named("inline", "inline"), inline, "hatched", "what the reply said".to_owned()));
-    }
-    if let Some(settled) = settled {
-        let text = format!("from OpenRouter’s generation record{}", at(call.settled_at));
-        costs.push(bar(named("settled", "settled"), settled, "solid", text));
-    }
-    if let Some(upstream) = upstream {
-        let text = "what the provider charged your own key; counted in budgets".to_owned();
-        costs.push(bar(named("settled", "upstream"), upstream, "solid", text));
-    }
-    if let Some(estimate) = estimate {
-        let text = "what its tokens cost by the list price of its time; in no sum and no budget".to_owned();
-        costs.push(Cost { amount: estimated(estimate), ..bar(named("", "estimate"), estimate, "hatched", text) });
-    }
-    if let (Some(inline), Some(settled)) = (inline, settled) {
-        let change = Total::from(settled) - Total::from(inline);
-        let (low, high) = (along(inline.min(settled)), along(inline.max(settled)));
-        let amount =
-            format::completion_usd(Money::from_picos(settled.picos().saturating_sub(inline.picos()).saturating_abs()));
-        let sign = match change.cmp(&Total::ZERO) {
-            std::cmp::Ordering::Less => MINUS.to_string(),
-            std::cmp::Ordering::Equal => String::new(),
-            std::cmp::Ordering::Greater => "+".to_owned(),
-        };
-        let text = if change == Total::ZERO {
-            "reply and record agree".to_owned()
-        } else {
-            format!("{}: the record differs from the reply, and counts", format::change(inline.into(), settled.into()))
-        };
-        costs.push(Cost {
-            badge: named("", "difference"),
-            amount: format!("{sign}{amount}"),
-            left: Hundredths(low),
-            width: Hundredths(high - low),
-            fill: "diff",
-            text,
-            last: true,
-        });
-    }
-    costs
-}
-
-/// The record's attempts at providers, drawn end to end, as only lengths are reported.
-fn attempts(record: Option<&Value>) -> Vec<Attempt> {
-    let listed = completion::attempts(record);
-    let all: i64 = listed.iter().filter_map(|attempt| attempt.latency_ms).sum();
-    let mut gone = 0;
-    listed
-        .into_iter()
-        .map(|attempt| {
-            let ms = attempt.latency_ms.unwrap_or(0);
-            let part = |ms: i64| Hundredths(if all > 0 { ms * 10_000 / all } else { 0 });
-            let drawn = Attempt {
-                provider: attempt.provider.unwrap_or_default(),
-                model: attempt.model.unwrap_or_default(),
-                status: attempt.status.map(|status| status.to_string()).unwrap_or_default(),
-                failed: attempt.status.is_some_and(|status| status >= 400),
-                duration: format::duration(ms),
-                left: part(gone),
-                width: part(ms),
-            };
-            gone += ms;
-            drawn
-        })
-        .collect()
 }
 
 /// Each preference of the request against the provider that served.
@@ -415,38 +330,4 @@ fn settling(call: &Call, state: &DashboardState) -> Vec<Fact> {
         facts.push(Fact::new("Ask again", again));
     }
     facts
-}
-
-/// What a flag says, for people.
-fn meaning(flag: &str) -> &'static str {
-    match flag {
-        flags::ATTRIBUTION_MALFORMED => "A label was malformed and was dropped.",
-        flags::REQUEST_NOT_READ => "The request was too large, or no JSON: attributed by key and headers only.",
-        flags::REPLY_NOT_READ => "The reply’s coding, size or form could not be read; the rest comes from its record.",
-        flags::CUT => "The reply ended without its end: cut by the provider or the network.",
-        flags::CLIENT_LEFT => "The client went away before the end.",
-        flags::INTERRUPTED => "tallyd stopped while the call was under way; its outcome was not seen.",
-        flags::ID_DIFFERS => "The generation record carries another ID than the one asked for.",
-        flags::ID_REPEATED => {
-            "Upstream gave the ID of another call; this row has none of its own and can not be settled."
-        }
-        flags::COST_DIFFERS => "The reply’s cost and the record’s differ; the record’s counts.",
-        flags::RESPONSE_CACHE_HIT => "The reply came from OpenRouter’s response cache.",
-        flags::NOT_SYNCED => "The reply’s end reached the client before the disk had confirmed the record.",
-        flags::ZERO_RECORD => "The record showed no tokens and no cost three times, and was believed.",
-        flags::EXTRA_BODY => {
-            "The body holds a literal extra_body, which OpenRouter ignores: write its fields at the top of the body."
-        }
-        flags::NO_CONTENT => {
-            "The stream came to its end without a piece of an answer. Often reasoning used up max_tokens."
-        }
-        flags::STALLED => "The stream told nothing for more than 30 s between two chunks; comments do not count.",
-        flags::FALLBACK_MODEL => "Another model answered than the one asked for first.",
-        flags::FALLBACK_PROVIDER => "A provider was tried and failed before the one that served.",
-        flags::ZERO_COMPLETION => "Nothing came, and nothing was charged: OpenRouter’s zero-completion insurance.",
-        flags::ROUTING_NO_EFFECT => "A preference about providers took no effect; see “Asked of providers”.",
-        flags::COST_NOT_READ => "The reply’s amount was no number, or out of range, and was not taken.",
-        flags::TOKENS_NOT_READ => "The reply or the record counted tokens that no call can have; they were not taken.",
-        _ => "A mark of another version.",
-    }
 }

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use super::DashboardState;
 use super::chips::{self, Chip};
+use super::explore;
 use super::frame::{Frame, Page};
 use super::query::{link, segment};
 use super::respond::{PageError, html};
@@ -15,9 +16,9 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::money::{Money, Total};
 use crate::domain::time::Timestamp;
 use crate::domain::window::WindowKind;
-use crate::report::filters::{FIELDS, Filters};
+use crate::report::filters::{FIELDS, Filters, NONE, OF_SUMS};
 use crate::report::{format, words};
-use crate::store::calls::{self, Cursor};
+use crate::store::calls::{self, Cursor, MAX_LOOKED, Searched};
 use crate::store::rollups::{self, Sums, TotalsQuery};
 
 /// The path of the page.
@@ -91,8 +92,14 @@ struct CompletionsPage {
     exports: Vec<(&'static str, String)>,
     newest: Option<String>,
     older: Option<String>,
+    /// How far a search came that found too little.
+    looked: Option<String>,
     sizes: Vec<Choice>,
     clear: String,
+    /// The same calls in Explore.
+    explore: String,
+    /// Rows of a page to which new ones come, which script can stop; 0 where none come.
+    tail: u32,
 }
 
 /// What the URL asks for.
@@ -147,19 +154,21 @@ pub(super) async fn page(
         Ok(filter) => (Some(filter), None),
         Err(problem) => (None, Some(problem)),
     };
-    let mut found = match &filter {
+    let searched = match &filter {
         Some(filter) => {
-            calls::page(&state.store, filter, asked.before, asked.size + 1).await.map_err(state.unreadable())?
+            calls::search(&state.store, filter, asked.before, asked.size + 1).await.map_err(state.unreadable())?
         }
-        None => Vec::new(),
+        None => Searched::default(),
     };
+    let mut found = searched.calls;
     let size = usize::try_from(asked.size).unwrap_or(usize::MAX);
     let more = found.len() > size;
     found.truncate(size);
-    let older = found
-        .last()
-        .filter(|_| more)
-        .map(|last| Asked::link(&asked.filters, asked.size, Some(&Cursor::after(last).to_string())));
+    let next = match searched.looked_to {
+        Some(at) => Some(Cursor::before(at)),
+        None => found.last().filter(|_| more).map(Cursor::after),
+    };
+    let older = next.map(|next| Asked::link(&asked.filters, asked.size, Some(&next.to_string())));
     html(&CompletionsPage {
         frame: Frame::new(&state, "Completions", Page::Completions),
         summary: summary(&today),
@@ -176,6 +185,13 @@ pub(super) async fn page(
         exports: if filter.is_some() { exports(&asked.filters) } else { Vec::new() },
         newest: asked.before.is_some().then(|| Asked::link(&asked.filters, asked.size, None)),
         older,
+        looked: searched.looked_to.map(|at| {
+            format!(
+                "{} were looked through, back to {}.",
+                words::counted(MAX_LOOKED, "row", "rows"),
+                format::moment(at, now, zone)
+            )
+        }),
         sizes: SIZES
             .iter()
             .map(|size| Choice {
@@ -185,7 +201,19 @@ pub(super) async fn page(
             })
             .collect(),
         clear: Asked::link(&Filters::default(), asked.size, None),
+        explore: in_explore(&asked.filters),
+        tail: if asked.before.is_none() && asked.filters.value("until").is_none() { asked.size } else { 0 },
     })
+}
+
+/// The calls that these filters leave, as far as Explore narrows down to them.
+fn in_explore(filters: &Filters) -> String {
+    let known = |name: &str, value: &str| {
+        OF_SUMS.contains(&name) || ["since", "until"].contains(&name) || (name == NONE && OF_SUMS.contains(&value))
+    };
+    let pairs = filters.pairs();
+    let pairs = pairs.iter().map(|(name, value)| (*name, value.as_str()));
+    link(explore::PATH, pairs.filter(|(name, value)| known(name, value)))
 }
 
 /// What these filters leave, as files.
@@ -285,9 +313,14 @@ fn table(found: &[Call], catalogue: &Catalogue, now: Timestamp, zone: Tz) -> Vec
         .collect()
 }
 
+/// The page of one row.
+pub(super) fn link_to_row(call: &Call) -> String {
+    let id = call.generation_id.as_ref().map_or_else(|| call.call_id.to_string(), ToString::to_string);
+    format!("{PATH}/{}", segment(&id))
+}
+
 /// One row.
 pub(super) fn line(call: &Call, catalogue: &Catalogue, now: Timestamp, zone: Tz) -> Line {
-    let id = call.generation_id.as_ref().map_or_else(|| call.call_id.to_string(), ToString::to_string);
     let at = call.created_at();
     let count = |tokens: Option<i64>| tokens.map(format::count).unwrap_or_default();
     let duration = |ms: Option<i64>| ms.map(format::duration).unwrap_or_default();
@@ -295,7 +328,7 @@ pub(super) fn line(call: &Call, catalogue: &Catalogue, now: Timestamp, zone: Tz)
     let requested = call.requested_model.as_deref();
     let failed = call.state == CallState::Failed;
     Line {
-        link: format!("{PATH}/{}", segment(&id)),
+        link: link_to_row(call),
         id: call.call_id.to_string(),
         time: format::moment(at, now, zone),
         time_iso: at.to_iso(),

@@ -1,4 +1,5 @@
-//! News for open pages (`/tally/v1/events`): "changed" whenever the ledger has committed something, at most once a second.
+//! News for open pages (`/tally/v1/events`): "changed" whenever the ledger has committed something, at most once a second, with
+//! how many rows it has written since the start.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -86,7 +87,8 @@ impl Listener {
             told = clock.timeout(SILENCE, changed) => Some(match told {
                 Some(now) => {
                     self.told = now;
-                    Event::default().event("changed").data("")
+                    // An event without data is none: browsers drop it.
+                    Event::default().event("changed").data(now.0.to_string())
                 }
                 None => Event::default().comment("quiet"),
             }),

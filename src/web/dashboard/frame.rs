@@ -12,6 +12,7 @@ pub(super) enum Page {
     Overview,
     Explore,
     Completions,
+    Sessions,
     Failures,
     Budgets,
     Alerts,
@@ -24,10 +25,11 @@ pub(super) enum Page {
 }
 
 impl Page {
-    const LISTED: [(Page, &'static str, &'static str); 10] = [
+    const LISTED: [(Page, &'static str, &'static str); 11] = [
         (Self::Overview, "/", "Overview"),
         (Self::Explore, "/explore", "Explore"),
         (Self::Completions, "/completions", "Completions"),
+        (Self::Sessions, "/sessions", "Sessions"),
         (Self::Failures, "/failures", "Failures"),
         (Self::Budgets, "/budgets", "Budgets"),
         (Self::Alerts, "/alerts", "Alerts"),

@@ -23,11 +23,14 @@ mod frame;
 mod keys;
 pub mod login;
 mod overview;
+mod providers;
 mod query;
 pub mod refused;
 mod reports;
 mod respond;
 mod saved_views;
+mod session;
+mod sessions;
 pub mod snooze;
 mod sql;
 mod status;
@@ -154,6 +157,9 @@ pub fn router(state: DashboardState) -> Router {
         .route("/explore/views/remove", post(saved_views::remove))
         .route("/completions", get(completions::page))
         .route("/completions/{id}", get(completion::page))
+        .route("/sessions", get(sessions::page))
+        .route("/sessions/{id}", get(session::page))
+        .route("/providers", get(providers::page))
         .route("/failures", get(failures::page))
         .route("/budgets", get(budgets::page))
         // No budget is called "-".

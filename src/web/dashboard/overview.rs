@@ -1,6 +1,8 @@
 //! `/`: today and the month, budgets, spend over time, what drives it, what needs somebody. Before the first
 //! completion, how to make one.
 
+mod movers;
+
 use std::fmt::Write as _;
 
 use askama::Template;
@@ -9,6 +11,7 @@ use axum::response::Response;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
+use self::movers::MoverLine;
 use super::DashboardState;
 use super::budgets::{BudgetLine, lines};
 use super::chart::{plot, spark, stack};
@@ -18,8 +21,8 @@ use super::frame::{Frame, Page};
 use super::query::link;
 use super::respond::{PageError, html};
 use crate::domain::money::Total;
-use crate::domain::time::Timestamp;
-use crate::report::attention::{self, Check, Level, Seen};
+use crate::domain::time::{DAY_MS, Timestamp};
+use crate::report::attention::{self, Check, Level, Seen, UNSETTLED_DAYS};
 use crate::report::estimates::{self, Estimates};
 use crate::report::explore::{By, Question, TOPS, Time};
 use crate::report::format;
@@ -28,7 +31,7 @@ use crate::report::range::Range;
 use crate::report::scale::Unit;
 use crate::report::series::{self, Series, Stack};
 use crate::report::span::Step;
-use crate::report::{outlook, reconciliation, standing, timeline, words};
+use crate::report::{self, outlook, reconciliation, standing, timeline, words};
 use crate::store::calls::{self, CompletionFilter};
 use crate::store::rollups::Sums;
 use crate::store::{outbox, settlements};
@@ -103,8 +106,15 @@ struct OverviewPage {
     /// The link that opens or closes the stack, and its words.
     toggle: Option<(String, &'static str)>,
     names: Vec<Names>,
+    movers: Vec<MoverLine>,
+    /// The others together, and all.
+    movers_rest: Vec<MoverLine>,
+    movers_about: String,
+    /// What needs somebody, and what does not.
     checks: Vec<Check>,
-    calm: usize,
+    calm: Vec<Check>,
+    /// What caches did to the spend shown.
+    caches: String,
     latest: Vec<Line>,
     today_count: String,
 }
@@ -136,9 +146,14 @@ pub(super) async fn page(
     let range = asked.range.as_deref().and_then(|text| Range::parse(text, &Range::OF_PAGES)).unwrap_or_default();
     let open = asked.open.is_some();
     let seen = overview::read(store, range, open, now, zone).await.map_err(|error| state.no_overview(error))?;
-    let (standings, backlog, outbox) =
-        tokio::try_join!(standing::read(store, now), settlements::backlog(store, now), outbox::counts(store))
-            .map_err(state.unreadable())?;
+    let (standings, backlog, outbox, unsettled, moved) = tokio::try_join!(
+        standing::read(store, now),
+        settlements::backlog(store, now),
+        outbox::counts(store),
+        calls::unsettled(store, now.plus_millis(-UNSETTLED_DAYS * DAY_MS)),
+        report::movers::movers(store, now, zone),
+    )
+    .map_err(state.unreadable())?;
     let today = seen.today.sums;
     let unknown = about_unknown(&state, &seen, now).await?;
     let reconciliation = reconciliation::read(store, state.management_key.as_deref(), now);
@@ -149,10 +164,12 @@ pub(super) async fn page(
         reconciliation: &reconciliation,
         has_management_key: state.management_key.is_some(),
         backlog,
+        unsettled,
         outbox,
         has_mail_server: state.has_mail_server,
         now,
     });
+    let (calm, checks) = checks.into_iter().partition(|check| check.level == Level::Calm);
     let toggle = toggle(&seen.models, range, open);
     html(&OverviewPage {
         frame: Frame::new(&state, "Overview", Page::Overview),
@@ -183,7 +200,14 @@ pub(super) async fn page(
                 explore: in_explore(range, TOP_NAMES, "key"),
             },
         ],
-        calm: checks.iter().filter(|check| check.level == Level::Calm).count(),
+        movers_about: format!(
+            "24 hours to {}, against the same a week before",
+            format::minute(moved.until.min(now), zone)
+        ),
+        movers: moved.movers.iter().map(|mover| self::movers::line(mover, &moved)).collect(),
+        movers_rest: self::movers::rest(&moved),
+        caches: caches(&seen.models.total),
+        calm,
         checks,
         latest: latest.iter().map(|call| line(call, &state.catalogue.load(), now, zone)).collect(),
         today_count: format::count(today.completions),
@@ -251,8 +275,12 @@ fn figures(seen: &Overview, unknown: &About, now: Timestamp, state: &DashboardSt
             whole: today_whole,
             cents: today_cents,
             text: format!(
-                "{}.{}",
+                "{}.{}{}",
                 compared(&seen.today, &format!("last {weekday} by {}", format::minute(now, zone))),
+                seen.today.outlook.map_or_else(
+                    |_| String::new(),
+                    |told| format!(" At this pace {} by midnight.", format::usd_rough(told.projected))
+                ),
                 not_settled(&seen.today, &unknown.today)
             ),
             picture: growth(&seen.today, &format!("Spend today by the hour, over that of last {weekday}")),
@@ -293,15 +321,22 @@ fn figures(seen: &Overview, unknown: &About, now: Timestamp, state: &DashboardSt
             picture: String::new(),
         },
     });
+    let of_unknown = &unknown.month;
     figures.push(Figure {
         label: "Not yet settled".to_owned(),
         whole: open_whole,
         cents: open_cents,
         text: format!(
-            "of {month_name} is the replies’ own figure, in {}. {} unknown{} and in no sum.",
+            "of {month_name} is the replies’ own figure, in {}.{}",
             words::counted(seen.month.sums.inline, "completion", "completions"),
-            words::counted(seen.month.sums.unknown, "cost is", "costs are"),
-            unknown.month.about(seen.month.sums.unknown),
+            match seen.month.sums.unknown {
+                0 => String::new(),
+                unknown => format!(
+                    " {} unknown{} and in no sum.",
+                    words::counted(unknown, "cost is", "costs are"),
+                    of_unknown.about(unknown)
+                ),
+            },
         ),
         picture: String::new(),
     });
@@ -447,6 +482,23 @@ fn total_row(stack: &Stack<Sums, Total>) -> NameRow {
 
 fn names(stack: &Stack<Sums, Total>, one: &str, many: &str) -> Vec<NameRow> {
     stack.series.iter().map(|series| row(series, stack, one, many)).collect()
+}
+
+/// What prompt caches did, in dollars.
+fn caches(total: &Sums) -> String {
+    let tokens = |tokens: i64| Total::from_picos(tokens.into());
+    let share = format::share_of(tokens(total.native_tokens_cached), tokens(total.native_tokens_prompt));
+    let share = share.unwrap_or_else(|| format!("0.0{}%", format::NBSP));
+    if total.cache_discount < Total::ZERO {
+        let cost = format::usd(-total.cache_discount);
+        return format!(
+            "Writing prompt caches cost {cost} more than reading them saved; {share} of the prompt tokens came from one."
+        );
+    }
+    format!(
+        "Prompt caches saved {} of this; {share} of the prompt tokens came from one.",
+        format::usd(total.cache_discount)
+    )
 }
 
 /// The price of 1,000 completions; nothing where none has a known cost.

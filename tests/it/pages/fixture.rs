@@ -13,6 +13,7 @@ use tallyd::domain::time::{DAY_MS, Timestamp};
 use tallyd::ledger::{ReadingOf, Work};
 use tallyd::sim::picos::Picos;
 use tallyd::sim::traffic::{self, Ended, SimCall};
+use tallyd::sim::truth::Attempt;
 
 use crate::support::caller::Caller;
 use crate::support::installation::Installation;
@@ -59,6 +60,10 @@ name = "rolling"
 scope = { model = "anthropic/*" }
 window = "rolling 7d"
 limit_usd = "10.00"
+[[reports]]
+name = "weekly"
+schedule = "0 8 * * mon"
+notify = ["finance@example.com"]
 "#;
 
 /// A daemon to look at.
@@ -112,6 +117,18 @@ impl Scene {
     /// Writes `work`.
     pub async fn submit(&self, work: Work) {
         self.running.ledger().submit(work, Duration::from_mins(1)).await.unwrap();
+    }
+
+    /// Calls that come after all others: those of a higher `turn` later.
+    pub fn fresh(&self, turn: u8, calls: u32) -> Work {
+        let mut work = Work { as_of: Some(self.now), ..Work::default() };
+        let from = self.now.plus_millis(-DAY_MS);
+        for (place, mut call) in (0_i64..).zip(traffic::history(90 + u64::from(turn), from, self.now, calls)) {
+            call.created_at = self.now.plus_millis(i64::from(turn) * 5_000 + place * 100);
+            call.first_byte_ms = 1;
+            self.tell(&mut work, &call);
+        }
+        work
     }
 
     /// One call as a hostile caller labels it, and one that tallyd refused.
@@ -205,6 +222,8 @@ impl Scene {
             native_tokens_prompt: call.inline_cost.map(|_| i64::from(call.tokens.prompt)),
             native_tokens_completion: call.inline_cost.map(|_| i64::from(call.tokens.completion)),
             inline_cost: call.inline_cost.and_then(money),
+            is_byok: call.inline_cost.map(|_| call.upstream.is_some()),
+            inline_upstream_cost: call.upstream.filter(|_| call.inline_cost.is_some()).and_then(money),
             ..Facts::default()
         };
         work.observations.push(Observation::Outcome(Box::new(Outcome {
@@ -225,12 +244,38 @@ impl Scene {
             let facts = Facts {
                 created_at: Some(call.created_at),
                 settled_cost: money(call.cost),
+                settled_upstream_cost: call.upstream.and_then(money),
                 inline_cost: None,
+                inline_upstream_cost: None,
+                is_byok: Some(call.upstream.is_some()),
+                permaslug: Some(call.model.permaslug.to_owned()),
+                finish_reason: call.finish_reason.map(str::to_owned),
+                tokens_prompt: Some(i64::from(call.tokens.prompt) * 49 / 50),
+                tokens_completion: Some(i64::from(call.tokens.completion) * 49 / 50),
                 native_tokens_prompt: Some(i64::from(call.tokens.prompt.max(1))),
+                native_tokens_completion: Some(i64::from(call.tokens.completion)),
+                native_tokens_reasoning: Some(i64::from(call.tokens.reasoning)),
+                native_tokens_cached: Some(i64::from(call.tokens.cached)),
+                cache_discount: call.cache_discount.and_then(money),
+                latency_ms: Some(i64::from(call.latency_ms)),
+                generation_time_ms: Some(i64::from(call.generation_ms)),
                 ..facts
             };
-            let record = GenerationRecord { facts, kept_json: "{}".to_owned(), ..GenerationRecord::default() };
+            let attempts: Vec<_> = call.attempts.iter().map(attempt).collect();
+            let kept = serde_json::json!({ "api_type": call.endpoint.api_type(), "provider_responses": attempts });
+            let record = GenerationRecord { facts, kept_json: kept.to_string(), ..GenerationRecord::default() };
             work.readings.push(ReadingOf { call_id, at: over_at, reading: Reading::Record(Box::new(record)) });
         }
     }
+}
+
+/// An attempt at a provider as records tell it.
+fn attempt(attempt: &Attempt) -> serde_json::Value {
+    serde_json::json!({
+        "provider_name": attempt.provider.name,
+        "model_permaslug": attempt.model.permaslug,
+        "status": attempt.status,
+        "latency": attempt.latency_ms,
+        "is_byok": false,
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tallyd::app::{Daemon, Surroundings};
 use tallyd::budget::Book;
@@ -11,11 +12,15 @@ use tallyd::journal::Journal;
 use tallyd::ledger::Ledger;
 use tallyd::shutdown::{Ending, Signals, Tasks};
 use tallyd::store::Store;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 
 use super::installation::Installation;
 use super::{beside, until};
+
+/// Longest wait for a daemon that a failed test leaves behind.
+const LAST_WAIT: Duration = Duration::from_secs(30);
 
 /// A daemon that runs.
 pub struct Running {
@@ -107,9 +112,15 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// A test that fails leaves it running: the ledger's writer has a thread of its own, for which the runtime would wait.
+    /// A test that fails leaves it running. The ledger's writer has a thread of its own, for which the runtime would wait for
+    /// ever once the tasks are gone that the writer waits for: so it is ended here as far as that goes.
     fn drop(&mut self) {
         self.tasks.stop();
         self.tasks.drain_token().cancel();
+        let Ok(handle) = Handle::try_current() else { return };
+        let is_left = std::thread::panicking() && !self.ending.is_finished();
+        if is_left && handle.runtime_flavor() == RuntimeFlavor::MultiThread {
+            block_in_place(|| handle.block_on(Clock::system().timeout(LAST_WAIT, &mut self.ending)));
+        }
     }
 }

@@ -8,6 +8,7 @@ pub(super) mod budget;
 pub(super) mod burn;
 pub(super) mod lines;
 pub(super) mod plot;
+pub(super) mod run;
 pub(super) mod spark;
 pub(super) mod stack;
 

@@ -9,8 +9,8 @@ use crate::report::timeline::{Between, Tick};
 
 /// Height of the picture, its base line, and the room above the highest line, in pixels.
 const HEIGHT: i64 = 236;
-const BASE: i64 = 208;
-const ROOM: i64 = 4;
+pub(super) const BASE: i64 = 208;
+pub(super) const ROOM: i64 = 4;
 
 /// Steps whose label would run out of the picture are labelled to their left: from this place on, in hundredths of a percent.
 const LABEL_LEFT_FROM: i64 = 8_800;
