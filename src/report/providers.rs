@@ -11,10 +11,10 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::flags;
 use crate::domain::money::Total;
 use crate::domain::price::{Pricing, UnitPrice, Usage};
-use crate::domain::spread::Spread;
+use crate::domain::rollup::{Histogram, Timing};
 use crate::domain::time::Timestamp;
-use crate::store::explore::{self, MAX_ROWS, Timing};
-use crate::store::rollups::{self, Dimension, Sums, TotalsQuery};
+use crate::store::explore;
+use crate::store::rollups::{self, Dimension, Sums, TimedRow, TotalsQuery};
 use crate::store::{Store, StoreError, calls};
 
 /// Fewer completions than these are no ground to pin a model upon.
@@ -37,9 +37,9 @@ pub struct Offer {
     /// What was paid for a million tokens, in and out together.
     pub price: Option<Total>,
     /// Latency as OpenRouter reports it, in milliseconds.
-    pub latency: Spread,
+    pub latency: Histogram,
     /// Thousandths of completion tokens in a second of generating.
-    pub speed: Spread,
+    pub speed: Histogram,
     /// What all calls of the model would have cost here, less what they did; `None`: too few calls to say.
     pub pinned: Option<Total>,
     /// What its tokens come to by which offers are weighed.
@@ -97,8 +97,6 @@ pub struct Economics {
     pub models: Fallback,
     /// A provider failed before the one that served; what it would have cost is not known.
     pub providers: Fallback,
-    /// Whether the time holds too many calls to say how fast they were.
-    pub without_times: bool,
 }
 
 impl Economics {
@@ -112,7 +110,7 @@ impl Economics {
     }
 }
 
-/// Reads it, from `since` until before `until`: sums from the roll-ups, fallbacks from the rows that carry their flags.
+/// Reads it, from `since` until before `until`: sums and times from the roll-ups, fallbacks from the rows that carry their flags.
 pub async fn economics(
     store: &Store,
     catalogue: &Catalogue,
@@ -122,7 +120,6 @@ pub async fn economics(
 ) -> Result<Economics, StoreError> {
     let by = vec![Dimension::Model, Dimension::Provider];
     let query = TotalsQuery { spans: vec![(since, until)], by, ..TotalsQuery::default() };
-    let without_times = explore::rows(store, since, until).await? > MAX_ROWS;
     let (rows, models, providers) = tokio::try_join!(
         rollups::totals(store, &query),
         calls::flagged(store, flags::FALLBACK_MODEL, since, until, MAX_FALLBACKS),
@@ -136,19 +133,17 @@ pub async fn economics(
         offer.provider = provider;
         offer.sums.add(&row.sums);
     }
-    if !without_times {
-        for timing in [Timing::Latency, Timing::Speed] {
-            let told = |row: explore::SpreadRow| {
-                let mut keys = row.keys.into_iter();
-                let (Some(Some(model)), provider) = (keys.next(), keys.next().flatten()) else { return };
-                let Some(offer) = offers.get_mut(&(model, provider)) else { return };
-                match timing {
-                    Timing::Speed => offer.speed.merge(&row.spread),
-                    _ => offer.latency.merge(&row.spread),
-                }
-            };
-            explore::spreads(store, &query, timing, told).await?;
-        }
+    for timing in [Timing::Latency, Timing::Speed] {
+        let told = |row: TimedRow| {
+            let mut keys = row.keys.into_iter();
+            let (Some(Some(model)), provider) = (keys.next(), keys.next().flatten()) else { return };
+            let Some(offer) = offers.get_mut(&(model, provider)) else { return };
+            match timing {
+                Timing::Speed => offer.speed.add(&row.histogram),
+                _ => offer.latency.add(&row.histogram),
+            }
+        };
+        explore::spreads(store, &query, timing, told).await?;
     }
     let mut markets: BTreeMap<String, Market> = BTreeMap::new();
     let mut total = Sums::default();
@@ -168,7 +163,6 @@ pub async fn economics(
         total,
         models: fallback(&models, catalogue),
         providers: Fallback { compared: 0, more: Total::ZERO, ..fallback(&providers, catalogue) },
-        without_times,
     })
 }
 
@@ -208,7 +202,7 @@ fn price(market: &mut Market, list: Option<&Pricing>) {
         return;
     }
     market.cheapest = enough().min_by_key(|(_, offer)| offer.pinned).map(|(place, _)| place);
-    let measured = enough().filter(|(_, offer)| offer.speed.count() >= LEAST_COMPLETIONS);
+    let measured = enough().filter(|(_, offer)| offer.speed.values() >= LEAST_COMPLETIONS);
     market.fastest = measured.max_by_key(|(_, offer)| offer.usual_speed()).map(|(place, _)| place);
 }
 
@@ -263,7 +257,7 @@ mod tests {
             ..Sums::default()
         };
         let mut offer = Offer { provider: Some(provider.to_owned()), sums, ..Offer::default() };
-        offer.speed.add(speed, completions);
+        offer.speed.count(speed, completions);
         offer
     }
 

@@ -79,21 +79,37 @@ pub async fn clock(tx: &mut Tx) -> Result<Timestamp, StoreError> {
     Ok(Timestamp(millis))
 }
 
+#[derive(sqlx::FromRow)]
+struct ShareRow {
+    budget: String,
+    value: String,
+    daemon: String,
+    granted_picos: i64,
+    expires_ms: i64,
+    updated_ms: i64,
+    wanted_ms: Option<i64>,
+}
+
+impl ShareRow {
+    fn into_share(self) -> Share {
+        Share {
+            budget: self.budget,
+            value: self.value,
+            daemon: self.daemon,
+            granted: Money::from_picos(self.granted_picos),
+            expires: Timestamp(self.expires_ms),
+            updated: Timestamp(self.updated_ms),
+            wanted: self.wanted_ms.map(Timestamp),
+        }
+    }
+}
+
 /// The shares of these accounts, every daemon's.
 pub async fn of(tx: &mut Tx, accounts: &[AccountKey]) -> Result<Vec<Share>, StoreError> {
     let keys = keys(accounts)?;
-    let rows: Vec<(String, String, String, i64, i64, i64, Option<i64>)> =
+    let rows: Vec<ShareRow> =
         in_tx!(tx, sql::GRANTS_OF, |text, conn| sqlx::query_as(text).bind(keys).fetch_all(conn).await?);
-    let share = |(budget, value, daemon, granted, expires, updated, wanted): (_, _, _, _, _, _, Option<i64>)| Share {
-        budget,
-        value,
-        daemon,
-        granted: Money::from_picos(granted),
-        expires: Timestamp(expires),
-        updated: Timestamp(updated),
-        wanted: wanted.map(Timestamp),
-    };
-    Ok(rows.into_iter().map(share).collect())
+    Ok(rows.into_iter().map(ShareRow::into_share).collect())
 }
 
 /// What stands of these accounts as spent in the windows that their budgets were last turned to; an account of which

@@ -91,7 +91,6 @@ struct ProvidersPage {
     /// What happened, in a sentence, and the rows if there are any.
     fallbacks: Vec<(&'static str, String, Option<String>)>,
     least: String,
-    without_times: bool,
 }
 
 /// The page.
@@ -135,7 +134,6 @@ pub(super) async fn page(
             ),
         ],
         least: format::count(LEAST_COMPLETIONS),
-        without_times: found.without_times,
     })
 }
 
