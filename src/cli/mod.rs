@@ -79,7 +79,7 @@ enum Command {
     /// Show spend as a table
     Report(report::Report),
     /// Take completions away as CSV, NDJSON, Parquet or FOCUS
-    Export(export::Export),
+    Export(Box<export::Export>),
     /// Ask the ledger in SQL, read-only
     Sql(sql::Sql),
     /// One query, for a daemon that asks on standard input
