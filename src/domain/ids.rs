@@ -217,6 +217,12 @@ mod tests {
     }
 
     #[test]
+    fn four_characters_are_kept_of_a_key() {
+        assert_eq!(KeyFingerprint::of("sk-or-v1-0123456789abcdef").to_string(), "…cdef");
+        assert_eq!(KeyFingerprint::of("…éß").tail, "…éß");
+    }
+
+    #[test]
     fn messages_repeat_no_key() {
         assert_eq!(repeatable("task-7 of desk-9", 6), "task-7");
         for key in ["sk-or-v1-a", "tally-a", "invalid type: string \"tally-a\"", "key=sk-ant-1"] {

@@ -513,6 +513,17 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_of_more_digits_than_a_float_holds_is_exact() {
+        let spans = read_text(&body(
+            r#"{"attributes":[{"key":"gen_ai.response.id","value":{"stringValue":"gen-1"}},
+                {"key":"gen_ai.usage.total_cost","value":{"doubleValue":9007199.254740993001}}],
+              "parentSpanId":"","name":"chat","startTimeUnixNano":"1789000001000000000"}"#,
+        ));
+        let exact = Money::from_picos(9_007_199_254_740_993_001);
+        assert_eq!(spans.spans[0].pushed.facts.inline_cost, Some(exact));
+    }
+
+    #[test]
     fn what_is_too_long_to_be_kept_is_not_taken_apart() {
         let with = |value: &str| {
             let id = r#"{"key":"gen_ai.response.id","value":{"stringValue":"gen-1"}}"#;

@@ -261,6 +261,13 @@ fn an_event_over_several_lines_is_one_text() {
 }
 
 #[test]
+fn an_amount_of_more_digits_than_a_float_holds_is_exact() {
+    let reply = br#"{"id":"gen-1-a","usage":{"cost":9007199.254740993001}}"#;
+    let observed = observe("application/json", "identity", &[reply]);
+    assert_eq!(observed.reading.facts.inline_cost, Some(Money::from_picos(9_007_199_254_740_993_001)));
+}
+
+#[test]
 fn hostile_amounts_are_flagged_and_not_taken() {
     for amount in ["1e400", "\"NaN\"", "true", "{}", "[1]", "99999999999", "-0.01", "\"-1e-12\""] {
         let body = format!(r#"{{"usage":{{"cost":{amount},"prompt_tokens":-3,"completion_tokens":1e3}}}}"#);

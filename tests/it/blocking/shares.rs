@@ -68,7 +68,7 @@ async fn three_daemons_spend_one_budget_to_its_end_and_not_beyond() {
                         "completion_tokens=1500",
                         "usage=no_cost;completion_tokens=300",
                     ];
-                    let mut sent = 0;
+                    let mut taken = 0;
                     for turn in 0.. {
                         let how = format!("prompt_tokens=900;{}", hows[(number + turn) % hows.len()]);
                         let reply = chat(&caller, app, &how).await;
@@ -78,15 +78,15 @@ async fn three_daemons_spend_one_budget_to_its_end_and_not_beyond() {
                                 assert!(spent + reserved + estimate > limit, "refused what fits: {}", reply.text());
                                 assert!(spent >= 0 && reserved >= 0 && estimate > 0, "{}", reply.text());
                                 if spent + estimate > limit {
-                                    return sent;
+                                    return taken;
                                 }
                             }
-                            200 => sent += 1,
+                            200 => taken += 1,
                             429 => {}
                             status => panic!("{status}: {}", reply.text()),
                         }
                     }
-                    sent
+                    taken
                 })
             })
             .collect();
@@ -167,8 +167,8 @@ async fn what_one_has_to_spare_another_can_spend() {
         let [then_spent, reserved, estimate, limit] = told(&refused);
         assert_eq!(reserved, 0, "{}", refused.text());
         assert!(then_spent + estimate > limit && then_spent <= limit, "{}", refused.text());
-        let (sent, refused) = until_refused(&one, "omar", 0).await;
-        assert_eq!((sent, told(&refused)[1]), (0, 0), "{}", refused.text());
+        let (taken, refused) = until_refused(&one, "omar", 0).await;
+        assert_eq!((taken, told(&refused)[1]), (0, 0), "{}", refused.text());
         let spent = spent(&[&one, &other], "all").await;
         assert!(spent <= limit, "{spent}");
         one.running.stop().await;

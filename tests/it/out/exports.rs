@@ -151,7 +151,7 @@ async fn exported(scene: &Scene, form: &str) -> Vec<u8> {
         let ended = scene.at.run(&["export"]).await;
         assert!(ended.out.as_bytes() == &reply.body[..], "standard output holds something else");
     }
-    reply.body.to_vec()
+    reply.body
 }
 
 /// Whether a cell tells what the view holds; an amount that SQLite's view rounds is compared as far as it goes.

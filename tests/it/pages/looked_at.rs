@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
 
 use super::fixture::Scene;
 use super::{PATHS, mail_of, session_of};
@@ -200,5 +199,5 @@ async fn in_a_browser_charts_are_looked_at_closer_with_the_pointer() {
 async fn arrived(browser: &mut Browser, query: &str) {
     let asked = "document.readyState + ' ' + location.search";
     let wanted = format!("complete {query}");
-    until(query, async || browser.peek(asked).await.filter(|place| *place == Value::from(wanted.as_str()))).await;
+    until(query, async || browser.peek(asked).await.filter(|place| place.as_str() == Some(&wanted))).await;
 }
