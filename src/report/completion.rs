@@ -61,16 +61,12 @@ pub struct Detail<'a> {
     #[serde(flatten)]
     #[schema(inline = false, value_type = Completion)]
     row: Row<'a>,
-    /// The models that the request named, the first one first; empty: one alone.
-    pub requested_models: &'a [String],
     /// The model that the reply named; null: none.
     pub reply_model: Option<&'a str>,
     /// The model's permaslug, by the record; null: not read yet.
     pub permaslug: Option<&'a str>,
     /// The last characters of the key; null: not known.
     pub key_tail: Option<&'a str>,
-    /// The job that it opened; null: none.
-    pub job_id: Option<&'a str>,
     /// The error's code; null: none.
     pub error_code: Option<&'a str>,
     /// The error's message; null: none.
@@ -80,8 +76,8 @@ pub struct Detail<'a> {
     /// What its tokens cost by the list price of its time, in dollars, in no sum and no budget; null: its cost is known, or
     /// there is no price.
     pub estimate_usd: Option<String>,
-    /// The attempts at providers, at most 20; empty until its record is read.
-    pub attempts: Vec<Attempt>,
+    /// The attempts at providers one by one, at most 20; empty until its record is read.
+    pub providers_tried: Vec<Attempt>,
     /// What was asked of providers, and what came of it.
     pub routing_effects: Vec<Asking>,
     /// Where it stands on its way to being settled.
@@ -97,17 +93,15 @@ impl<'a> Detail<'a> {
         let error = call.error.as_ref();
         Self {
             row: Row(call),
-            requested_models: &call.requested_models,
             reply_model: call.facts.reply_model.as_deref(),
             permaslug: call.facts.permaslug.as_deref(),
             key_tail: call.key.as_ref().and_then(|key| Some(key.fingerprint.as_ref()?.tail.as_str())),
-            job_id: call.facts.job_id.as_deref(),
             error_code: error.and_then(|error| error.code.as_deref()),
             error_message: error.and_then(|error| error.message.as_deref()),
             difference_usd: difference
                 .map(|(settled, inline)| (Total::from(settled) - Total::from(inline)).to_decimal()),
             estimate_usd: catalogue.estimate(call).map(Money::to_decimal),
-            attempts: attempts(record.as_ref()),
+            providers_tried: attempts(record.as_ref()),
             routing_effects: preferences(call, record.as_ref()).into_iter().map(Asking::from).collect(),
             settling: Settling {
                 readings: call.settling.attempts,

@@ -41,6 +41,8 @@ pub enum Kind {
     Pairs,
     /// JSON as it was asked, likewise.
     Json,
+    /// A list: JSON text in a file of columns.
+    List,
     /// Words: joined by commas in a file of columns, a list in JSON.
     Words,
 }
@@ -66,6 +68,8 @@ pub enum Value<'a> {
     Pairs(&'a BTreeMap<String, String>),
     /// [`Kind::Json`].
     Json(&'a str),
+    /// [`Kind::List`].
+    List(&'a [String]),
     /// [`Kind::Words`].
     Words(&'a BTreeSet<String>),
 }
@@ -154,6 +158,11 @@ columns! {
     recorded_at: Instant always = |call| Some(call.recorded_at);
     settled_at: Instant nullable = |call| call.settled_at;
     settled_ms: Integer nullable = |call| call.settled_at.map(Timestamp::millis);
+    requested_models: List nullable = |call| Some(call.requested_models.as_slice()).filter(|named| !named.is_empty());
+    variant: Text nullable = |call| Some(call.requested_model.as_deref()?.split_once(':')?.1);
+    attempts: Integer nullable = |call| call.facts.attempts;
+    failed_attempts: Integer nullable = |call| call.facts.failed_attempts;
+    job_id: Text nullable = |call| call.facts.job_id.as_deref();
 }
 
 impl<'a> Value<'a> {
@@ -169,13 +178,14 @@ impl<'a> Value<'a> {
             Self::Instant(at) => at.to_iso().into(),
             // A map of texts has no key or value that JSON lacks.
             Self::Pairs(pairs) => serde_json::to_string(pairs).unwrap_or_default().into(),
+            Self::List(list) => serde_json::to_string(list).unwrap_or_default().into(),
             Self::Words(words) => words.iter().map(String::as_str).collect::<Vec<_>>().join(FLAG_SEPARATOR).into(),
         }
     }
 
     /// Whether it is words of others, which a spreadsheet might run.
     pub const fn is_text(self) -> bool {
-        matches!(self, Self::Text(_) | Self::Json(_) | Self::Pairs(_) | Self::Words(_))
+        matches!(self, Self::Text(_) | Self::Json(_) | Self::Pairs(_) | Self::List(_) | Self::Words(_))
     }
 }
 
@@ -192,6 +202,7 @@ impl Serialize for Value<'_> {
                 Ok(json) => json.serialize(serializer),
                 Err(_) => serializer.serialize_str(text),
             },
+            Self::List(list) => list.serialize(serializer),
             Self::Words(words) => words.serialize(serializer),
         }
     }
@@ -260,6 +271,12 @@ fn schema(column: &Column, about: Option<String>) -> RefOr<Schema> {
             of(Type::Object).additional_properties(Some(AdditionalProperties::RefOr(RefOr::<Schema>::T(text.into()))))
         }
         Kind::Json => of(Type::Object).additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true))),
+        Kind::List => {
+            let text = ObjectBuilder::new().schema_type(Type::String);
+            let list = ArrayBuilder::new().items(text.build()).description(about);
+            let kind = SchemaType::Array(vec![Type::Array, Type::Null]);
+            return RefOr::T(list.schema_type(kind).build().into());
+        }
         Kind::Words => {
             let text = ObjectBuilder::new().schema_type(Type::String);
             return RefOr::T(ArrayBuilder::new().items(text.build()).description(about).build().into());

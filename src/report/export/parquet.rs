@@ -112,7 +112,7 @@ fn chunks() -> Vec<Chunk> {
             Kind::Integer | Kind::Picousd | Kind::Instant => Held::Long(Vec::new()),
             Kind::Boolean => Held::Truth(Vec::new()),
             Kind::Usd => Held::Decimal(Vec::new()),
-            Kind::Text | Kind::Id | Kind::Pairs | Kind::Json | Kind::Words => Held::Text(Vec::new()),
+            Kind::Text | Kind::Id | Kind::Pairs | Kind::Json | Kind::List | Kind::Words => Held::Text(Vec::new()),
         };
         Chunk { held, levels: Vec::new() }
     };
@@ -147,7 +147,7 @@ fn schema() -> Result<TypePtr, ParquetError> {
             Kind::Instant => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS))),
             Kind::Boolean => (Physical::BOOLEAN, None),
             Kind::Usd => (Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::decimal(SCALE, PRECISION))),
-            Kind::Text | Kind::Id | Kind::Pairs | Kind::Json | Kind::Words => {
+            Kind::Text | Kind::Id | Kind::Pairs | Kind::Json | Kind::List | Kind::Words => {
                 (Physical::BYTE_ARRAY, Some(LogicalType::String))
             }
         };

@@ -77,6 +77,7 @@ async fn reads_back(scene: &Scene) {
     let csv = exported(scene, "csv").await;
     let read_csv = read(&csv);
     assert_eq!(read_csv.rows.len(), view.len());
+    assert_eq!(read_csv.head.len(), view[0].len(), "a column of the view is not in the file");
     for (row, expected) in read_csv.rows.iter().zip(&view) {
         for ((name, cell), expected) in read_csv.head.iter().zip(row).zip(expected) {
             assert!(is_same(cell, expected), "{name}: {cell:?} is not {expected:?}");
