@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::reserve::Place;
-use crate::domain::grant::Account;
+use crate::domain::grant::{Account, Waits};
 use crate::domain::money::Total;
 use crate::domain::time::Timestamp;
 
@@ -56,7 +56,7 @@ pub(super) struct Share {
     /// It may be more than what is left: to be measured before the next call.
     pub(super) stale: bool,
     /// What calls that wait for it are taken to cost.
-    pub(super) waiting: Total,
+    pub(super) waiting: Waits,
     /// It is soon used up.
     pub(super) short: bool,
     /// What was admitted since it was last measured, and when that was.
@@ -86,7 +86,7 @@ impl Share {
 
     /// Whether somebody waits for that, or soon will.
     pub(super) fn is_urgent(&self) -> bool {
-        self.short || self.waiting > Total::ZERO
+        self.short || !self.waiting.is_empty()
     }
 
     /// What is to be taken ahead.
@@ -168,7 +168,7 @@ impl Grants {
         let old = std::mem::take(&mut self.shares);
         for (at, share) in old {
             if let Some(at) = place(&at) {
-                self.shares.insert(at, Share { in_use: Total::ZERO, waiting: Total::ZERO, found: None, ..share });
+                self.shares.insert(at, Share { in_use: Total::ZERO, waiting: Waits::default(), found: None, ..share });
             }
         }
     }

@@ -285,7 +285,7 @@ impl Book {
         if grants.cut_off {
             return RETRY;
         }
-        let watches = |share: &Share| share.waiting > Total::ZERO || share.granted > Total::ZERO;
+        let watches = |share: &Share| !share.waiting.is_empty() || share.granted > Total::ZERO;
         if grants.shares.values().any(watches) { LOOK_EVERY } else { RENEW }
     }
 
@@ -308,10 +308,10 @@ impl Book {
             let share = grants.shares.entry(wanted.place.clone()).or_default();
             let ahead = share.ahead(elapsed);
             found.account.in_use = share.in_use;
-            let granted = found.account.share(share.waiting, if is_wanted { Total::ZERO } else { ahead });
+            let granted = found.account.share(&share.waiting, if is_wanted { Total::ZERO } else { ahead });
             share.granted = share.granted.min(granted);
             share.found = Some(found);
-            let lacks = found.account.left() < share.waiting && found.others_since.is_some();
+            let lacks = found.account.left() < share.waiting.sum() && found.others_since.is_some();
             all.push(Drawn {
                 place: wanted.place.clone(),
                 key: wanted.key.clone(),
@@ -338,7 +338,7 @@ impl Book {
         grants.shares.retain(|_, share| {
             share.granted > Total::ZERO
                 || share.in_use > Total::ZERO
-                || share.waiting > Total::ZERO
+                || !share.waiting.is_empty()
                 || share.found.is_some_and(|found| found.round >= round.number)
         });
     }

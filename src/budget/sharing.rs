@@ -73,7 +73,7 @@ impl Drop for Waiting {
         let Some(grants) = &mut state.grants else { return };
         for place in &self.lacking.places {
             if let Some(share) = grants.shares.get_mut(place) {
-                share.waiting -= self.lacking.estimate.into();
+                share.waiting.remove(self.lacking.estimate.into());
             }
         }
     }
@@ -137,7 +137,7 @@ impl Book {
         };
         // Where the budgets are others by now, it waits for a round to be asked anew by the new ones.
         for place in lacking.places.iter().filter(|_| is_same) {
-            grants.shares.entry(place.clone()).or_default().waiting += lacking.estimate.into();
+            grants.shares.entry(place.clone()).or_default().waiting.add(lacking.estimate.into());
         }
         grants.asks_again |= !is_same;
         Ok(Waiting { book: Arc::clone(self), round: grants.rounds, lacking })

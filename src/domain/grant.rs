@@ -4,6 +4,8 @@
 //! admit what does not fit, what is spent, what rows hold back and all shares together stay within the limit whenever a
 //! share grows.
 
+use std::collections::BTreeMap;
+
 use super::money::Total;
 
 /// Of what is left beside the calls that wait now, at most one part in so many is taken ahead: towards the end shares
@@ -37,14 +39,56 @@ impl Account {
         self.spent + self.held + self.others
     }
 
-    /// This daemon's share, if calls that are taken to cost `need` wait for it, and `ahead` more may soon come.
-    pub fn share(&self, need: Total, ahead: Total) -> Total {
+    /// This daemon's share, if these calls wait for it, and `ahead` more may soon come. What has room for none of them is
+    /// left to the other daemons: each would hold a part that is of use to nobody otherwise, while a call fits.
+    pub fn share(&self, waits: &Waits, ahead: Total) -> Total {
         let left = self.left().max(Total::ZERO);
-        if left < need {
-            return self.in_use + left;
+        if left < waits.sum {
+            return if waits.least() <= left { self.in_use + left } else { self.in_use };
         }
-        let spare = Total::from_picos((left - need).picos() / AHEAD_PART);
-        self.in_use + need + ahead.min(spare).max(Total::ZERO)
+        let spare = Total::from_picos((left - waits.sum).picos() / AHEAD_PART);
+        self.in_use + waits.sum + ahead.min(spare).max(Total::ZERO)
+    }
+}
+
+/// What calls that wait for a larger share are taken to cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    sum: Total,
+    /// How many are taken to cost so much.
+    calls: BTreeMap<Total, usize>,
+}
+
+impl Waits {
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// All of it.
+    pub fn sum(&self) -> Total {
+        self.sum
+    }
+
+    /// The call that is taken to cost least; nothing where none waits.
+    pub fn least(&self) -> Total {
+        self.calls.first_key_value().map_or(Total::ZERO, |(estimate, _)| *estimate)
+    }
+
+    /// A call begins to wait.
+    pub fn add(&mut self, estimate: Total) {
+        self.sum += estimate;
+        *self.calls.entry(estimate).or_default() += 1;
+    }
+
+    /// A call waits no longer.
+    pub fn remove(&mut self, estimate: Total) {
+        let Some(calls) = self.calls.get_mut(&estimate) else { return };
+        *calls -= 1;
+        if *calls == 0 {
+            self.calls.remove(&estimate);
+        }
+        self.sum -= estimate;
     }
 }
 
@@ -67,15 +111,47 @@ mod tests {
         }
     }
 
+    fn waits(estimates: &[i128]) -> Waits {
+        let mut waits = Waits::default();
+        estimates.iter().for_each(|estimate| waits.add(picos(*estimate)));
+        waits
+    }
+
+    #[test]
+    fn who_waits_no_longer_is_forgotten() {
+        let mut all = waits(&[30, 20, 20]);
+        assert_eq!((all.sum(), all.least()), (picos(70), picos(20)));
+        all.remove(picos(20));
+        all.remove(picos(7));
+        assert_eq!((all.sum(), all.least()), (picos(50), picos(20)));
+        all.remove(picos(20));
+        all.remove(picos(30));
+        assert_eq!(all, Waits::default());
+    }
+
+    #[test]
+    fn of_those_who_wait_for_more_than_they_have_one_gets_what_fits() {
+        let mut shares = [609, 959, 1_536];
+        let mut went = 0;
+        for daemon in [0, 1, 2, 0, 1, 2] {
+            let others = shares.iter().sum::<i128>() - shares[daemon];
+            let one = Account { others: picos(others), ..account(60_000, 56_896, 0) };
+            shares[daemon] = one.share(&waits(&[2_900, 2_900]), Total::ZERO).picos();
+            went += i32::from(shares[daemon] >= 2_900);
+        }
+        assert!(went > 0, "a call fits, and each daemon waits for what the others hold: {shares:?}");
+    }
+
     #[test]
     fn a_share_is_what_is_needed_and_a_little_of_what_is_left() {
         let one = account(1_000, 100, 50);
-        assert_eq!(one.share(picos(250), picos(10)), picos(310));
-        assert_eq!(one.share(picos(250), picos(10_000)), picos(450), "a fourth of the 600 that are left");
-        assert_eq!(one.share(picos(850), picos(10)), picos(900), "all of it");
-        assert_eq!(one.share(picos(851), picos(10)), picos(900), "what there is, for those that fit");
-        assert_eq!(one.share(Total::ZERO, Total::ZERO), picos(50), "nothing to spare");
-        assert_eq!(account(1_000, 1_200, 50).share(picos(1), picos(10)), picos(50), "what is under way stays so");
+        assert_eq!(one.share(&waits(&[250]), picos(10)), picos(310));
+        assert_eq!(one.share(&waits(&[250]), picos(10_000)), picos(450), "a fourth of the 600 that are left");
+        assert_eq!(one.share(&waits(&[850]), picos(10)), picos(900), "all of it");
+        assert_eq!(one.share(&waits(&[600, 251]), picos(10)), picos(900), "what there is, for those that fit");
+        assert_eq!(one.share(&waits(&[851]), picos(10)), picos(50), "what has room for none is left to others");
+        assert_eq!(one.share(&waits(&[]), Total::ZERO), picos(50), "nothing to spare");
+        assert_eq!(account(1_000, 1_200, 50).share(&waits(&[1]), picos(10)), picos(50), "what is under way stays so");
     }
 
     proptest! {
@@ -101,7 +177,7 @@ mod tests {
                             in_use: picos(used[daemon]),
                         };
                         let (need, ahead) = if what == 0 { (need, ahead) } else { (0, 0) };
-                        shares[daemon] = one.share(picos(need), picos(ahead)).picos();
+                        shares[daemon] = one.share(&waits(&[need]), picos(ahead)).picos();
                         if limit - held - others - used[daemon] >= need {
                             prop_assert!(shares[daemon] >= used[daemon] + need, "what fits is not given");
                         }

@@ -76,8 +76,11 @@ async fn the_demonstration_asks_for_nothing_shows_what_it_should_and_leaves_noth
     let _taken = TcpListener::bind("127.0.0.1:7117").await;
     let temporary = at.folder().join("temporary");
     std::fs::create_dir(&temporary).unwrap();
-    let mut command = at.command(&["demo", "--completions", "20000"]);
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tallyd"));
+    command.args(["demo", "--completions", "20000"]).env_clear().kill_on_drop(true);
     command
+        .env("HOME", at.folder())
+        .env("TALLYD_CONFIG", at.config_file())
         .env("TMPDIR", &temporary)
         .env("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none")
         .env("TALLYD_LISTEN", "no");

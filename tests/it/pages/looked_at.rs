@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-
 use super::fixture::Scene;
 use super::{PATHS, mail_of, session_of};
 use crate::support::browser::{Browser, View};
