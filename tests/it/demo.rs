@@ -77,7 +77,7 @@ async fn the_demonstration_asks_for_nothing_shows_what_it_should_and_leaves_noth
     let temporary = at.folder().join("temporary");
     std::fs::create_dir(&temporary).unwrap();
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tallyd"));
-    command.args(["demo", "--completions", "20000"]).env_clear().kill_on_drop(true);
+    command.arg("demo").env_clear().kill_on_drop(true);
     command
         .env("HOME", at.folder())
         .env("TALLYD_CONFIG", at.config_file())
@@ -103,8 +103,10 @@ async fn the_demonstration_asks_for_nothing_shows_what_it_should_and_leaves_noth
     // From here on commands read its database.
     at.configure(&format!("database_url = \"sqlite:{}\"\n", database.display()));
     at.verify().await;
-    until("the past and living calls", async || (at.number("SELECT COUNT(*) FROM usage").await > 20_000).then_some(()))
-        .await;
+    until("the past and living calls", async || {
+        (at.number("SELECT COUNT(*) FROM usage").await > 200_000).then_some(())
+    })
+    .await;
     at.verify().await;
     for (what, least, query) in [
         ("programs", 4, "SELECT COUNT(DISTINCT app) FROM usage"),

@@ -68,7 +68,7 @@ impl Installation {
         self.folder().join("log")
     }
 
-    fn config_file(&self) -> PathBuf {
+    pub fn config_file(&self) -> PathBuf {
         self.folder().join("tallyd.toml")
     }
 
