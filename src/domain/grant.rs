@@ -113,7 +113,9 @@ mod tests {
 
     fn waits(estimates: &[i128]) -> Waits {
         let mut waits = Waits::default();
-        estimates.iter().for_each(|estimate| waits.add(picos(*estimate)));
+        for estimate in estimates {
+            waits.add(picos(*estimate));
+        }
         waits
     }
 
