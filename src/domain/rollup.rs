@@ -13,6 +13,7 @@ use super::time::Timestamp;
 
 mod histogram;
 mod levels;
+pub mod packed;
 
 pub use histogram::{Histogram, MOST_ERROR_PERCENT, Timing, Timings};
 pub use levels::{Level, Piece, cover};

@@ -13,6 +13,7 @@ use crate::domain::alert::{AlertKey, Arm, BudgetState, Cause, Crossing, Delivery
 use crate::domain::budget::change::{Action, Actor, Door, Entry};
 use crate::domain::budget::terms::{Terms, WindowLimit, rolls_over};
 use crate::domain::budget::{Budget, BudgetName, WhenExceeded};
+use crate::domain::call::Call;
 use crate::domain::money::{Money, Total};
 use crate::domain::rollup::{self, Share};
 use crate::domain::time::{BUCKET_MS, DAY_MS, Timestamp};
@@ -30,6 +31,9 @@ use self::values::Values;
 
 /// Rows looked at in one transaction when new budgets are filled.
 const FILL_PAGE: u32 = 5_000;
+
+/// What rows change in a budget's buckets, by value; the value of a budget that is not of each is [`WHOLE`].
+type Changes = BTreeMap<Arc<str>, BTreeMap<Timestamp, Share>>;
 
 /// How long what a window took over is kept, in milliseconds: as long as that window may still tell something, and more.
 const ROLLOVERS_KEPT_MS: i64 = 800 * DAY_MS;
@@ -177,21 +181,24 @@ impl Tracker {
         cause: Cause,
         now: Timestamp,
     ) -> Result<usize, StoreError> {
+        let changed: Vec<Changes> = self.budgets.iter().map(|tracked| tracked.changes(moves)).collect();
+        let of_budgets = self.budgets.iter().zip(&changed);
+        let deltas: Vec<SpendDelta> =
+            of_budgets.flat_map(|(tracked, changes)| deltas(&tracked.budget, changes)).collect();
+        store::budgets::add_spend(tx, &deltas).await?;
         let mut alerts = 0;
-        for (place, tracked) in self.budgets.iter_mut().enumerate() {
+        for ((place, tracked), mut changes) in self.budgets.iter_mut().enumerate().zip(changed) {
             if tracked.budget.each.is_some() {
-                alerts += values::count(tracked, tx, moves, (reserves, place), cause, now).await?;
+                alerts += values::count(tracked, tx, &changes, (reserves, place), cause, now).await?;
                 continue;
             }
-            let changes = tracked.changes(moves);
-            let deltas = deltas(&tracked.budget, &tracked.value, &changes);
+            let changes = changes.remove(WHOLE).unwrap_or_default();
             let (turned, lapsed) = (tracked.is_over(now), tracked.lapses(now));
             let held = reserves.since(place, WHOLE, tracked.window.start);
-            if deltas.is_empty() && !turned && !lapsed && held == tracked.reserved {
+            if changes.is_empty() && !turned && !lapsed && held == tracked.reserved {
                 continue;
             }
-            if !deltas.is_empty() {
-                store::budgets::add_spend(tx, &deltas).await?;
+            if !changes.is_empty() {
                 tracked.forget_past(&changes);
             }
             if turned {
@@ -385,23 +392,29 @@ impl Tracked {
         self.window.end.is_some_and(|end| now >= end)
     }
 
-    /// What the moved rows change in this budget's buckets; changes of nothing are left out.
-    fn changes(&self, moves: &[Move]) -> BTreeMap<Timestamp, Share> {
-        let mut changes: BTreeMap<Timestamp, Share> = BTreeMap::new();
-        for change in moves {
-            if let Some((_, bucket, share)) =
-                change.before.as_ref().and_then(|call| rollup::share(&self.budget.scope, None, call))
-            {
-                changes.entry(bucket).or_default().subtract(&share);
+    /// What the moved rows change in the buckets of each of its values; changes of nothing are left out.
+    fn changes(&self, moves: &[Move]) -> Changes {
+        let mut all = Changes::new();
+        let budget = &self.budget;
+        let mut change = |call: Option<&Call>, change: fn(&mut Share, &Share)| {
+            let share = call.and_then(|call| rollup::share(&budget.scope, budget.each.as_ref(), call));
+            let Some((value, bucket, share)) = share else { return };
+            if !all.contains_key(value) {
+                all.insert(value.into(), BTreeMap::new());
             }
-            if let Some((_, bucket, share)) =
-                change.after.as_ref().and_then(|call| rollup::share(&self.budget.scope, None, call))
-            {
-                changes.entry(bucket).or_default().add(&share);
+            if let Some(buckets) = all.get_mut(value) {
+                change(buckets.entry(bucket).or_default(), &share);
             }
+        };
+        for moved in moves {
+            change(moved.before.as_deref(), Share::subtract);
+            change(moved.after.as_deref(), Share::add);
         }
-        changes.retain(|_, share| *share != Share::default());
-        changes
+        for buckets in all.values_mut() {
+            buckets.retain(|_, share| !share.is_nothing());
+        }
+        all.retain(|_, buckets| !buckets.is_empty());
+        all
     }
 
     fn add(&mut self, changes: &BTreeMap<Timestamp, Share>) {
@@ -610,18 +623,16 @@ fn alert_id(key: &AlertKey) -> String {
     crate::domain::ids::short_hash(&identity)
 }
 
-fn deltas(budget: &Budget, value: &Arc<str>, changes: &BTreeMap<Timestamp, Share>) -> Vec<SpendDelta> {
-    changes
-        .iter()
-        .map(|(bucket, share)| SpendDelta {
-            budget: budget.name.clone(),
-            value: Arc::clone(value),
-            bucket: *bucket,
-            cost_picos: share.cost_picos,
-            inline_picos: share.inline_picos,
-            unknown: share.unknown,
-        })
-        .collect()
+fn deltas(budget: &Budget, changes: &Changes) -> impl Iterator<Item = SpendDelta> {
+    let of_value = |(value, buckets)| std::iter::repeat(value).zip(buckets);
+    changes.iter().flat_map(of_value).map(|(value, (bucket, share)): (&Arc<str>, (&Timestamp, &Share))| SpendDelta {
+        budget: budget.name.clone(),
+        value: Arc::clone(value),
+        bucket: *bucket,
+        cost_picos: share.cost_picos,
+        inline_picos: share.inline_picos,
+        unknown: share.unknown,
+    })
 }
 
 /// Whether somebody may be told when the budget's spend falls below its limit again.
@@ -672,14 +683,12 @@ impl Fill {
         self.cursor = Some(Cursor::after(last));
         let mut all = Vec::new();
         for budget in &self.budgets {
-            let mut values: BTreeMap<&str, BTreeMap<Timestamp, Share>> = BTreeMap::new();
+            let mut changes = Changes::new();
             let shares = page.iter().filter_map(|call| rollup::share(&budget.scope, budget.each.as_ref(), call));
             for (value, bucket, share) in shares {
-                values.entry(value).or_default().entry(bucket).or_default().add(&share);
+                changes.entry(value.into()).or_default().entry(bucket).or_default().add(&share);
             }
-            for (value, buckets) in &values {
-                all.extend(deltas(budget, &(*value).into(), buckets));
-            }
+            all.extend(deltas(budget, &changes));
         }
         store::budgets::add_spend(tx, &all).await
     }

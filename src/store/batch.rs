@@ -112,9 +112,10 @@ pub(super) trait SqliteRow {
 /// A query on SQLite with its arguments so far.
 pub(super) type SqliteQuery<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// Rows in one statement, largest first: few sizes, so that few statements are prepared, and none so large that the next
-/// one's binding could not go on while it runs. 64 columns of the largest stay below SQLite's bound of 32,766 parameters.
-const ROWS_AT_ONCE: [usize; 3] = [64, 8, 1];
+/// Most rows in one statement; fewer are parted into powers of two. Each statement is handed to SQLite's thread and waited for,
+/// which costs more than a row does, so few of them are to be; each size is a text of its own, so there must not be many sizes.
+/// Sixty columns of these stay below SQLite's bound of 32,766 parameters.
+const MOST_ROWS: usize = 256;
 
 /// Runs an insert of one row, `VALUES (?, …)`, for many rows.
 pub(super) async fn insert_rows<R: SqliteRow>(
@@ -139,7 +140,7 @@ fn bound<R: SqliteRow>(
     rows: &mut impl ExactSizeIterator<Item = R>,
 ) -> Option<SqliteQuery<'static>> {
     const VALUES: &str = "VALUES (";
-    let size = ROWS_AT_ONCE.into_iter().find(|size| rows.len() >= *size)?;
+    let size = 1 << rows.len().min(MOST_ROWS).checked_ilog2()?;
     let start = statement.find(VALUES).map_or(0, |at| at + VALUES.len() - 1);
     let end = statement[start..].find(')').map_or(statement.len(), |at| start + at + 1);
     let row = &statement[start..end];

@@ -30,8 +30,8 @@ const CHECKPOINT_PAGES: u32 = 1_024;
 /// Size that SQLite's write-ahead log is cut back to after a long reader let it grow, in bytes.
 const LOG_SIZE_LIMIT: u32 = 64 * 1024 * 1024;
 
-/// Prepared statements kept by each connection; above the number of texts there are.
-const STATEMENT_CACHE: usize = 128;
+/// Prepared statements kept by each connection; above the number of texts there are, with the sizes of those that write rows.
+const STATEMENT_CACHE: usize = 256;
 
 /// Rows that SQLite's thread may run ahead of the reader.
 const ROW_BUFFER: usize = 512;

@@ -312,7 +312,9 @@ async fn stored_cells(tx: &mut Tx, from: Timestamp, until: Timestamp) -> Result<
         cells.entry(row.key).or_default().sums = row.sums.sums();
     }
     for row in timings {
-        cells.entry(row.key).or_default().timings = row.timings()?;
+        for (key, timings) in row.timings()? {
+            cells.entry(key).or_default().timings = timings;
+        }
     }
     Ok(cells)
 }

@@ -182,7 +182,8 @@ fn middle(bin: usize) -> i64 {
     i64::try_from((4 * one * other + one + other) / (2 * (one + other))).unwrap_or(least)
 }
 
-fn put(bytes: &mut Vec<u8>, mut value: u64) {
+/// Writes a number in as many bytes as it takes.
+pub(super) fn put(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -190,7 +191,8 @@ fn put(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value.to_le_bytes()[0]);
 }
 
-fn take(bytes: &mut &[u8]) -> Option<u64> {
+/// Reads what [`put`] wrote.
+pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;
@@ -212,11 +214,6 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
 pub struct Timings([Histogram; 3]);
 
 impl Timings {
-    /// The histograms, in the order of [`Timing::ALL`].
-    pub fn new(histograms: [Histogram; 3]) -> Self {
-        Self(histograms)
-    }
-
     /// Counts what is known of the call so many times more, or fewer.
     pub fn count(&mut self, call: &Call, times: i64) {
         for (timing, histogram) in Timing::ALL.into_iter().zip(&mut self.0) {
@@ -224,6 +221,17 @@ impl Timings {
                 histogram.count(value, times);
             }
         }
+    }
+
+    /// Adds `other` to one of them.
+    pub fn add_to(&mut self, timing: Timing, other: &Histogram) {
+        let [latency, first_byte, speed] = &mut self.0;
+        let mine = match timing {
+            Timing::Latency => latency,
+            Timing::FirstByte => first_byte,
+            Timing::Speed => speed,
+        };
+        mine.add(other);
     }
 
     /// Adds `other`.

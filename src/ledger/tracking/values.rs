@@ -7,14 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Tracked, asks_when_free, costs, deltas};
+use super::{Changes, Tracked, asks_when_free, costs};
 use crate::budget::{Accounts, Reserves, Standing, WHOLE};
 use crate::domain::alert::{Arm, Cause, Told};
 use crate::domain::budget::{MAX_VALUES, OTHER};
 use crate::domain::money::{Money, Total};
-use crate::domain::rollup::{self, Share};
 use crate::domain::time::Timestamp;
-use crate::ledger::fold::Move;
 use crate::store::budgets::{AccountStatus, BudgetStatus, Spent, Stood};
 use crate::store::{self, StoreError, Tx};
 
@@ -97,19 +95,15 @@ pub(super) async fn start(
     Ok(alerts)
 }
 
-/// Counts the moved rows, turns the window if it has ended, and raises alerts. Returns how many.
+/// Counts what moved rows changed, turns the window if it has ended, and raises alerts. Returns how many.
 pub(super) async fn count(
     common: &mut Tracked,
     tx: &mut Tx,
-    moves: &[Move],
+    changes: &Changes,
     (reserves, place): (&Reserves, usize),
     cause: Cause,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    let changes = changes(common, moves);
-    for (value, changes) in &changes {
-        store::budgets::add_spend(tx, &deltas(&common.budget, value, changes)).await?;
-    }
     let mut touched = BTreeSet::new();
     let turned = common.is_over(now);
     let mut cause = cause;
@@ -133,7 +127,7 @@ pub(super) async fn count(
                 }
             }
         }
-        for (value, changes) in &changes {
+        for (value, changes) in changes {
             if changes.keys().any(|bucket| common.window.contains(*bucket)) {
                 let key = opened(common, tx, value).await?;
                 if let Some(account) = common.values.get_mut(&key) {
@@ -203,26 +197,6 @@ pub(super) async fn keep_up(common: &mut Tracked, tx: &mut Tx, stood: &Stood) ->
         }
     }
     Ok(())
-}
-
-/// What the moved rows change in the values' buckets; changes of nothing are left out.
-fn changes(common: &Tracked, moves: &[Move]) -> BTreeMap<Arc<str>, BTreeMap<Timestamp, Share>> {
-    let mut all: BTreeMap<Arc<str>, BTreeMap<Timestamp, Share>> = BTreeMap::new();
-    let budget = &common.budget;
-    let share = |call| rollup::share(&budget.scope, budget.each.as_ref(), call);
-    for change in moves {
-        if let Some((value, bucket, share)) = change.before.as_deref().and_then(share) {
-            all.entry(value.into()).or_default().entry(bucket).or_default().subtract(&share);
-        }
-        if let Some((value, bucket, share)) = change.after.as_deref().and_then(share) {
-            all.entry(value.into()).or_default().entry(bucket).or_default().add(&share);
-        }
-    }
-    for changes in all.values_mut() {
-        changes.retain(|_, share| *share != Share::default());
-    }
-    all.retain(|_, changes| !changes.is_empty());
-    all
 }
 
 /// An account of a value, of which nothing is known yet but what it spent.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 
-use crate::domain::rollup::{Histogram, Piece, Sums, Timing, cover};
+use crate::domain::rollup::{Histogram, Piece, Sums, Timing, cover, packed};
 use crate::domain::time::Timestamp;
 use crate::store::batch::Json;
 use crate::store::connect::Pools;
@@ -19,21 +19,36 @@ use super::direct::Columns;
 pub(super) trait Folded: Default + Send + Sized + 'static {
     /// Which of a cell's values.
     type What: Copy + Send + 'static;
-    /// The statement that reads it: the piece, the series, and then its columns.
+    /// The statement that reads it: the piece, and then the columns that [`Folded::read`] knows.
     const STATEMENT: Statement;
-    fn read(row: &impl Columns, what: Self::What) -> Result<Self, StoreError>;
+    /// Tells the values of the row's series that are in a group, and the group of each.
+    fn read(
+        row: &impl Columns,
+        what: Self::What,
+        of_series: &HashMap<i64, usize>,
+        told: impl FnMut(usize, Self),
+    ) -> Result<(), StoreError>;
     fn put(&mut self, other: &Self, taken_away: bool);
 }
 
-/// Where a cell's own columns begin.
+/// Where a row names its series, or its part of them, and where its own columns begin.
+const SERIES: usize = 1;
 const COLUMNS: usize = 2;
 
 impl Folded for Sums {
     type What = ();
     const STATEMENT: Statement = sql::ROLLUPS_SUMS;
 
-    fn read(row: &impl Columns, (): ()) -> Result<Self, StoreError> {
-        Ok(SumsRow::of_columns(row, COLUMNS)?.sums())
+    fn read(
+        row: &impl Columns,
+        (): (),
+        of_series: &HashMap<i64, usize>,
+        mut told: impl FnMut(usize, Self),
+    ) -> Result<(), StoreError> {
+        if let Some(group) = of_series.get(&row.count(SERIES)?) {
+            told(*group, SumsRow::of_columns(row, COLUMNS)?.sums());
+        }
+        Ok(())
     }
 
     fn put(&mut self, other: &Self, taken_away: bool) {
@@ -45,10 +60,24 @@ impl Folded for Histogram {
     type What = Timing;
     const STATEMENT: Statement = sql::ROLLUPS_TIMINGS;
 
-    fn read(row: &impl Columns, timing: Timing) -> Result<Self, StoreError> {
-        let place = Timing::ALL.iter().position(|other| *other == timing).unwrap_or(0);
-        let bytes = row.bytes(COLUMNS + place)?;
-        Self::from_bytes(bytes).ok_or_else(|| StoreError::unreadable("timing_cells", &"a histogram"))
+    fn read(
+        row: &impl Columns,
+        timing: Timing,
+        of_series: &HashMap<i64, usize>,
+        mut told: impl FnMut(usize, Self),
+    ) -> Result<(), StoreError> {
+        let part = row.count(SERIES)?;
+        let column = Timing::ALL.iter().position(|other| *other == timing).unwrap_or(0);
+        let mut readable = true;
+        let read = packed::each(row.bytes(COLUMNS + column)?, |place, bytes| {
+            if let Some(group) = of_series.get(&packed::series(part, place)) {
+                match Self::from_bytes(bytes) {
+                    Some(histogram) => told(*group, histogram),
+                    None => readable = false,
+                }
+            }
+        });
+        read.filter(|()| readable).ok_or_else(|| StoreError::unreadable("timing_parts", &"a histogram"))
     }
 
     fn put(&mut self, other: &Self, taken_away: bool) {
@@ -76,15 +105,13 @@ struct Fold<V: Folded> {
 
 impl<V: Folded> Fold<V> {
     fn take(&mut self, row: &impl Columns) -> Result<(), StoreError> {
-        let Some(group) = self.of_series.get(&row.count(1)?).copied() else { return Ok(()) };
         let piece =
             usize::try_from(row.count(0)?).map_err(|error| StoreError::unreadable("a piece of time", &error))?;
         if piece != self.piece {
             self.turn(piece);
         }
-        let value = V::read(row, self.what)?;
-        self.here.entry(group).or_default().put(&value, false);
-        Ok(())
+        let here = &mut self.here;
+        V::read(row, self.what, &self.of_series, |group, value| here.entry(group).or_default().put(&value, false))
     }
 
     /// Counts the piece that is read in its spans.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::domain::money::Total;
-use crate::domain::rollup::{Cell, Deltas, Histogram, Level, Series, Sums, Timing, Timings, summed};
+use crate::domain::rollup::{Cell, Deltas, Histogram, Level, Series, Sums, Timing, Timings, packed, summed};
 use crate::domain::time::Timestamp;
 
 use crate::store::batch::{Json, SqliteQuery, SqliteRow, storable};
@@ -166,36 +166,87 @@ macro_rules! sums_row {
 
 summed!(sums_row);
 
-/// A cell's histograms as they are stored.
-#[derive(sqlx::FromRow)]
+/// Which histograms are stored together: those of the cells of [`packed::SERIES_IN_PART`] series that begin together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, sqlx::FromRow)]
+struct PartKey {
+    whole: i64,
+    minutes: i64,
+    start_ms: i64,
+    part: i64,
+}
+
+impl PartKey {
+    /// The part of a cell, and its place there.
+    fn of(cell: CellKey) -> (Self, u8) {
+        let CellKey { whole, minutes, start_ms, series } = cell;
+        let (part, place) = packed::place(series);
+        (Self { whole, minutes, start_ms, part }, place)
+    }
+
+    fn cell(self, place: u8) -> CellKey {
+        let Self { whole, minutes, start_ms, part } = self;
+        CellKey { whole, minutes, start_ms, series: packed::series(part, place) }
+    }
+}
+
+/// A part's histograms as they are stored, see [`packed`].
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub(in crate::store) struct TimingsRow {
     #[sqlx(flatten)]
-    pub(in crate::store) key: CellKey,
+    key: PartKey,
     latency: Vec<u8>,
     first_byte: Vec<u8>,
     speed: Vec<u8>,
 }
 
 impl TimingsRow {
-    fn of(key: CellKey, timings: &Timings) -> Self {
-        let [latency, first_byte, speed] = Timing::ALL.map(|timing| timings.of(timing).to_bytes());
-        Self { key, latency, first_byte, speed }
+    fn empty(key: PartKey) -> Self {
+        Self { key, latency: Vec::new(), first_byte: Vec::new(), speed: Vec::new() }
     }
 
-    pub(in crate::store) fn timings(&self) -> Result<Timings, StoreError> {
-        let read = |bytes: &[u8]| {
-            let key = &self.key;
-            Histogram::from_bytes(bytes)
-                .ok_or_else(|| StoreError::unreadable(&format!("timing_cells {key:?}"), &"a histogram"))
-        };
-        Ok(Timings::new([read(&self.latency)?, read(&self.first_byte)?, read(&self.speed)?]))
+    fn columns(&mut self) -> [(Timing, &mut Vec<u8>); 3] {
+        [
+            (Timing::Latency, &mut self.latency),
+            (Timing::FirstByte, &mut self.first_byte),
+            (Timing::Speed, &mut self.speed),
+        ]
+    }
+
+    /// Adds `changes`, in the order of their places.
+    fn add(&mut self, changes: &[(u8, &Timings)]) -> Result<(), StoreError> {
+        let key = self.key;
+        for (timing, bytes) in self.columns() {
+            let changes = changes.iter().map(|(place, timings)| (*place, timings.of(timing)));
+            *bytes = packed::add(bytes, changes).ok_or_else(|| unreadable(key))?;
+        }
+        Ok(())
+    }
+
+    /// The timings of each cell that has any.
+    pub(in crate::store) fn timings(mut self) -> Result<BTreeMap<CellKey, Timings>, StoreError> {
+        let key = self.key;
+        let mut found: BTreeMap<CellKey, Timings> = BTreeMap::new();
+        for (timing, bytes) in self.columns() {
+            let mut readable = true;
+            let read = packed::each(bytes, |place, bytes| match Histogram::from_bytes(bytes) {
+                Some(histogram) => found.entry(key.cell(place)).or_default().add_to(timing, &histogram),
+                None => readable = false,
+            });
+            read.filter(|()| readable).ok_or_else(|| unreadable(key))?;
+        }
+        Ok(found)
     }
 }
 
-impl SqliteRow for &TimingsRow {
+fn unreadable(key: PartKey) -> StoreError {
+    StoreError::unreadable(&format!("timing_parts {key:?}"), &"a histogram")
+}
+
+impl SqliteRow for TimingsRow {
     fn bind(self, query: SqliteQuery<'_>) -> SqliteQuery<'_> {
-        let query = self.key.bind(query);
-        query.bind(self.latency.clone()).bind(self.first_byte.clone()).bind(self.speed.clone())
+        let PartKey { whole, minutes, start_ms, part } = self.key;
+        let query = query.bind(whole).bind(minutes).bind(start_ms).bind(part);
+        query.bind(self.latency).bind(self.first_byte).bind(self.speed)
     }
 }
 
@@ -203,7 +254,7 @@ impl SqliteRow for &TimingsRow {
 #[derive(Serialize)]
 struct Hex {
     #[serde(flatten)]
-    key: CellKey,
+    key: PartKey,
     latency: String,
     first_byte: String,
     speed: String,
@@ -257,40 +308,47 @@ pub async fn add(tx: &mut Tx, deltas: &Deltas) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Histograms are read, changed here, and written: neither engine can add them.
+/// Histograms are read, changed here, and written: neither engine can add them. `changed` is in the order of its keys.
 async fn add_timings(tx: &mut Tx, changed: &[(CellKey, &Timings)]) -> Result<(), StoreError> {
-    if changed.is_empty() {
+    let mut parts: Vec<(PartKey, Vec<(u8, &Timings)>)> = Vec::new();
+    for (cell, timings) in changed {
+        let (key, place) = PartKey::of(*cell);
+        match parts.last_mut().filter(|(last, _)| *last == key) {
+            Some((_, places)) => places.push((place, timings)),
+            None => parts.push((key, vec![(place, timings)])),
+        }
+    }
+    if parts.is_empty() {
         return Ok(());
     }
-    let mut held = stored_timings(tx, changed.iter().map(|(key, _)| *key)).await?;
+    let mut held = stored_timings(tx, parts.iter().map(|(key, _)| *key)).await?;
     if tx.engine() == Engine::Postgres {
         // Of two writers that find nothing both would write their own counts alone: who comes second waits here, and
         // then finds what the first one wrote.
-        let missing: Vec<CellKey> = changed.iter().map(|(key, _)| *key).filter(|key| !held.contains_key(key)).collect();
+        let missing: Vec<PartKey> = parts.iter().map(|(key, _)| *key).filter(|key| !held.contains_key(key)).collect();
         if !missing.is_empty() {
-            let rows: Vec<TimingsRow> = missing.iter().map(|key| TimingsRow::of(*key, &Timings::default())).collect();
-            write_rows!(tx, sql::ROLLUPS_RESERVE_TIMINGS, &rows);
+            write_rows!(tx, sql::ROLLUPS_RESERVE_TIMINGS, missing.iter().copied().map(TimingsRow::empty));
             held.extend(stored_timings(tx, missing).await?);
         }
     }
-    let changed = changed.iter().map(|(key, timings)| {
-        let mut sum = held.remove(key).unwrap_or_default();
-        sum.add(timings);
-        TimingsRow::of(*key, &sum)
-    });
-    let rows: Vec<TimingsRow> = changed.collect();
-    write_rows!(tx, sql::ROLLUPS_SAVE_TIMINGS, &rows);
+    let mut rows = Vec::with_capacity(parts.len());
+    for (key, places) in parts {
+        let mut row = held.remove(&key).unwrap_or_else(|| TimingsRow::empty(key));
+        row.add(&places)?;
+        rows.push(row);
+    }
+    write_rows!(tx, sql::ROLLUPS_SAVE_TIMINGS, rows);
     Ok(())
 }
 
 async fn stored_timings(
     tx: &mut Tx,
-    keys: impl IntoIterator<Item = CellKey>,
-) -> Result<HashMap<CellKey, Timings>, StoreError> {
+    keys: impl IntoIterator<Item = PartKey>,
+) -> Result<HashMap<PartKey, TimingsRow>, StoreError> {
     let keys = Json::numbered(keys)?;
     let rows: Vec<TimingsRow> =
         in_tx!(tx, sql::ROLLUPS_FIND_TIMINGS, |text, conn| sqlx::query_as(text).bind(keys).fetch_all(conn).await?);
-    rows.into_iter().map(|row| Ok((row.key, row.timings()?))).collect()
+    Ok(rows.into_iter().map(|row| (row.key, row)).collect())
 }
 
 /// A series as it is stored.

@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::DashboardState;
+use super::chart::escape;
 use super::frame::{Frame, Page};
 use super::respond::{PageError, html};
 use crate::web::api::document;
@@ -13,25 +14,45 @@ use crate::web::api::document;
 /// Where the document holds its schemas.
 const SCHEMAS: &str = "#/components/schemas/";
 
+/// A text of the document as HTML: what stands between back-ticks there is code.
+struct Prose(String);
+
+impl Prose {
+    fn of(text: &str) -> Self {
+        let mut html = String::with_capacity(text.len());
+        for (place, part) in text.split('`').enumerate() {
+            let part = escape(part);
+            if place % 2 == 0 {
+                html.push_str(&part);
+            } else {
+                html.push_str("<code>");
+                html.push_str(&part);
+                html.push_str("</code>");
+            }
+        }
+        Self(html)
+    }
+}
+
 /// A name, what it is of, and what it means.
 struct Field {
     name: String,
     kind: String,
-    about: String,
+    about: Prose,
 }
 
 struct Answer {
     status: String,
     kind: String,
-    about: String,
+    about: Prose,
 }
 
 struct Operation {
     id: String,
     method: String,
     path: String,
-    summary: String,
-    about: String,
+    summary: Prose,
+    about: Prose,
     params: Vec<Field>,
     body: Option<String>,
     answers: Vec<Answer>,
@@ -40,13 +61,13 @@ struct Operation {
 
 struct Group {
     name: String,
-    about: String,
+    about: Prose,
     operations: Vec<Operation>,
 }
 
 struct Form {
     name: String,
-    about: String,
+    about: Prose,
     fields: Vec<Field>,
 }
 
@@ -54,7 +75,7 @@ struct Form {
 #[template(path = "api_docs.html")]
 struct ApiDocsPage {
     frame: Frame,
-    paragraphs: Vec<String>,
+    paragraphs: Vec<Prose>,
     groups: Vec<Group>,
     forms: Vec<Form>,
 }
@@ -64,7 +85,7 @@ pub(super) async fn page(State(state): State<DashboardState>) -> Result<Response
     let document = document::value();
     html(&ApiDocsPage {
         frame: Frame::new(&state, "API", Page::None),
-        paragraphs: text(&document["info"], "description").split("\n\n").map(str::to_owned).collect(),
+        paragraphs: text(&document["info"], "description").split("\n\n").map(Prose::of).collect(),
         groups: groups(document, &state.url),
         forms: forms(document),
     })
@@ -84,7 +105,7 @@ fn groups(document: &Value, url: &str) -> Vec<Group> {
         let (mine, others) = std::mem::take(&mut operations).into_iter().partition(|(of, _)| *of == name);
         operations = others;
         let mine: Vec<(&str, Operation)> = mine;
-        Group { name, about: text(tag, "description"), operations: mine.into_iter().map(|(_, one)| one).collect() }
+        Group { name, about: prose(tag, "description"), operations: mine.into_iter().map(|(_, one)| one).collect() }
     };
     tags.iter().map(group).collect()
 }
@@ -97,7 +118,7 @@ fn read(document: &Value, url: &str, path: &str, method: &str, operation: &Value
         Field {
             name: text(param, "name"),
             kind: format!("{place}{}{need}", kind(&param["schema"])),
-            about: text(param, "description"),
+            about: prose(param, "description"),
         }
     };
     let content = |of: &Value| {
@@ -110,14 +131,14 @@ fn read(document: &Value, url: &str, path: &str, method: &str, operation: &Value
     let answer = |(status, answer): (&str, &Value)| Answer {
         status: status.to_owned(),
         kind: content(answer),
-        about: text(answer, "description"),
+        about: prose(answer, "description"),
     };
     let method = method.to_uppercase();
     Operation {
         id: format!("{}-{}", method.to_lowercase(), path.trim_matches('/').replace(['/', '.', '{', '}'], "-")),
         example: example(document, url, path, &method, operation),
-        summary: text(operation, "summary"),
-        about: text(operation, "description"),
+        summary: prose(operation, "summary"),
+        about: prose(operation, "description"),
         params: params.iter().map(param).collect(),
         body: operation.get("requestBody").map(content),
         answers: entries(&operation["responses"]).map(answer).collect(),
@@ -158,16 +179,16 @@ fn forms(document: &Value) -> Vec<Form> {
         let base = parts.iter().filter(|part| part.get("$ref").is_some()).map(|part| Field {
             name: "…".to_owned(),
             kind: kind(part),
-            about: "all of its fields".to_owned(),
+            about: Prose::of("all of its fields"),
         });
         let own = std::iter::once(schema).chain(parts).flat_map(|part| entries(&part["properties"]));
         let field = |(name, schema): (&str, &Value)| Field {
             name: name.to_owned(),
             kind: kind(schema),
-            about: text(schema, "description"),
+            about: prose(schema, "description"),
         };
         let fields: Vec<Field> = base.chain(own.map(field)).collect();
-        Form { name: name.to_owned(), about: text(schema, "description"), fields }
+        Form { name: name.to_owned(), about: prose(schema, "description"), fields }
     };
     entries(&document["components"]["schemas"]).map(form).collect()
 }
@@ -198,4 +219,8 @@ fn entries(object: &Value) -> impl Iterator<Item = (&str, &Value)> {
 
 fn text(of: &Value, key: &str) -> String {
     of[key].as_str().unwrap_or_default().to_owned()
+}
+
+fn prose(of: &Value, key: &str) -> Prose {
+    Prose::of(&text(of, key))
 }

@@ -122,7 +122,7 @@ async fn values_beyond_the_bound_share_one_account() {
     let mut database = rusqlite::Connection::open(at.data().join("tallyd.db")).unwrap();
     let write = database.transaction().unwrap();
     write
-        .execute_batch("CREATE TEMP TABLE one AS SELECT * FROM calls; DELETE FROM calls; DELETE FROM spend_cells; DELETE FROM timing_cells")
+        .execute_batch("CREATE TEMP TABLE one AS SELECT * FROM calls; DELETE FROM calls; DELETE FROM spend_cells; DELETE FROM timing_parts")
         .unwrap();
     let beyond = 5;
     for n in 0..MAX_VALUES + beyond {

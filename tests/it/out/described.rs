@@ -111,6 +111,8 @@ async fn people_read_it_on_a_page_of_its_own() {
             assert!(page.contains(&summary.replace('\'', "&#39;")), "{summary} is not on the page");
         }
     }
+    assert!(page.contains("with the columns of the view <code>usage</code>"), "code is shown as code");
+    assert!(!page.contains('`'));
     assert!(scene.caller.get("/").await.text().contains("href=\"/api-docs\""));
     scene.running.stop().await;
 }

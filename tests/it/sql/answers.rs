@@ -1,6 +1,7 @@
 //! What honest people ask: answers, parameters, places of mistakes, and the command.
 
 use serde_json::json;
+use tallyd::store::console::VIEWS;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Console, asked_of_both_engines};
@@ -8,6 +9,7 @@ use super::{Console, asked_of_both_engines};
 asked_of_both_engines! {
     "";
     answers_have_their_types
+    every_view_can_be_counted
     parameters_are_bound_and_never_pasted
     mistakes_are_told_with_their_place
     the_command_asks_the_same
@@ -36,6 +38,22 @@ async fn answers_have_their_types(console: &Console) {
     } else {
         let row = console.rows("SELECT 0.10 AS n, 'Infinity'::float8 AS f, now() > '2020-01-01' AS t", json!({})).await;
         assert_eq!(row, json!([{ "n": "0.10", "f": "Infinity", "t": true }]));
+    }
+}
+
+/// Of a table of which no column is asked for, SQLite's fence learns nothing but its name.
+async fn every_view_can_be_counted(console: &Console) {
+    console.fill().await;
+    for view in VIEWS {
+        for query in [
+            format!("SELECT COUNT(*) AS n FROM {view}"),
+            format!("SELECT 1 AS n FROM {view} LIMIT 1"),
+            format!("SELECT EXISTS (SELECT 1 FROM {view}) AS n"),
+            format!("SELECT COUNT(*) AS n FROM {view} AS a CROSS JOIN {view} AS b"),
+        ] {
+            let reply = console.ask(&query).await;
+            assert_eq!(reply.status, 200, "{query}: {}", reply.text());
+        }
     }
 }
 

@@ -79,7 +79,7 @@ async fn the_indexes_serve_the_questions_that_recur(database: &Database) {
         let details: Vec<String> = plan.iter().map(|row| row.get::<String, _>("detail")).collect();
         let scans = details.iter().any(|step| {
             step.starts_with("SCAN")
-                && ["calls", "spend_cells", "timing_cells", "messages", "alerts"]
+                && ["calls", "spend_cells", "timing_parts", "messages", "alerts"]
                     .iter()
                     .any(|table| step.split_whitespace().nth(1) == Some(table) && !step.contains("USING"))
         });

@@ -86,9 +86,9 @@ async fn every_sum_that_was_changed_is_named(database: &Database) {
              UPDATE spend_cells SET tokens_prompt = tokens_prompt + 1
                  WHERE whole = 1 AND minutes = 360
                      AND start_ms = (SELECT MIN(start_ms) FROM spend_cells WHERE minutes = 360);
-             UPDATE timing_cells SET speed = first_byte
+             UPDATE timing_parts SET speed = first_byte
                  WHERE whole = 1 AND minutes = 1440
-                     AND start_ms = (SELECT MAX(start_ms) FROM timing_cells WHERE minutes = 1440);
+                     AND start_ms = (SELECT MAX(start_ms) FROM timing_parts WHERE minutes = 1440);
              INSERT INTO spend_series (series, identity, app, key_name, model, provider, endpoint, is_byok)
                  SELECT 9999, 'of nobody', app, 'nobody', model, provider, endpoint, is_byok FROM spend_series WHERE series = 1;
              INSERT INTO spend_cells SELECT 0, 15, MIN(start_ms), 9999, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
@@ -153,9 +153,9 @@ async fn a_window_that_shows_another_spend_is_named(database: &Database) {
 
 /// As an older tallyd left the database: with rows, and without the cells.
 const OLDER: &str =
-    "DROP VIEW spend_by_day; DROP VIEW spend_by_bucket; DROP TABLE spend_cells; DROP TABLE timing_cells;
+    "DROP VIEW spend_by_day; DROP VIEW spend_by_bucket; DROP TABLE spend_cells; DROP TABLE timing_parts;
      DROP TABLE spend_series; CREATE TABLE spend_buckets (bucket_ms BIGINT);
-     DELETE FROM _sqlx_migrations WHERE version = 12";
+     DELETE FROM _sqlx_migrations WHERE version IN (12, 20)";
 
 async fn sums_of_an_older_database_are_filled_from_its_rows(database: &Database) {
     fill(database).await;

@@ -1,3 +1,3 @@
-INSERT INTO timing_cells (whole, minutes, start_ms, series, latency, first_byte, speed)
+INSERT INTO timing_parts (whole, minutes, start_ms, part, latency, first_byte, speed)
 VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (whole, minutes, start_ms, series) DO NOTHING
+ON CONFLICT (whole, minutes, start_ms, part) DO NOTHING

@@ -1,7 +1,7 @@
-INSERT INTO timing_cells (whole, minutes, start_ms, series, latency, first_byte, speed)
-SELECT whole, minutes, start_ms, series, latency, first_byte, speed
-FROM json_populate_recordset(NULL::timing_cells, $1)
-ON CONFLICT (whole, minutes, start_ms, series) DO UPDATE SET
+INSERT INTO timing_parts (whole, minutes, start_ms, part, latency, first_byte, speed)
+SELECT whole, minutes, start_ms, part, latency, first_byte, speed
+FROM json_populate_recordset(NULL::timing_parts, $1)
+ON CONFLICT (whole, minutes, start_ms, part) DO UPDATE SET
     latency = excluded.latency,
     first_byte = excluded.first_byte,
     speed = excluded.speed

@@ -1,6 +1,6 @@
-INSERT INTO timing_cells (whole, minutes, start_ms, series, latency, first_byte, speed)
+INSERT INTO timing_parts (whole, minutes, start_ms, part, latency, first_byte, speed)
 VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (whole, minutes, start_ms, series) DO UPDATE SET
+ON CONFLICT (whole, minutes, start_ms, part) DO UPDATE SET
     latency = excluded.latency,
     first_byte = excluded.first_byte,
     speed = excluded.speed

@@ -1,0 +1,1 @@
+-- SQLite's view is made anew. PostgreSQL asks who may read the view itself, whatever is asked of it: nothing is to be changed.
