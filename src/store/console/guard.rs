@@ -214,6 +214,8 @@ pub(super) struct Checked<'a> {
     places: Vec<(usize, usize, usize)>,
     /// Its words and quoted names, in lower case, each once.
     pub(super) words: std::collections::BTreeSet<String>,
+    /// Its strings, in lower case, each once: SQLite takes one for a name where only a name can stand.
+    pub(super) strings: std::collections::BTreeSet<String>,
 }
 
 impl Checked<'_> {
@@ -262,8 +264,8 @@ enum Kind<'a> {
     Parameter(&'a str),
     /// Anything else of a character: brackets, operators, digits.
     Mark(char),
-    /// A string.
-    Text,
+    /// A string, and what is in it.
+    Text(String),
 }
 
 #[derive(Clone, Debug)]
@@ -337,6 +339,7 @@ fn examine(query: &str) -> Result<Checked<'_>, Objection> {
         names: Vec::new(),
         places: Vec::new(),
         words: std::collections::BTreeSet::new(),
+        strings: std::collections::BTreeSet::new(),
     };
     for token in &tokens {
         match &token.kind {
@@ -351,7 +354,10 @@ fn examine(query: &str) -> Result<Checked<'_>, Objection> {
             Kind::Word { text, .. } => {
                 checked.words.insert(text.to_lowercase());
             }
-            Kind::Mark(_) | Kind::Text => {}
+            Kind::Text(text) => {
+                checked.strings.insert(text.to_lowercase());
+            }
+            Kind::Mark(_) => {}
         }
     }
     if checked.names.len() > MAX_PARAMETERS {
@@ -428,8 +434,8 @@ fn token<'a>(
                     .to_owned(),
             );
         }
-        let (_, after) = quoted(rest, '\'').ok_or("a string does not end; close it with '")?;
-        return Ok((Kind::Text, after));
+        let (text, after) = quoted(rest, '\'').ok_or("a string does not end; close it with '")?;
+        return Ok((Kind::Text(text), after));
     }
     let quote = match first {
         '"' => Some('"'),

@@ -251,6 +251,8 @@ async fn nothing_but_the_views_is_read(console: &Console) {
         for query in [
             format!("SELECT * FROM {what}"),
             format!("SELECT COUNT(*) FROM {what}"),
+            format!("SELECT COUNT(*) FROM '{what}'"),
+            format!("SELECT COUNT(*) FROM usage, '{what}' AS x"),
             format!("SELECT (SELECT 1 FROM {what} LIMIT 1) FROM usage"),
             format!("WITH x AS (SELECT 1 FROM {what}) SELECT * FROM x"),
             format!("SELECT 1 WHERE EXISTS (SELECT 1 FROM {what})"),

@@ -1,1 +1,0 @@
--- SQLite's view is made anew. PostgreSQL asks who may read the view itself, whatever is asked of it: nothing is to be changed.
