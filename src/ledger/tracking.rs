@@ -181,13 +181,13 @@ impl Tracker {
         cause: Cause,
         now: Timestamp,
     ) -> Result<usize, StoreError> {
-        let changed: Vec<Changes> = self.budgets.iter().map(|tracked| tracked.changes(moves)).collect();
-        let of_budgets = self.budgets.iter().zip(&changed);
+        let by_budget: Vec<Changes> = self.budgets.iter().map(|tracked| tracked.changes(moves)).collect();
+        let of_budgets = self.budgets.iter().zip(&by_budget);
         let deltas: Vec<SpendDelta> =
             of_budgets.flat_map(|(tracked, changes)| deltas(&tracked.budget, changes)).collect();
         store::budgets::add_spend(tx, &deltas).await?;
         let mut alerts = 0;
-        for ((place, tracked), mut changes) in self.budgets.iter_mut().enumerate().zip(changed) {
+        for ((place, tracked), mut changes) in self.budgets.iter_mut().enumerate().zip(by_budget) {
             if tracked.budget.each.is_some() {
                 alerts += values::count(tracked, tx, &changes, (reserves, place), cause, now).await?;
                 continue;
